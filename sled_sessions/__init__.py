@@ -1,0 +1,39 @@
+"""Server-side web sessions in an embedded sled database, with an expiry index.
+
+The layers, lowest first; each imports only from those above it in this list:
+
+- `sled`: the engine, a general binding of the Rust crate sled; knows bytes and nothing of sessions.
+- `records`: `Id`, `Record`, `Expiry`, and the bytes of a record; no I/O.
+- `stores`: `SledStore`, `MemoryStore`, `CachingStore`, the expiry index, sweeps and the `Sweeper`.
+- `session`: `Session`, a dict that knows what changed; sans I/O.
+- `web`: `SessionMiddleware` for ASGI, and its cookies.
+- `cli`, `examples`: for people; they use the public names below.
+"""
+
+from sled_sessions import sled
+from sled_sessions.errors import BackendError, DecodeError, EncodeError, RecordTooLarge, SessionError
+from sled_sessions.records import Expiry, Id, Record
+from sled_sessions.stores.caching import CachingStore
+from sled_sessions.stores.memory import MemoryStore
+from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore
+from sled_sessions.stores.sled import SledStore
+from sled_sessions.stores.sweep import SweepReport, SweepStrategy
+
+__all__ = [
+    "AsyncSessionStore",
+    "BackendError",
+    "CachingStore",
+    "DecodeError",
+    "EncodeError",
+    "Expiry",
+    "Id",
+    "MemoryStore",
+    "Record",
+    "RecordTooLarge",
+    "SessionError",
+    "SessionStore",
+    "SledStore",
+    "SweepReport",
+    "SweepStrategy",
+    "sled",
+]

@@ -1,0 +1,186 @@
+"""The bytes of a record, as `rmp-serde` writes tower-sessions' `Record`: MessagePack, an array of three.
+
+1. the id: `bin 8` of its 16 big-endian bytes (serde's `i128`);
+2. the data: a map from text to JSON values;
+3. the expiry date: an array of nine integers, as the crate `time` serialises an `OffsetDateTime`: year, day of the
+   year, hour, minute, second, nanosecond, and the offset from UTC in hours, minutes and seconds.
+
+Rust refuses an array of four, so nothing can be added here. Python's `datetime` ends at the microsecond: what a Rust
+program wrote below it is dropped when Python reads a record, and gone when Python writes it again.
+"""
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import msgspec
+
+from sled_sessions.errors import DecodeError, EncodeError
+from sled_sessions.records.json import is_plain, to_plain
+
+Moment: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
+"""An expiry date as the record holds it, offset included."""
+
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_MICROSECOND = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Whole(msgspec.Struct, array_like=True, gc=False):
+    id: bytes
+    data: dict[str, Any]
+    expiry: Moment
+
+
+class _Head(msgspec.Struct, array_like=True, gc=False):
+    id: bytes
+    data: msgspec.Raw  # skipped, not decoded: a sweep needs the expiry alone
+    expiry: Moment
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_whole = msgspec.msgpack.Decoder(_Whole).decode
+_decode_head = msgspec.msgpack.Decoder(_Head).decode
+
+
+def encode(key: bytes, data: dict[str, Any], expiry_date: datetime) -> bytes:
+    """Write a record.
+
+    Raises:
+        EncodeError: JSON cannot hold the data (the message names the path), or the date is naive.
+    """
+    moment = to_moment(expiry_date)
+    if is_plain(data):
+        try:
+            return _encode((key, data, moment))
+        except (OverflowError, UnicodeEncodeError):
+            pass  # `to_plain` finds the place and raises
+    return _encode((key, to_plain(data), moment))
+
+
+def decode(value: bytes) -> tuple[bytes, dict[str, Any], datetime]:
+    """Read a record: its id's bytes, its data and its expiry date.
+
+    Raises:
+        DecodeError: The bytes are no record.
+    """
+    try:
+        whole = _decode_whole(value)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise _no_record(error) from None
+    if len(whole.id) != 16:
+        raise _no_record("its id has not 16 bytes")
+    return whole.id, whole.data, to_datetime(whole.expiry)
+
+
+def decode_expiry(value: bytes) -> int:
+    """Read only when a record expires, in microseconds since the Unix epoch, rounded down; the data is skipped.
+
+    Raises:
+        DecodeError: The bytes are no record.
+    """
+    try:
+        return to_microseconds(_decode_head(value).expiry)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _no_record(error) from None
+
+
+def to_moment(expiry_date: datetime) -> Moment:
+    """The nine integers of an aware datetime."""
+    year = expiry_date.year
+    ordinal = expiry_date.toordinal() - _day_before(year)
+    nanosecond = expiry_date.microsecond * 1000
+    if expiry_date.tzinfo is UTC:
+        hours = minutes = seconds = 0
+    else:
+        offset = require_aware(expiry_date, "expiry_date").utcoffset() or timedelta(0)
+        sign = -1 if offset < timedelta(0) else 1
+        minutes, seconds = divmod(int(abs(offset).total_seconds()), 60)
+        hours, minutes = divmod(minutes, 60)
+        hours, minutes, seconds = sign * hours, sign * minutes, sign * seconds
+    return (
+        year,
+        ordinal,
+        expiry_date.hour,
+        expiry_date.minute,
+        expiry_date.second,
+        nanosecond,
+        hours,
+        minutes,
+        seconds,
+    )
+
+
+def to_datetime(moment: Moment) -> datetime:
+    """The aware datetime of nine integers, rounded down to the microsecond; the first one for years before 1.
+
+    Raises:
+        DecodeError: They are no moment.
+    """
+    year, ordinal, hour, minute, second, nanosecond, *offset = moment
+    if -9999 <= year < 1:  # Rust's calendar goes back that far, Python's does not; expired it is in either
+        return datetime.min.replace(tzinfo=UTC)
+    try:
+        month, day = _month_and_day(year, ordinal)
+        zone = _zone(*offset) if any(offset) else UTC
+        return datetime(year, month, day, hour, minute, second, nanosecond // 1000, zone)
+    except (ValueError, OverflowError):
+        raise _no_record("its expiry date is none that Python knows") from None
+
+
+def to_microseconds(moment: Moment) -> int:
+    """Microseconds since the Unix epoch, rounded down; any year, also those that Python's datetime lacks."""
+    year, ordinal, hour, minute, second, nanosecond, hours, minutes, seconds = moment
+    days = _day_before(year) + ordinal - _EPOCH_DAY
+    time_of_day = ((hour - hours) * 60 + minute - minutes) * 60 + second - seconds
+    return (days * 86_400 + time_of_day) * 1_000_000 + nanosecond // 1000
+
+
+def datetime_to_microseconds(moment: datetime) -> int:
+    """Microseconds since the Unix epoch of an aware datetime; exact, where `timestamp()` is a float."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def microseconds_to_datetime(microseconds: int) -> datetime:
+    """The moment in UTC; the first or last one Python knows when it lies outside the years 1 to 9999."""
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return (datetime.max if microseconds > 0 else datetime.min).replace(tzinfo=UTC)
+
+
+def require_aware(moment: datetime, name: str) -> datetime:
+    """Return `moment`.
+
+    Raises:
+        EncodeError: It is no datetime, or one without a time zone.
+    """
+    if not isinstance(moment, datetime):
+        raise EncodeError(f"{name} must be a datetime, not {type(moment).__name__}")
+    if moment.utcoffset() is None:
+        raise EncodeError(f"{name} must be an aware datetime, such as datetime.now(UTC) gives; this one has no time zone")
+    return moment
+
+
+@lru_cache(maxsize=512)
+def _day_before(year: int) -> int:
+    """The ordinal of the last day before `year` in the proleptic Gregorian calendar, as `date.toordinal` counts."""
+    past = year - 1
+    return past * 365 + past // 4 - past // 100 + past // 400
+
+
+@lru_cache(maxsize=1024)
+def _month_and_day(year: int, ordinal: int) -> tuple[int, int]:
+    day = date.fromordinal(_day_before(year) + ordinal)
+    if day.year != year:
+        raise ValueError(ordinal)
+    return day.month, day.day
+
+
+@lru_cache(maxsize=128)
+def _zone(hours: int, minutes: int, seconds: int) -> timezone:
+    return timezone(timedelta(hours=hours, minutes=minutes, seconds=seconds))
+
+
+def _no_record(why: object) -> DecodeError:
+    return DecodeError(f"the bytes are no session record: {why}")

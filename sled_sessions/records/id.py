@@ -1,0 +1,64 @@
+"""The session id: 128 random bits, written three ways."""
+
+import binascii
+import re
+import secrets
+from typing import Self
+
+import attrs
+
+from sled_sessions.errors import DecodeError
+
+# 22 characters hold 132 bits: the last one's low 4 bits must be zero, so each id has exactly one spelling.
+_TEXT = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]")
+_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
+
+
+@attrs.frozen(repr=False, order=True)
+class Id:
+    """A session id, as tower-sessions has it: an `i128` from a cryptographic random source.
+
+    `str(id)` is its text in a cookie, `bytes(id)` its key in a tree, `int(id)` the signed number itself.
+    Whoever knows the text holds the session, so `repr(id)` shows only its first characters.
+
+    Attributes:
+        key: The 16 bytes of the number, big-endian.
+    """
+
+    key: bytes = attrs.field()
+
+    @key.validator
+    def _check(self, _attribute: object, key: object) -> None:
+        if not (isinstance(key, bytes) and len(key) == 16):
+            msg = "a session id has exactly 16 bytes; Id.parse(text) reads a cookie's text"
+            raise DecodeError(msg)
+
+    @classmethod
+    def new(cls) -> Self:
+        """Draw a new id from the operating system's random source."""
+        return cls(secrets.token_bytes(16))
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read an id as `str(id)` writes it: 22 characters, the URL-safe unpadded base64 of its little-endian bytes.
+
+        Raises:
+            DecodeError: `text` is not what `str` of some id gives.
+        """
+        if not (isinstance(text, str) and _TEXT.fullmatch(text)):
+            msg = "not a session id: 22 characters of URL-safe base64 without padding are expected"
+            raise DecodeError(msg)
+        return cls(binascii.a2b_base64(text.encode("ascii").translate(_FROM_URL_SAFE) + b"==")[::-1])
+
+    def __str__(self) -> str:
+        return binascii.b2a_base64(self.key[::-1], newline=False)[:22].translate(_TO_URL_SAFE).decode("ascii")
+
+    def __bytes__(self) -> bytes:
+        return self.key
+
+    def __int__(self) -> int:
+        return int.from_bytes(self.key, "big", signed=True)
+
+    def __repr__(self) -> str:
+        return f"Id('{str(self)[:4]}…')"

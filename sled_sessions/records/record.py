@@ -1,0 +1,53 @@
+"""The record: a session as a store holds it."""
+
+from datetime import datetime
+from typing import Any, Self
+
+import attrs
+
+from sled_sessions.records import codec
+from sled_sessions.records.id import Id
+
+
+def _aware(_record: "Record", _attribute: object, moment: datetime) -> None:
+    codec.require_aware(moment, "expiry_date")
+
+
+@attrs.define(repr=False)
+class Record:
+    """A session's id, its data and the moment it expires (tower-sessions' `Record`).
+
+    Attributes:
+        id: The session's id.
+        data: Text keys to JSON values: None, bool, int (64 bits), float (finite), str, list, dict.
+        expiry_date: An aware datetime, to the microsecond; the session is live before it and expired from it on.
+
+    Raises:
+        EncodeError: `expiry_date` is naive.
+    """
+
+    id: Id
+    data: dict[str, Any]
+    expiry_date: datetime = attrs.field(validator=_aware)
+
+    def encode(self) -> bytes:
+        """Write the record as the Rust crate would; `codec` says how.
+
+        Raises:
+            EncodeError: JSON cannot hold the data; the message names the path to the offending value.
+        """
+        return codec.encode(self.id.key, self.data, self.expiry_date)
+
+    @classmethod
+    def decode(cls, value: bytes) -> Self:
+        """Read a record that this package or the Rust crate wrote; nanoseconds are rounded down to microseconds.
+
+        Raises:
+            DecodeError: The bytes are no record.
+        """
+        key, data, expiry_date = codec.decode(value)
+        return cls(Id(key), data, expiry_date)
+
+    def __repr__(self) -> str:
+        # The values may be secrets, and the keys tell a reader what the session is about.
+        return f"Record({self.id!r}, keys={list(self.data)}, expiry_date={self.expiry_date.isoformat()})"

@@ -1,0 +1,204 @@
+//! An open database and who still refers to it.
+//!
+//! sled gives the folder's lock back when the last reference to anything of the database is gone. `close()` must do so
+//! at once while Python still holds trees and iterators, so Python objects never own a part of sled: they own a
+//! `Handle` whose content `close()` takes away. Iterators own nothing, they seek again for each chunk.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+use pyo3::prelude::*;
+
+use crate::{
+    error::{Error, Result},
+    guard,
+};
+
+/// How long `close()` waits for sled's I/O threads to let go of the folder.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
+
+pub struct Engine {
+    path: PathBuf,
+    temporary: bool,
+    open: RwLock<Option<Open>>,
+    handles: Mutex<Vec<Weak<Handle>>>,
+}
+
+struct Open {
+    db: sled::Db,
+    /// The database's file once more, for fsync: sled does not hand out its own.
+    file: File,
+}
+
+/// A tree as long as its database is open.
+pub struct Handle {
+    engine: Arc<Engine>,
+    name: Vec<u8>,
+    tree: RwLock<Option<sled::Tree>>,
+}
+
+impl Engine {
+    pub fn new(db: sled::Db, path: PathBuf, temporary: bool) -> Result<Arc<Self>> {
+        let at = |error| Error::SledAt(sled::Error::Io(error), path.clone());
+        let file = File::open(path.join("db")).map_err(at)?;
+        let engine = Arc::new(Engine {
+            path,
+            temporary,
+            open: RwLock::new(Some(Open { db, file })),
+            handles: Mutex::default(),
+        });
+        remember(&mut lock(&ENGINES), &engine);
+        Ok(engine)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn is_open(&self) -> bool {
+        read(&self.open).is_some()
+    }
+
+    /// Run `work` on the database; it cannot be closed meanwhile.
+    pub fn with<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T>) -> Result<T> {
+        match &*read(&self.open) {
+            Some(open) => work(&open.db),
+            None => Err(Error::Closed(self.path.clone())),
+        }
+    }
+
+    /// Write everything to the file and, with `fsync`, wait for the disk: sled's own flush leaves it to the kernel.
+    pub fn flush(&self, fsync: bool) -> Result<usize> {
+        guard::check_process()?;
+        match &*read(&self.open) {
+            Some(open) => self.flush_open(open, fsync),
+            None => Err(Error::Closed(self.path.clone())),
+        }
+    }
+
+    fn flush_open(&self, open: &Open, fsync: bool) -> Result<usize> {
+        let written = open.db.flush()?;
+        if fsync {
+            open.file.sync_all().map_err(|error| Error::SledAt(error.into(), self.path.join("db")))?;
+        }
+        Ok(written)
+    }
+
+    pub fn handle(self: &Arc<Self>, tree: sled::Tree) -> Arc<Handle> {
+        let name = tree.name().to_vec();
+        let handle = Arc::new(Handle { engine: self.clone(), name, tree: RwLock::new(Some(tree)) });
+        remember(&mut lock(&self.handles), &handle);
+        handle
+    }
+
+    /// Flush, let go of everything, and return when the folder is free. The lock is held all the while, so that a
+    /// second `close()` returns no earlier than the first.
+    pub fn close(&self) -> Result<()> {
+        guard::check_process()?;
+        let mut slot = write(&self.open);
+        let Some(open) = slot.take() else { return Ok(()) };
+        let flushed = self.flush_open(&open, true);
+        for handle in lock(&self.handles).drain(..).filter_map(|handle| handle.upgrade()) {
+            let tree = write(&handle.tree).take();
+            drop(tree);
+        }
+        let dropped = guard::catch(|| Ok(drop(open)));
+        self.wait_until_free();
+        flushed.and(dropped)
+    }
+
+    /// sled's I/O threads may hold the last references for some microseconds more.
+    fn wait_until_free(&self) {
+        let deadline = Instant::now() + RELEASE_TIMEOUT;
+        while !self.is_free() && Instant::now() < deadline {
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        if self.temporary {
+            return !self.path.exists();
+        }
+        match File::open(self.path.join("db")) {
+            Ok(file) => file.try_lock().is_ok(),
+            Err(_) => true,
+        }
+    }
+}
+
+impl Handle {
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Run `work` on the tree; the database cannot be closed meanwhile.
+    #[inline]
+    pub fn with<T>(&self, work: impl FnOnce(&sled::Tree) -> Result<T>) -> Result<T> {
+        match &*read(&self.tree) {
+            Some(tree) => work(tree),
+            None => Err(Error::Closed(self.engine.path.clone())),
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // A clone of a living tree goes at once; the last clone of a dropped tree flushes.
+        if let Some(tree) = self.tree.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            guard::release(tree);
+        }
+    }
+}
+
+/// Is this folder open in this process?
+pub fn open_here(path: &Path) -> bool {
+    let same = |engine: &Arc<Engine>| engine.path == path && engine.is_open();
+    let engines: Vec<_> = lock(&ENGINES).iter().filter_map(Weak::upgrade).collect();
+    engines.iter().any(same)
+}
+
+/// Close whatever is still open; run when the interpreter exits.
+#[pyfunction]
+pub fn close_all(py: Python<'_>) {
+    if guard::check_process().is_err() {
+        return;
+    }
+    let engines: Vec<_> = lock(&ENGINES).drain(..).filter_map(|engine| engine.upgrade()).collect();
+    py.detach(|| {
+        for engine in engines {
+            let _ = guard::catch(|| engine.close());
+        }
+    });
+}
+
+/// Append to a list of weak references, sweeping it whenever it would grow, so that it stays in proportion.
+fn remember<T>(list: &mut Vec<Weak<T>>, item: &Arc<T>) {
+    if list.len() == list.capacity() {
+        list.retain(|weak| weak.strong_count() > 0);
+    }
+    list.push(Arc::downgrade(item));
+}
+
+// A panic under one of these locks leaves nothing half done: sled keeps its own order.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

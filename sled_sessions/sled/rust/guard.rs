@@ -1,0 +1,139 @@
+//! What stands around every call into sled: not in a forked child, not inside a transaction's callback, without the
+//! GIL, and no panic gets out.
+
+use std::{
+    cell::{Cell, RefCell},
+    panic::{self, AssertUnwindSafe, PanicHookInfo},
+    process, thread,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+};
+
+use pyo3::prelude::*;
+
+use crate::error::{Error, Result};
+
+/// The process whose sled threads are running; 0 before the first open.
+static OWNER: AtomicU32 = AtomicU32::new(0);
+
+/// Set in a child that was forked from `OWNER`. Asking the kernel for the pid costs a good part of a `get`, so the hot
+/// path reads this flag, which Python's own fork hook sets. Whoever forks from C and goes on with Python calls
+/// `PyOS_AfterFork_Child`, which runs that hook as well.
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static IN_TRANSACTION: Cell<bool> = const { Cell::new(false) };
+    static CATCHING: Cell<bool> = const { Cell::new(false) };
+    static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Run by `os.register_at_fork`. A child of a process that never opened sled is free to open it.
+#[pyfunction]
+pub fn after_fork_in_child() {
+    FORKED.store(OWNER.load(Relaxed) != 0, Relaxed);
+}
+
+/// Claim sled's threads for this process; they are started once and for all databases.
+pub fn claim_process() -> Result<()> {
+    let pid = process::id();
+    match OWNER.compare_exchange(0, pid, Relaxed, Relaxed) {
+        Err(owner) if owner != pid => Err(Error::Forked),
+        _ => Ok(()),
+    }
+}
+
+fn forked() -> bool {
+    FORKED.load(Relaxed) || ![0, process::id()].contains(&OWNER.load(Relaxed))
+}
+
+/// For the calls that would hang in a forked child even if the fork hook did not run.
+pub fn check_process() -> Result<()> {
+    if forked() { Err(Error::Forked) } else { Ok(()) }
+}
+
+fn check() -> Result<()> {
+    if FORKED.load(Relaxed) {
+        return Err(Error::Forked);
+    }
+    if IN_TRANSACTION.get() {
+        return Err(Error::InTransaction);
+    }
+    Ok(())
+}
+
+/// Call into sled. Whoever waits for a lock of sled must not hold the GIL: the thread that holds that lock may be
+/// waiting for the GIL, to run a transaction's callback.
+pub fn call<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    check()?;
+    py.detach(|| catch(work))
+}
+
+/// The same from within a transaction's callback.
+pub fn call_in_transaction<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    if FORKED.load(Relaxed) {
+        return Err(Error::Forked);
+    }
+    py.detach(|| catch(work))
+}
+
+/// Mark this thread as being inside a transaction's callback while `work` runs.
+pub fn inside_transaction<T>(work: impl FnOnce() -> T) -> T {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            IN_TRANSACTION.set(false);
+        }
+    }
+    IN_TRANSACTION.set(true);
+    let _leave = Leave;
+    work()
+}
+
+/// Let go of something whose drop may flush, join threads or delete files.
+///
+/// In a forked child it leaks: the threads that would do the work are not there. Inside a transaction another thread
+/// does it, because joining sled's flusher waits for the lock that the transaction holds.
+pub fn release<T: Send + 'static>(value: T) {
+    if forked() {
+        std::mem::forget(value);
+    } else if IN_TRANSACTION.get() {
+        thread::spawn(move || drop(value));
+    } else {
+        let mut value = Some(value);
+        let done = Python::try_attach(|py| {
+            let value = value.take();
+            py.detach(|| catch(|| Ok(drop(value))))
+        });
+        if done.is_none() {
+            let _ = catch(|| Ok(drop(value)));
+        }
+    }
+}
+
+/// Turn a panic into an error.
+pub fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let before = CATCHING.replace(true);
+    let outcome = panic::catch_unwind(AssertUnwindSafe(work));
+    CATCHING.set(before);
+    outcome.unwrap_or_else(|_| Err(Error::Panic(PANIC.take().unwrap_or_default())))
+}
+
+/// Keep the message of a panic that `catch` will turn into an error, instead of printing it. Panics elsewhere (in
+/// sled's own threads, say) are printed as before.
+pub fn quiet_caught_panics() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if CATCHING.get() { PANIC.set(Some(describe(info))) } else { print(info) }
+    }));
+}
+
+fn describe(info: &PanicHookInfo<'_>) -> String {
+    let what = info.payload_as_str().unwrap_or("no message");
+    match info.location() {
+        Some(at) => {
+            let file = at.file();
+            let file = file.rsplit_once("/src/").map_or(file, |(_, inside)| inside);
+            format!("{what} ({file}:{})", at.line())
+        }
+        None => what.to_owned(),
+    }
+}

@@ -1,0 +1,38 @@
+//! Python binding of the embedded database sled 0.34.
+//!
+//! One module for each concept; what a Python user reads stands in `_native.pyi`.
+
+mod batch;
+mod buffer;
+mod config;
+mod db;
+mod engine;
+mod error;
+mod guard;
+mod iter;
+mod transaction;
+mod tree;
+mod watch;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use super::{
+        batch::Batch,
+        config::open,
+        db::Db,
+        engine::close_all,
+        guard::after_fork_in_child,
+        iter::Iter,
+        transaction::{TransactionTree, transaction},
+        tree::Tree,
+        watch::{Event, Subscriber},
+    };
+
+    #[pymodule_init]
+    fn init() {
+        super::guard::quiet_caught_panics();
+    }
+}

@@ -1,0 +1,111 @@
+"""The expiry index: a sled tree whose keys are sorted by the moment a session expires.
+
+An entry's key is 8 bytes of expiry, big-endian with the sign bit flipped so that bytes sort as numbers do
+(microseconds since the Unix epoch, rounded down to the resolution), then the 16 bytes of the record's key; its value
+is empty. A sweep reads the front of the tree, up to now, and nothing else.
+
+Entries are hints: each one is checked against its record before anything is deleted. One too many costs a look; one
+too few would keep an expired record for ever, so writers add an entry before they write the record it is for.
+"""
+
+import struct
+from collections.abc import Iterator
+from datetime import timedelta
+
+import attrs
+import msgspec
+
+from sled_sessions import sled
+
+KEY_LENGTH = 16
+"""Bytes of a record's key at the end of an entry."""
+
+_VERSION = 1
+_MARKER = b"expiry_index"
+_SIGN = 1 << 63
+_LAST = (1 << 64) - 1
+_BIG_ENDIAN = struct.Struct(">Q")
+_pack = _BIG_ENDIAN.pack
+
+
+@attrs.frozen
+class _Marker:
+    """What lies in the meta tree while the index is whole."""
+
+    version: int
+    resolution_us: int
+
+
+class ExpiryIndex:
+    """Entries in one tree, and in another the marker that says they are whole, and at which resolution.
+
+    Args:
+        entries: The tree of the entries.
+        meta: The tree of the marker.
+        resolution: The step that expiries are rounded down to.
+    """
+
+    def __init__(self, entries: sled.Tree, meta: sled.Tree, resolution: timedelta) -> None:
+        step = resolution // timedelta(microseconds=1)
+        if step < 1:
+            msg = "resolution must be at least one microsecond"
+            raise ValueError(msg)
+        self._step = step
+        self._meta = meta
+        self.tree = entries
+        self.resolution = resolution
+
+    def entry(self, microseconds: int, key: bytes) -> bytes:
+        """The entry of a record that expires then."""
+        return _pack(microseconds - microseconds % self._step + _SIGN) + key
+
+    def due(self, now: int, after: bytes | None = None) -> Iterator[bytes]:
+        """The entries that may have expired at `now`: those before it and those of the step that is running."""
+        start = b"" if after is None else after + b"\0"
+        return _keys(self.tree.range(start, _bound(now - now % self._step + 1)))
+
+    def between(self, start: int | None, stop: int | None) -> Iterator[bytes]:
+        """The entries whose rounded expiry lies from `start` on and before `stop`, in microseconds."""
+        return _keys(
+            self.tree.range(None if start is None else _bound(start), None if stop is None else _bound(stop))
+        )
+
+    def first(self) -> int | None:
+        """The first expiry, rounded down, in microseconds."""
+        first = self.tree.first()
+        return None if first is None else split(first[0])[0]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the index was built, to the end and at this resolution."""
+        found = self._meta.get(_MARKER)
+        try:
+            return found is not None and msgspec.msgpack.decode(found, type=_Marker) == self._marker
+        except msgspec.DecodeError:
+            return False
+
+    def mark_whole(self) -> None:
+        """Note that every record has its entry now."""
+        self._meta.insert(_MARKER, msgspec.msgpack.encode(self._marker))
+
+    def clear(self) -> None:
+        """Empty the index, the marker first: what a crash leaves half-built is then known to be no index."""
+        self._meta.remove(_MARKER)
+        self.tree.clear()
+
+    @property
+    def _marker(self) -> _Marker:
+        return _Marker(_VERSION, self._step)
+
+
+def split(entry: bytes) -> tuple[int, bytes]:
+    """An entry's expiry in microseconds since the Unix epoch, and its record's key."""
+    return _BIG_ENDIAN.unpack_from(entry)[0] - _SIGN, entry[-KEY_LENGTH:]
+
+
+def _bound(microseconds: int) -> bytes:
+    return _pack(min(max(microseconds + _SIGN, 0), _LAST))
+
+
+def _keys(pairs: Iterator[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    return (entry for entry, _ in pairs)

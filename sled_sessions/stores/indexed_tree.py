@@ -1,0 +1,249 @@
+"""A tree of records together with its expiry index, and the one place that keeps the two in step.
+
+The order of writes is what makes it safe: first the entry, then the record, then the old entry's removal; a deleted
+record goes before its entry. sled's recovery restores a prefix of its log, so whatever moment a crash picks, each
+record that is there has its entry. Writers of one id take turns, by locks that all stores on the tree share.
+
+A transaction over both trees would do the same at several times the cost: sled's take one lock over all databases.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from typing import Self
+from weakref import WeakValueDictionary
+
+import attrs
+
+from sled_sessions import sled
+from sled_sessions.errors import DecodeError
+from sled_sessions.records import codec
+from sled_sessions.stores.expiry_index import ExpiryIndex, split
+from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
+
+_log = logging.getLogger(__name__)
+
+_STRIPES = 64
+
+
+@attrs.frozen
+class IndexReport:
+    """Whether the index agrees with the records; the report is true when it does.
+
+    Attributes:
+        records: Records that could be read.
+        entries: Entries in the index.
+        missing: Records without their entry: an index sweep would never delete them.
+        stale: Entries without their record; a sweep drops the ones it meets.
+        undecodable: Records that could not be read, so that nobody knows what their entry would be.
+        seconds: How long it took.
+    """
+
+    records: int = 0
+    entries: int = 0
+    missing: int = 0
+    stale: int = 0
+    undecodable: int = 0
+    seconds: float = 0.0
+
+    def __bool__(self) -> bool:
+        return not (self.missing or self.stale)
+
+
+class IndexedTree:
+    """The records of one tree and, while somebody keeps it, their index. Get it with `of`: there is one for each tree.
+
+    Args:
+        tree: The tree of the records.
+    """
+
+    _all: "WeakValueDictionary[tuple[sled.Db, bytes], Self]" = WeakValueDictionary()
+    _all_lock = threading.Lock()
+
+    def __init__(self, tree: sled.Tree) -> None:
+        self.tree = tree
+        self.index: ExpiryIndex | None = None
+        self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
+
+    @classmethod
+    def of(cls, tree: sled.Tree) -> Self:
+        """The one that all stores on this tree share."""
+        place = (tree.db, tree.name)
+        with cls._all_lock:
+            shared = cls._all.get(place)
+            if shared is None:
+                shared = cls._all[place] = cls(tree)
+            return shared
+
+    # -- records ------------------------------------------------------------------------------------------------------
+
+    def create(self, key: bytes, value: bytes, expiry: int) -> bool:
+        """Write a record if there is none under this key."""
+        with self._lock(key):
+            if key in self.tree:
+                return False
+            self._write(key, value, expiry, None)
+            return True
+
+    def save(self, key: bytes, value: bytes, expiry: int) -> None:
+        """Write a record, new or known."""
+        with self._lock(key):
+            self._write(key, value, expiry, None if self.index is None else self.tree.get(key))
+
+    def swap(self, key: bytes, old: bytes, value: bytes, expiry: int) -> bool:
+        """Write a record if `old` is still what lies there."""
+        with self._lock(key):
+            if self.tree.get(key) != old:
+                return False
+            self._write(key, value, expiry, old)
+            return True
+
+    def remove(self, key: bytes) -> bool:
+        """Remove a record and its entry; false when there was none."""
+        with self._lock(key):
+            old = self.tree.remove(key)
+            if old is None:
+                return False
+            self._remove_entry(key, old)
+            return True
+
+    def expire(self, key: bytes, until: int, entry: bytes | None = None) -> bytes | None:
+        """Remove a record if it has expired by then, and return what it was.
+
+        `entry` is the index's hint that led here; it goes, too, when it is not that of the record.
+
+        Raises:
+            DecodeError: The record cannot be read; it stays, and so does the hint.
+        """
+        with self._lock(key):
+            value = self.tree.get(key)
+            if value is None:
+                if entry is not None and self.index is not None:
+                    self.index.tree.remove(entry)
+                return None
+            expiry = codec.decode_expiry(value)
+            if expiry <= until:
+                self.tree.remove(key)
+            if self.index is not None:
+                own = self.index.entry(expiry, key)
+                if expiry <= until:
+                    self.index.tree.remove(own)
+                if entry is not None and entry != own:
+                    self.index.tree.remove(entry)
+            return value if expiry <= until else None
+
+    # -- the index ----------------------------------------------------------------------------------------------------
+
+    def keep_index(self, index: ExpiryIndex, progress: Progress | None) -> None:
+        """Keep this index from now on, and build it if it is not whole."""
+        with self._all_locked():
+            self.index = index
+            if not index.is_whole:
+                self._build(index, progress)
+
+    def rebuild(self, progress: Progress | None) -> IndexReport:
+        """Build the index anew, if one is kept. Writers wait meanwhile."""
+        with self._all_locked():
+            return IndexReport() if self.index is None else self._build(self.index, progress)
+
+    def verify(self) -> IndexReport:
+        """Compare index and records. Writers go on; what they change meanwhile is looked at again under its lock."""
+        start = time.perf_counter()
+        index = self.index
+        records = entries = missing = stale = undecodable = 0
+        for key, value in self.tree:
+            try:
+                expiry = codec.decode_expiry(value)
+            except DecodeError:
+                undecodable += 1
+                continue
+            records += 1
+            if index is not None and index.entry(expiry, key) not in index.tree:
+                missing += self._is_missing(index, key)
+        if index is not None:
+            for entry in index.between(None, None):
+                entries += 1
+                stale += self._is_stale(index, entry)
+        return IndexReport(records, entries, missing, stale, undecodable, time.perf_counter() - start)
+
+    # -- how ----------------------------------------------------------------------------------------------------------
+
+    def _lock(self, key: bytes) -> threading.Lock:
+        return self._locks[key[-1] % _STRIPES if key else 0]  # the last byte of an id is as random as any
+
+    @contextmanager
+    def _all_locked(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for lock in self._locks:
+                stack.enter_context(lock)
+            yield
+
+    def _write(self, key: bytes, value: bytes, expiry: int, old: bytes | None) -> None:
+        """Write entry, record, old entry's removal; the caller holds the lock and knows that `old` lies there."""
+        index = self.index
+        if index is None:
+            self.tree.insert(key, value)
+            return
+        entry = index.entry(expiry, key)
+        before = None if old is None else _entry(index, key, old)
+        if before != entry:
+            index.tree.insert(entry, b"")
+        self.tree.insert(key, value)
+        if before is not None and before != entry:
+            index.tree.remove(before)
+
+    def _remove_entry(self, key: bytes, old: bytes) -> None:
+        if self.index is not None and (entry := _entry(self.index, key, old)) is not None:
+            self.index.tree.remove(entry)
+
+    def _build(self, index: ExpiryIndex, progress: Progress | None) -> IndexReport:
+        start = time.perf_counter()
+        index.clear()
+        records = undecodable = 0
+        for key, value in self.tree:
+            entry = _entry(index, key, value)
+            if entry is None:
+                undecodable += 1
+                continue
+            index.tree.insert(entry, b"")
+            records += 1
+            if progress is not None and records % PROGRESS_STEP == 0:
+                progress(records, None)
+        index.mark_whole()
+        if progress is not None:
+            progress(records, records)
+        seconds = time.perf_counter() - start
+        if records or undecodable:
+            _log.info("built the expiry index of %d records in %.1f s", records, seconds)
+        if undecodable:
+            _log.warning("%d records could not be read and have no entry in the expiry index", undecodable)
+        return IndexReport(records, records, 0, 0, undecodable, seconds)
+
+    def _is_missing(self, index: ExpiryIndex, key: bytes) -> bool:
+        with self._lock(key):
+            value = self.tree.get(key)
+            entry = None if value is None else _entry(index, key, value)
+            return entry is not None and entry not in index.tree
+
+    def _is_stale(self, index: ExpiryIndex, entry: bytes) -> bool:
+        key = split(entry)[1]
+        if self._belongs(index, entry, key):
+            return False
+        with self._lock(key):
+            return entry in index.tree and not self._belongs(index, entry, key)
+
+    def _belongs(self, index: ExpiryIndex, entry: bytes, key: bytes) -> bool:
+        """Whether the record is there and this is its entry; an unreadable record is given the benefit of the doubt."""
+        value = self.tree.get(key)
+        return value is not None and _entry(index, key, value) in (entry, None)
+
+
+def _entry(index: ExpiryIndex, key: bytes, value: bytes) -> bytes | None:
+    """The entry of a record, None for one that cannot be read."""
+    try:
+        return index.entry(codec.decode_expiry(value), key)
+    except DecodeError:
+        return None

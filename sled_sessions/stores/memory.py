@@ -1,0 +1,131 @@
+"""Sessions in this process's memory: for tests, for caches, and the plain model of what a store does."""
+
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import attrs
+from sortedcontainers import SortedList
+
+from sled_sessions.records import Id, Record, codec
+from sled_sessions.stores.clock import Clock, utc_now
+from sled_sessions.stores.protocol import Change, check_change
+from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
+
+
+class MemoryStore:
+    """A `SessionStore` in a dict of encoded records, with a sorted list of (expiry, id) as its expiry index.
+
+    Records are encoded on the way in, so that what JSON cannot hold is refused here as everywhere, and what a caller
+    does to a record afterwards does not reach the store. Safe to use from several threads.
+
+    Args:
+        clock: Returns the present moment as an aware datetime.
+    """
+
+    def __init__(self, *, clock: Clock = utc_now) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._values: dict[bytes, bytes] = {}
+        self._index: SortedList[tuple[int, bytes]] = SortedList()
+
+    def create(self, record: Record) -> Record:
+        """Store a new session: under another id if this one is taken. O(log n)."""
+        with self._lock:
+            while record.id.key in self._values:
+                record = attrs.evolve(record, id=Id.new())
+            self.save(record)
+        return record
+
+    def save(self, record: Record) -> None:
+        """Store a session, new or known. O(log n)."""
+        key, value = record.id.key, record.encode()
+        with self._lock:
+            self._remove(key)
+            self._values[key] = value
+            self._index.add((codec.decode_expiry(value), key))
+
+    def load(self, id: Id) -> Record | None:
+        """Return a live session's record, or None. O(1)."""
+        value = self._values.get(id.key)
+        if value is None:
+            return None
+        record = Record.decode(value)
+        return record if record.expiry_date > self._clock() else None
+
+    def delete(self, id: Id) -> bool:
+        """Remove a session; false when there was none. O(log n)."""
+        with self._lock:
+            return self._remove(id.key)
+
+    def update(self, id: Id, change: Change) -> Record | None:
+        """Read, change and write a live session as one step; None when it is gone or expired."""
+        with self._lock:
+            record = self.load(id)
+            if record is not None:
+                record = check_change(id, change(record))
+                self.save(record)
+            return record
+
+    def delete_expired(
+        self,
+        strategy: SweepStrategy | None = None,
+        *,
+        now: datetime | None = None,
+        limit: int | None = None,
+        budget: timedelta | None = None,
+        on_expired: OnExpired | None = None,
+        progress: Progress | None = None,
+    ) -> SweepReport:
+        """Remove the expired sessions; the options are those of `SledStore.delete_expired`."""
+        until = codec.datetime_to_microseconds(codec.require_aware(self._clock() if now is None else now, "now"))
+        strategy = strategy or SweepStrategy.EXPIRY_INDEX
+        sweep = Sweep(strategy, limit, budget, progress)
+        with self._lock:
+            candidates = self._index.irange(maximum=(until + 1,), inclusive=(True, False))
+            for expiry, key in list(self._index if strategy is SweepStrategy.FULL_SCAN else candidates):
+                sweep.examined += 1
+                if expiry <= until:
+                    value = self._values[key]
+                    self._remove(key)
+                    sweep.deleted += 1
+                    if on_expired is not None:
+                        on_expired(Record.decode(value))
+                if sweep.is_over:
+                    return sweep.report(complete=False)
+        return sweep.report(complete=True)
+
+    def count(self) -> int:
+        """How many records are stored, expired ones that no sweep has met included. O(1)."""
+        return len(self._values)
+
+    def records(self) -> Iterator[Record]:
+        """Every record stored, in the order of their ids' bytes, expired ones included."""
+        for key in sorted(self._values):
+            if (value := self._values.get(key)) is not None:
+                yield Record.decode(value)
+
+    def first_expiry(self) -> datetime | None:
+        """When the next session expires, or did; None when there is none. O(1)."""
+        with self._lock:
+            return codec.microseconds_to_datetime(self._index[0][0]) if self._index else None
+
+    def expiring(self, start: datetime | None = None, stop: datetime | None = None) -> Iterator[tuple[datetime, Id]]:
+        """The sessions that expire from `start` on and before `stop`, earliest first. O(log n + those)."""
+        low, high = (
+            None if bound is None else (codec.datetime_to_microseconds(codec.require_aware(bound, name)),)
+            for name, bound in (("start", start), ("stop", stop))
+        )
+        with self._lock:
+            found = list(self._index.irange(low, high, inclusive=(True, False)))
+        return ((codec.microseconds_to_datetime(expiry), Id(key)) for expiry, key in found)
+
+    def __repr__(self) -> str:
+        return f"MemoryStore({self.count()} records)"
+
+    def _remove(self, key: bytes) -> bool:
+        value = self._values.pop(key, None)
+        if value is None:
+            return False
+        self._index.remove((codec.decode_expiry(value), key))
+        return True

@@ -1,0 +1,400 @@
+"""Sessions in a sled database: the records in one tree, their expiry index in a second one."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from os import PathLike
+from types import TracebackType
+from typing import Self
+
+import attrs
+
+from sled_sessions import sled
+from sled_sessions.errors import BackendError, DecodeError, RecordTooLarge, SessionError
+from sled_sessions.records import Id, Record, codec
+from sled_sessions.stores.clock import Clock, utc_now
+from sled_sessions.stores.expiry_index import ExpiryIndex, split
+from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport
+from sled_sessions.stores.protocol import Change, check_change
+from sled_sessions.stores.sweep import PROGRESS_STEP, OnExpired, Progress, Sweep, SweepReport, SweepStrategy
+
+_log = logging.getLogger(__name__)
+
+RESOLUTION = timedelta(seconds=1)
+
+MAX_RECORD_BYTES = 64 * 1024
+"""The default limit; sled puts values over about 128 KB into files of their own, and never deletes those."""
+
+
+class SledStore:
+    """A `SessionStore` in a tree of a sled database, as the Rust crate `tower-sessions-sled-store` keeps it.
+
+    The records are the crate's, byte for byte. The expiry index lies in the tree's siblings `<name>:expiry` and
+    `<name>:meta`, which the crate does not look at. A tree without an index gets one when a store opens it, which
+    reads every record once. After a Rust program wrote to the tree, call `rebuild_index`: the crate knows no index.
+
+    Safe to use from several threads, and several stores may share a tree. One process at a time: sled locks the folder.
+
+    Args:
+        tree: The tree of the records, such as `db.open_tree("session")`.
+        index: The tree of the index; the sibling by default.
+        strategy: How `delete_expired` finds expired sessions. With `FULL_SCAN` no index is kept, one that is there is
+            dropped, and the store writes exactly what the crate writes.
+        resolution: The step of the index. Saves that move an expiry within one step leave the index alone; a sweep
+            looks at up to one step of live sessions. It deletes the same sessions at any resolution.
+        max_record_bytes: Larger records are refused.
+        clock: Returns the present moment as an aware datetime.
+        progress: Told how far the index is while it is built.
+
+    Raises:
+        sled.SledError: The engine could not read or write the trees.
+        ValueError: `resolution` is below a microsecond.
+    """
+
+    def __init__(
+        self,
+        tree: sled.Tree,
+        *,
+        index: sled.Tree | None = None,
+        strategy: SweepStrategy = SweepStrategy.EXPIRY_INDEX,
+        resolution: timedelta = RESOLUTION,
+        max_record_bytes: int = MAX_RECORD_BYTES,
+        clock: Clock = utc_now,
+        progress: Progress | None = None,
+    ) -> None:
+        self.tree = tree
+        self.strategy = strategy
+        self.max_record_bytes = max_record_bytes
+        self._clock = clock
+        self._get = tree.get
+        self._sessions = IndexedTree.of(tree)
+        self._owned: sled.Db | None = None
+        self._resume_after: dict[SweepStrategy, bytes] = {}
+        entries, meta = tree.name + b":expiry", tree.name + b":meta"
+        if strategy is SweepStrategy.EXPIRY_INDEX:
+            index = tree.db.open_tree(entries) if index is None else index
+            self._sessions.keep_index(ExpiryIndex(index, tree.db.open_tree(meta), resolution), progress)
+        elif self._sessions.index is None:  # else another store on this tree keeps it, and this one helps
+            tree.db.drop_tree(meta)
+            tree.db.drop_tree(entries)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | PathLike[str],
+        tree: str | bytes = "session",
+        *,
+        strategy: SweepStrategy = SweepStrategy.EXPIRY_INDEX,
+        resolution: timedelta = RESOLUTION,
+        max_record_bytes: int = MAX_RECORD_BYTES,
+        clock: Clock = utc_now,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Open a database folder, made when it is not there, and the store in it; `close` then closes the database.
+
+        Raises:
+            sled.SledError: The folder could not be opened; `sled.open` lists the reasons.
+        """
+        db = sled.open(path)
+        try:
+            store = cls(
+                db.open_tree(tree),
+                strategy=strategy,
+                resolution=resolution,
+                max_record_bytes=max_record_bytes,
+                clock=clock,
+                progress=progress,
+            )
+        except BaseException:
+            db.close()
+            raise
+        store._owned = db
+        return store
+
+    def close(self) -> None:
+        """Close the database if this store opened it; a tree that it was given stays open."""
+        if self._owned is not None:
+            self._owned.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def flush(self, fsync: bool = False) -> int:
+        """Write what sled still buffers to the file, with `fsync` down to the disk; returns the bytes written."""
+        with _backend_errors():
+            return self.tree.db.flush(fsync=fsync)
+
+    # -- the store contract -------------------------------------------------------------------------------------------
+
+    def create(self, record: Record) -> Record:
+        """Store a new session and return its record: under another id if this one is taken, never over it.
+
+        Raises:
+            EncodeError: The record cannot be written; nothing was.
+            BackendError: The engine failed.
+        """
+        with _backend_errors():
+            while not self._sessions.create(record.id.key, *self._encode(record)):
+                record = attrs.evolve(record, id=Id.new())
+            return record
+
+    def save(self, record: Record) -> None:
+        """Store a session, new or known. O(log n); one sled write while the expiry stays within its index step.
+
+        Raises:
+            EncodeError: The record cannot be written; nothing was.
+            BackendError: The engine failed.
+        """
+        value, expiry = self._encode(record)
+        try:
+            self._sessions.save(record.id.key, value, expiry)
+        except sled.SledError as error:
+            raise BackendError(str(error)) from error
+
+    def load(self, id: Id) -> Record | None:
+        """Return a live session's record, or None when it is missing or expired. O(log n).
+
+        Raises:
+            DecodeError: What lies under this id is no record.
+            BackendError: The engine failed.
+        """
+        try:
+            value = self._get(id.key)
+        except sled.SledError as error:
+            raise BackendError(str(error)) from error
+        return None if value is None else self._live(id, value)
+
+    def delete(self, id: Id) -> bool:
+        """Remove a session; false when there was none. O(log n).
+
+        Raises:
+            BackendError: The engine failed.
+        """
+        with _backend_errors():
+            return self._sessions.remove(id.key)
+
+    def update(self, id: Id, change: Change) -> Record | None:
+        """Read, change and write a live session as one step; None, and no write, when it is gone or expired.
+
+        `change` runs without a lock. When another writer came first, it runs again on what that one wrote.
+
+        Raises:
+            EncodeError: The changed record cannot be written; nothing was.
+            DecodeError: What lies under this id is no record.
+            BackendError: The engine failed.
+        """
+        try:
+            while (old := self._get(id.key)) is not None and (record := self._live(id, old)) is not None:
+                changed = check_change(id, change(record))
+                value, expiry = self._encode(changed)
+                if self._sessions.swap(id.key, old, value, expiry):
+                    return changed
+        except sled.SledError as error:
+            raise BackendError(str(error)) from error
+        return None
+
+    def delete_expired(
+        self,
+        strategy: SweepStrategy | None = None,
+        *,
+        now: datetime | None = None,
+        limit: int | None = None,
+        budget: timedelta | None = None,
+        on_expired: OnExpired | None = None,
+        progress: Progress | None = None,
+    ) -> SweepReport:
+        """Remove the sessions that have expired, and only those; readers and writers go on meanwhile.
+
+        By the index it costs O(log n), and then so much for each expired session; a full scan reads every record.
+        Both delete the same sessions. A store that keeps no index always scans.
+
+        Args:
+            strategy: How to find them; None is the store's own.
+            now: The moment that counts, an aware datetime; None is the store's clock.
+            limit: Delete at most so many; the next sweep goes on from there.
+            budget: Stop after this time; the next sweep goes on from there.
+            on_expired: Called with each record after it was deleted; what it raises ends the sweep.
+            progress: Called now and then with how many entries were looked at.
+
+        Raises:
+            EncodeError: `now` is naive.
+            BackendError: The engine failed; what was deleted until then stays deleted.
+        """
+        until = _microseconds(self._clock() if now is None else now, "now")
+        index = self._sessions.index
+        strategy = SweepStrategy.FULL_SCAN if index is None else strategy or self.strategy
+        sweep = Sweep(strategy, limit, budget, progress)
+        after = self._resume_after.pop(strategy, None)
+        with _backend_errors():
+            if index is not None and strategy is SweepStrategy.EXPIRY_INDEX:
+                stopped_at = self._sweep_index(sweep, index, until, after, on_expired)
+            else:
+                stopped_at = self._sweep_records(sweep, until, after, on_expired)
+        if stopped_at is not None:
+            self._resume_after[strategy] = stopped_at
+        if sweep.undecodable:
+            _log.warning("a sweep met %d records that cannot be read; they stay in the store", sweep.undecodable)
+        return sweep.report(complete=stopped_at is None)
+
+    # -- looking at what is there -------------------------------------------------------------------------------------
+
+    def count(self) -> int:
+        """How many records are stored, expired ones that no sweep has met included. O(n): sled keeps no count."""
+        with _backend_errors():
+            return len(self.tree)
+
+    def records(self) -> Iterator[Record]:
+        """Every record stored, in the order of their ids' bytes, expired ones included; unreadable ones are skipped."""
+        with _backend_errors():
+            for value in self.tree.values():
+                try:
+                    record = Record.decode(value)
+                except DecodeError:
+                    _log.warning("skipped a record that cannot be read")
+                else:
+                    yield record
+
+    def first_expiry(self) -> datetime | None:
+        """When the next session expires, or did, rounded down to the resolution; None when there is none.
+
+        O(1) by the index, where an entry left behind may make it too early, never too late; O(n) without one.
+        """
+        index = self._sessions.index
+        with _backend_errors():
+            first = min((at for at, _ in self._expiries()), default=None) if index is None else index.first()
+        return None if first is None else codec.microseconds_to_datetime(first)
+
+    def expiring(self, start: datetime | None = None, stop: datetime | None = None) -> Iterator[tuple[datetime, Id]]:
+        """The sessions that expire from `start` on and before `stop`, earliest first, without reading the records.
+
+        Expiries come, and are compared, rounded down to the resolution. O(those) by the index; without one O(n log n),
+        and exact.
+
+        Raises:
+            EncodeError: A bound is naive.
+        """
+        low = None if start is None else _microseconds(start, "start")
+        high = None if stop is None else _microseconds(stop, "stop")
+        return self._expiring(low, high)
+
+    def verify_index(self) -> IndexReport:
+        """Compare the index with the records, O(n); writers go on meanwhile. Without an index nothing can be wrong."""
+        with _backend_errors():
+            return self._sessions.verify()
+
+    def rebuild_index(self, progress: Progress | None = None) -> IndexReport:
+        """Build the index anew from the records, O(n log n); writers wait meanwhile.
+
+        Raises:
+            SessionError: No store on this tree keeps an index.
+            BackendError: The engine failed; the next open builds the index.
+        """
+        if self._sessions.index is None:
+            msg = "this store keeps no index; open it with strategy=SweepStrategy.EXPIRY_INDEX to get one"
+            raise SessionError(msg)
+        with _backend_errors():
+            return self._sessions.rebuild(progress)
+
+    def __repr__(self) -> str:
+        return f"SledStore({self.tree!r}, strategy={self.strategy.name})"
+
+    # -- how ----------------------------------------------------------------------------------------------------------
+
+    def _encode(self, record: Record) -> tuple[bytes, int]:
+        """The record's bytes and its expiry in microseconds."""
+        value = record.encode()
+        if len(value) > self.max_record_bytes:
+            raise RecordTooLarge(
+                f"the record has {len(value):,} bytes, and max_record_bytes is {self.max_record_bytes:,}; "
+                "keep what is large elsewhere and its key in the session"
+            )
+        return value, codec.datetime_to_microseconds(record.expiry_date)
+
+    def _live(self, id: Id, value: bytes) -> Record | None:
+        key, data, expiry_date = codec.decode(value)
+        if key != id.key:
+            msg = "the bytes under this id are the record of another one"
+            raise DecodeError(msg)
+        return Record(id, data, expiry_date) if expiry_date > self._clock() else None
+
+    def _sweep_index(
+        self, sweep: Sweep, index: ExpiryIndex, until: int, after: bytes | None, on_expired: OnExpired | None
+    ) -> bytes | None:
+        """Sweep by the index; returns the entry at which `limit` or `budget` ended it."""
+        for entry in index.due(until, after):
+            sweep.examined += 1
+            self._expire(sweep, split(entry)[1], until, entry, on_expired)
+            if sweep.is_over:
+                return entry
+        return None
+
+    def _sweep_records(
+        self, sweep: Sweep, until: int, after: bytes | None, on_expired: OnExpired | None
+    ) -> bytes | None:
+        """Sweep by reading every record; returns the key at which `limit` or `budget` ended it."""
+        for key, value in self.tree.range(None if after is None else after + b"\0"):
+            sweep.examined += 1
+            try:
+                is_due = codec.decode_expiry(value) <= until
+            except DecodeError:
+                sweep.undecodable += 1
+                is_due = False
+            if is_due:
+                self._expire(sweep, key, until, None, on_expired)
+            if (is_due or sweep.examined % PROGRESS_STEP == 0) and sweep.is_over:
+                return key
+        return None
+
+    def _expire(
+        self, sweep: Sweep, key: bytes, until: int, entry: bytes | None, on_expired: OnExpired | None
+    ) -> None:
+        try:
+            value = self._sessions.expire(key, until, entry)
+            if value is None:
+                return
+            sweep.deleted += 1
+            record = None if on_expired is None else Record.decode(value)
+        except DecodeError:
+            sweep.undecodable += 1
+            return
+        if on_expired is not None and record is not None:
+            on_expired(record)
+
+    def _expiring(self, low: int | None, high: int | None) -> Iterator[tuple[datetime, Id]]:
+        index = self._sessions.index
+        with _backend_errors():
+            if index is not None:
+                found = map(split, index.between(low, high))
+            else:
+                found = iter(sorted(self._expiries(low, high)))
+            for at, key in found:
+                yield codec.microseconds_to_datetime(at), Id(key)
+
+    def _expiries(self, low: int | None = None, high: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Expiries and keys read off the records, for want of an index."""
+        for key, value in self.tree:
+            try:
+                at = codec.decode_expiry(value)
+            except DecodeError:
+                continue
+            if (low is None or at >= low) and (high is None or at < high):
+                yield at, key
+
+
+@contextmanager
+def _backend_errors() -> Iterator[None]:
+    """Raise the engine's errors as the store contract's `BackendError`."""
+    try:
+        yield
+    except sled.SledError as error:
+        raise BackendError(str(error)) from error
+
+
+def _microseconds(moment: datetime, name: str) -> int:
+    return codec.datetime_to_microseconds(codec.require_aware(moment, name))

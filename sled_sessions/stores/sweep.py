@@ -1,0 +1,88 @@
+"""What a sweep is told and what it tells: the strategy, its limits, the report."""
+
+import enum
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+import attrs
+
+from sled_sessions.records import Record
+
+OnExpired = Callable[[Record], object]
+"""Called with each record after the sweep has deleted it; what it raises ends the sweep."""
+
+Progress = Callable[[int, int | None], object]
+"""Called now and then with how many entries were done so far, and of how many (None: nobody has counted)."""
+
+PROGRESS_STEP = 1024
+"""Entries between two looks at the time budget, and between two calls of a `Progress`."""
+
+
+class SweepStrategy(enum.Enum):
+    """How expired sessions are found."""
+
+    EXPIRY_INDEX = "index"
+    """Range-scan the expiry index up to now: the cost is that of the expired sessions, not of all."""
+
+    FULL_SCAN = "full-scan"
+    """Read every record, as the Rust crate does: for databases that keep no index."""
+
+
+@attrs.frozen
+class SweepReport:
+    """What one sweep did.
+
+    Attributes:
+        strategy: How it looked.
+        examined: Entries (index) or records (full scan) that it looked at.
+        deleted: Expired sessions that it removed.
+        undecodable: Records it could not read; they stay where they are.
+        seconds: How long it took.
+        complete: False when `limit` or `budget` ended it early; the next sweep goes on from there.
+    """
+
+    strategy: SweepStrategy
+    examined: int = 0
+    deleted: int = 0
+    undecodable: int = 0
+    seconds: float = 0.0
+    complete: bool = True
+
+
+class Sweep:
+    """One sweep under way: it counts, watches `limit` and `budget`, and writes the report."""
+
+    def __init__(
+        self, strategy: SweepStrategy, limit: int | None, budget: timedelta | None, progress: Progress | None
+    ) -> None:
+        self.strategy = strategy
+        self.examined = 0
+        self.deleted = 0
+        self.undecodable = 0
+        self._limit = limit
+        self._progress = progress
+        self._start = time.perf_counter()
+        self._end = None if budget is None else self._start + budget.total_seconds()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether `limit` or `budget` is used up; asked after each step, so that every sweep makes at least one."""
+        if self._limit is not None and self.deleted >= self._limit:
+            return True
+        if self._progress is not None and self.examined % PROGRESS_STEP == 0:
+            self._progress(self.examined, None)
+        return self._end is not None and time.perf_counter() >= self._end
+
+    def report(self, *, complete: bool) -> SweepReport:
+        """End the sweep."""
+        if self._progress is not None:
+            self._progress(self.examined, self.examined)
+        return SweepReport(
+            self.strategy,
+            self.examined,
+            self.deleted,
+            self.undecodable,
+            time.perf_counter() - self._start,
+            complete,
+        )
