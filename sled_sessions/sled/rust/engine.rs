@@ -48,12 +48,8 @@ impl Engine {
     pub fn new(db: sled::Db, path: PathBuf, temporary: bool) -> Result<Arc<Self>> {
         let at = |error| Error::SledAt(sled::Error::Io(error), path.clone());
         let file = File::open(path.join("db")).map_err(at)?;
-        let engine = Arc::new(Engine {
-            path,
-            temporary,
-            open: RwLock::new(Some(Open { db, file })),
-            handles: Mutex::default(),
-        });
+        let engine =
+            Arc::new(Engine { path, temporary, open: RwLock::new(Some(Open { db, file })), handles: Mutex::default() });
         remember(&mut lock(&ENGINES), &engine);
         Ok(engine)
     }
@@ -104,11 +100,12 @@ impl Engine {
         guard::check_process()?;
         let mut slot = write(&self.open);
         let Some(open) = slot.take() else { return Ok(()) };
-        let flushed = self.flush_open(&open, true);
+        // The handles first: calls that are running in other threads end before the flush, and none starts after it.
         for handle in lock(&self.handles).drain(..).filter_map(|handle| handle.upgrade()) {
             let tree = write(&handle.tree).take();
             drop(tree);
         }
+        let flushed = guard::catch(|| self.flush_open(&open, true));
         let dropped = guard::catch(|| Ok(drop(open)));
         self.wait_until_free();
         flushed.and(dropped)

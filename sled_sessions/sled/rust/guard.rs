@@ -4,8 +4,9 @@
 use std::{
     cell::{Cell, RefCell},
     panic::{self, AssertUnwindSafe, PanicHookInfo},
-    process, thread,
+    process,
     sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    thread,
 };
 
 use pyo3::prelude::*;
@@ -121,9 +122,7 @@ pub fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 /// sled's own threads, say) are printed as before.
 pub fn quiet_caught_panics() {
     let print = panic::take_hook();
-    panic::set_hook(Box::new(move |info| {
-        if CATCHING.get() { PANIC.set(Some(describe(info))) } else { print(info) }
-    }));
+    panic::set_hook(Box::new(move |info| if CATCHING.get() { PANIC.set(Some(describe(info))) } else { print(info) }));
 }
 
 fn describe(info: &PanicHookInfo<'_>) -> String {

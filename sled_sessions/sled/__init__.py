@@ -1,0 +1,65 @@
+"""The embedded database sled 0.34 for Python: ordered maps from bytes to bytes, in a folder.
+
+    >>> from sled_sessions import sled
+    >>> with sled.open("storage") as db:
+    ...     db.insert(b"key", b"value")
+    ...     db.get(b"key")
+    b'value'
+
+A general binding over the Rust crate; it knows nothing of sessions. Left out, because 0.34.7 does nothing with it or
+Python has it already: ``mode`` and ``snapshot_after_ops`` (without effect), compression (not built in), merge
+operators (``Tree.update_and_fetch`` does the same), ``flush_async`` (``asyncio.to_thread(db.flush)``).
+"""
+
+import atexit
+import os
+
+from sled_sessions.sled import _native
+from sled_sessions.sled._native import (
+    Batch,
+    Db,
+    Event,
+    Iter,
+    Subscriber,
+    TransactionTree,
+    Tree,
+    open,  # noqa: A004 - the name that sled has
+    transaction,
+)
+from sled_sessions.sled.errors import (
+    ClosedError,
+    CollectionNotFound,
+    Corruption,
+    DatabaseLocked,
+    EventsLost,
+    ForkedProcess,
+    ReportableBug,
+    SledError,
+    SledIOError,
+    Unsupported,
+)
+
+__all__ = [
+    "Batch",
+    "ClosedError",
+    "CollectionNotFound",
+    "Corruption",
+    "DatabaseLocked",
+    "Db",
+    "Event",
+    "EventsLost",
+    "ForkedProcess",
+    "Iter",
+    "ReportableBug",
+    "SledError",
+    "SledIOError",
+    "Subscriber",
+    "TransactionTree",
+    "Tree",
+    "Unsupported",
+    "open",
+    "transaction",
+]
+
+atexit.register(_native.close_all)
+os.register_at_fork(after_in_child=_native.after_fork_in_child)

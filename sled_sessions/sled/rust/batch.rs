@@ -1,0 +1,38 @@
+//! Writes that are applied together.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+
+use crate::buffer::Data;
+
+#[pyclass(frozen, module = "sled_sessions.sled")]
+#[derive(Default)]
+pub struct Batch(Mutex<sled::Batch>);
+
+impl Batch {
+    /// What is in the batch now; the batch itself can be filled further and applied again.
+    pub fn snapshot(&self) -> sled::Batch {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, sled::Batch> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl Batch {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
+    fn insert(&self, key: Data<'_, '_>, value: Data<'_, '_>) {
+        self.lock().insert(key.as_slice(), value.as_slice());
+    }
+
+    fn remove(&self, key: Data<'_, '_>) {
+        self.lock().remove(key.as_slice());
+    }
+}

@@ -1,0 +1,184 @@
+//! Opening a database: sled's options, and a look at the folder before sled gets it.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+};
+
+use pyo3::{exceptions::PyTypeError, prelude::*};
+
+use crate::{
+    db::Db,
+    engine::{Engine, open_here},
+    error::{Error, Result},
+    guard,
+    tree::Tree,
+};
+
+/// sled panics below this.
+const MIN_CACHE_CAPACITY: u64 = 256;
+
+/// sled's own default.
+const SEGMENT_SIZE: usize = 512 * 1024;
+
+// `mode` and `snapshot_after_ops` do nothing in 0.34, `compression_factor` belongs to a feature that is not built in,
+// `print_profile_on_drop` has nothing to print without sled's metrics, and `snapshot_path` is gone: none is offered.
+#[pyfunction]
+#[pyo3(signature = (
+    path = None,
+    *,
+    cache_capacity = 1024 * 1024 * 1024,
+    flush_every_ms = Some(500),
+    create_new = false,
+    temporary = false,
+    segment_size = None,
+    idgen_persist_interval = 1_000_000,
+), text_signature = "(path=None, *, cache_capacity=1073741824, flush_every_ms=500, create_new=False, temporary=False, \
+    segment_size=None, idgen_persist_interval=1000000)")]
+#[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
+pub fn open(
+    py: Python<'_>,
+    path: Option<PathBuf>,
+    cache_capacity: u64,
+    flush_every_ms: Option<u64>,
+    create_new: bool,
+    temporary: bool,
+    segment_size: Option<usize>,
+    idgen_persist_interval: u64,
+) -> Result<Py<Db>> {
+    guard::claim_process()?;
+    if path.is_none() && !temporary {
+        return Err(PyTypeError::new_err("open() needs a path unless temporary=True").into());
+    }
+    if cache_capacity < MIN_CACHE_CAPACITY {
+        return Err(Error::Misuse(format!("cache_capacity must be at least {MIN_CACHE_CAPACITY} bytes")));
+    }
+    if flush_every_ms == Some(0) {
+        return Err(Error::Misuse("flush_every_ms must be at least 1, or None to flush by hand only".into()));
+    }
+    let config = sled::Config::new()
+        .cache_capacity(cache_capacity)
+        .flush_every_ms(flush_every_ms)
+        .create_new(create_new)
+        .temporary(temporary)
+        .idgen_persist_interval(idgen_persist_interval);
+    let engine = guard::call(py, || match path {
+        Some(path) => open_folder(config, &path, temporary, segment_size),
+        None => start(config.segment_size(segment_size.unwrap_or(SEGMENT_SIZE)), None, true),
+    })?;
+    let tree = engine.with(|db| Ok((**db).clone()))?;
+    let recovered = engine.with(|db| Ok(db.was_recovered()))?;
+    let base = Tree::new(engine.handle(tree), None);
+    let db = PyClassInitializer::from(base).add_subclass(Db::new(engine, recovered));
+    Ok(Py::new(py, db)?)
+}
+
+fn open_folder(
+    config: sled::Config,
+    path: &Path,
+    temporary: bool,
+    segment_size: Option<usize>,
+) -> Result<std::sync::Arc<Engine>> {
+    let path = prepare(path, temporary)?;
+    if open_here(&path) {
+        return Err(Error::Locked(format!(
+            "{} is open in this process already: share that Db, or close it first",
+            path.display()
+        )));
+    }
+    let stored = stored_config(&path)?;
+    remove_unfinished_snapshots(&path).map_err(|error| at(error, &path))?;
+    let segment_size = segment_size.or(stored).unwrap_or(SEGMENT_SIZE);
+    start(config.path(&path).segment_size(segment_size), Some(path), temporary)
+}
+
+fn start(config: sled::Config, path: Option<PathBuf>, temporary: bool) -> Result<std::sync::Arc<Engine>> {
+    let place = path.clone().unwrap_or_else(|| config.get_path());
+    let db = guard::catch(|| Ok(config.open()?)).map_err(|error| explain(error, &place))?;
+    Engine::new(db, place, temporary)
+}
+
+/// Say which folder it was, and tell a lock from other I/O errors: sled words both alike.
+fn explain(error: Error, path: &Path) -> Error {
+    match error {
+        Error::Sled(sled::Error::Io(error)) if error.to_string().starts_with("could not acquire lock") => {
+            Error::Locked(format!(
+                "another process has the database {} open: sled lets one process at a time open a folder",
+                path.display()
+            ))
+        }
+        Error::Sled(sled::Error::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
+            at(error, &path.join("db"))
+        }
+        Error::Sled(error) => Error::SledAt(error, path.to_owned()),
+        Error::Panic(what) => Error::Panic(format!("{what} while it opened {}", path.display())),
+        other => other,
+    }
+}
+
+fn at(error: io::Error, path: &Path) -> Error {
+    Error::SledAt(error.into(), path.to_owned())
+}
+
+/// Make the folder and find its one true name: sled looks files up by path all its life, even after a `chdir`.
+fn prepare(path: &Path, temporary: bool) -> Result<PathBuf> {
+    if path.is_file() {
+        let what = io::Error::new(io::ErrorKind::NotADirectory, "a database is a folder, and this is a file");
+        return Err(at(what, path));
+    }
+    if temporary && fs::read_dir(path).is_ok_and(|mut files| files.next().is_some()) {
+        return Err(Error::Misuse(format!(
+            "temporary=True would delete {}, which holds files already",
+            path.display()
+        )));
+    }
+    fs::create_dir_all(path).and_then(|()| path.canonicalize()).map_err(|error| at(error, path))
+}
+
+/// The segment size of the database in this folder, if there is one; refuse formats that sled 0.34 would misread.
+///
+/// sled 1.0 opens a 0.34 folder as an empty database, and the other way round; its mark is a `durability_cookie`.
+/// `conf` holds lines such as `use_compression: false`, then their CRC.
+fn stored_config(path: &Path) -> Result<Option<usize>> {
+    if path.join("durability_cookie").exists() {
+        return Err(Error::Sled(sled::Error::Unsupported(format!(
+            "{} was written by sled 1.0, whose format 0.34 cannot read: open it with sled 1.0",
+            path.display()
+        ))));
+    }
+    let file = path.join("conf");
+    let content = match fs::read(&file) {
+        Ok(content) => content,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(at(error, &file)),
+    };
+    let text = String::from_utf8_lossy(&content);
+    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    if value("use_compression") == Some("true") {
+        return Err(Error::Sled(sled::Error::Unsupported(format!(
+            "{} was written with sled's compression, which is not built in: export it with the program that wrote it",
+            path.display()
+        ))));
+    }
+    Ok(value("segment_size").and_then(|size| size.parse().ok()))
+}
+
+/// Remove what a crash during an earlier open left behind: sled would take the torn file for a damaged snapshot, each
+/// time. The log holds everything that a snapshot holds. Only under the lock, for a running process may be writing it.
+fn remove_unfinished_snapshots(path: &Path) -> io::Result<()> {
+    let unfinished: Vec<_> = fs::read_dir(path)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|file| file.extension() == Some(OsStr::new("generating")))
+        .filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")))
+        .collect();
+    if unfinished.is_empty() {
+        return Ok(());
+    }
+    let lock: File = OpenOptions::new().write(true).create(true).truncate(false).open(path.join("db"))?;
+    if lock.try_lock().is_ok() {
+        unfinished.iter().try_for_each(fs::remove_file)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! A database: its trees, its files, its life. It is its own default tree, so it inherits what a tree does.
+
+use std::{path::PathBuf, sync::Arc};
+
+use pyo3::prelude::*;
+use sled::IVec;
+
+use crate::{
+    buffer::{Blob, Data, Name},
+    engine::{Engine, Handle},
+    error::{Error, Result},
+    guard,
+    iter::{Iter, Part},
+    tree::Tree,
+};
+
+/// What sled calls the only type of collection that it exports.
+const TREE: &[u8] = b"tree";
+
+/// Pairs that `import_` writes between two looks at Python.
+const IMPORT_CHUNK: usize = 512;
+
+#[pyclass(extends = Tree, frozen, weakref, module = "sled_sessions.sled")]
+pub struct Db {
+    engine: Arc<Engine>,
+    was_recovered: bool,
+}
+
+impl Db {
+    pub fn new(engine: Arc<Engine>, was_recovered: bool) -> Self {
+        Db { engine, was_recovered }
+    }
+
+    fn call<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&sled::Db) -> Result<T> + Send) -> Result<T> {
+        guard::call(py, || self.engine.with(work))
+    }
+
+    fn handle(&self, py: Python<'_>, name: &[u8]) -> Result<Arc<Handle>> {
+        self.call(py, |db| Ok(self.engine.handle(db.open_tree(name)?)))
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        guard::release(Closing(self.engine.clone()));
+    }
+}
+
+/// Closes on drop, so that `guard::release` decides where that happens, or whether.
+struct Closing(Arc<Engine>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let _ = self.0.close();
+    }
+}
+
+#[pymethods]
+impl Db {
+    #[getter]
+    fn path(&self) -> PathBuf {
+        self.engine.path().to_owned()
+    }
+
+    #[getter]
+    fn was_recovered(&self) -> bool {
+        self.was_recovered
+    }
+
+    fn open_tree(slf: &Bound<'_, Self>, name: Name) -> Result<Tree> {
+        let handle = slf.get().handle(slf.py(), &name.0)?;
+        Ok(Tree::new(handle, Some(slf.clone().unbind())))
+    }
+
+    fn tree_names(&self, py: Python<'_>) -> Result<Vec<Blob>> {
+        let mut names = self.call(py, |db| Ok(db.tree_names()))?;
+        names.sort_unstable();
+        Ok(names.into_iter().map(Blob).collect())
+    }
+
+    fn drop_tree(&self, py: Python<'_>, name: Name) -> Result<bool> {
+        self.call(py, |db| Ok(db.drop_tree(&name.0)?))
+    }
+
+    fn size_on_disk(&self, py: Python<'_>) -> Result<u64> {
+        self.call(py, |db| Ok(db.size_on_disk()?))
+    }
+
+    fn generate_id(&self, py: Python<'_>) -> Result<u64> {
+        self.call(py, |db| Ok(db.generate_id()?))
+    }
+
+    fn checksum(&self, py: Python<'_>) -> Result<u32> {
+        self.call(py, |db| Ok(db.checksum()?))
+    }
+
+    fn export<'py>(slf: &Bound<'py, Self>) -> Result<Vec<(Bound<'py, PyAny>, Blob, Py<Iter>)>> {
+        let py = slf.py();
+        let mut names = slf.get().call(py, |db| Ok(db.tree_names()))?;
+        names.sort_unstable();
+        let export = |name: IVec| {
+            let handle = slf.get().handle(py, &name)?;
+            let tree = Py::new(py, Tree::new(handle, Some(slf.clone().unbind())))?;
+            let kind = pyo3::types::PyBytes::new(py, TREE).into_any();
+            Ok((kind, Blob(name), Py::new(py, Iter::over(tree, Part::Items))?))
+        };
+        names.into_iter().map(export).collect()
+    }
+
+    fn import_(&self, py: Python<'_>, export: &Bound<'_, PyAny>) -> Result<()> {
+        for collection in export.try_iter()? {
+            let (kind, name, items): (Bound<'_, PyAny>, Name, Bound<'_, PyAny>) = collection?.extract()?;
+            if kind.extract::<Data<'_, '_>>()?.as_slice() != TREE {
+                return Err(Error::Misuse("only collections of type b'tree' can be imported".into()));
+            }
+            let handle = self.handle(py, &name.0)?;
+            let mut items = items.try_iter()?;
+            loop {
+                let chunk = items.by_ref().take(IMPORT_CHUNK).map(|item| pair(&item?)).collect::<Result<Vec<_>>>()?;
+                if chunk.is_empty() {
+                    break;
+                }
+                guard::call(py, || handle.with(|tree| insert_new(tree, chunk)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&self, py: Python<'_>) -> Result<()> {
+        guard::call(py, || self.engine.close())
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Result<Bound<'_, Self>> {
+        slf.get().call(slf.py(), |_| Ok(()))?;
+        Ok(slf)
+    }
+
+    #[pyo3(signature = (*_exception))]
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, pyo3::types::PyTuple>) -> Result<()> {
+        self.close(py)
+    }
+
+    fn __repr__(&self) -> String {
+        let state = if self.engine.is_open() { "" } else { " (closed)" };
+        format!("<sled.Db {}{state}>", self.engine.path().display())
+    }
+}
+
+fn pair(item: &Bound<'_, PyAny>) -> Result<(IVec, IVec)> {
+    let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+    Ok((key.extract::<Data<'_, '_>>()?.to_ivec(), value.extract::<Data<'_, '_>>()?.to_ivec()))
+}
+
+/// Where sled overwrites the value and then panics, this leaves it alone.
+fn insert_new(tree: &sled::Tree, pairs: Vec<(IVec, IVec)>) -> Result<()> {
+    for (key, value) in pairs {
+        if tree.compare_and_swap(key, None::<&[u8]>, Some(value))?.is_err() {
+            return Err(Error::Misuse(format!(
+                "the tree {:?} holds a key of the import already: import into an empty database",
+                String::from_utf8_lossy(&tree.name())
+            )));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! Transactions over several trees of one database.
+//!
+//! sled runs the callback under a lock that is global to the process, and its transactional trees belong to one
+//! thread. They stay in a thread-local while the callback runs; the objects that Python gets only name them, so one
+//! that was kept for later, or handed to another thread, finds nothing there.
+
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+};
+
+use pyo3::{prelude::*, types::PyTuple};
+use sled::transaction::{
+    ConflictableTransactionError, TransactionError, Transactional, TransactionalTree, UnabortableTransactionError,
+};
+
+use crate::{
+    batch::Batch,
+    buffer::{Blob, Data},
+    engine::Handle,
+    error::{Error, Result},
+    guard,
+    tree::Tree,
+};
+
+thread_local! {
+    static CURRENT: RefCell<Vec<TransactionalTree>> = const { RefCell::new(Vec::new()) };
+    /// Counts the attempts of this thread, so that a tree of an earlier one is recognized.
+    static ATTEMPT: Cell<u64> = const { Cell::new(0) };
+}
+
+#[pyfunction]
+#[pyo3(signature = (function, *trees))]
+pub fn transaction(py: Python<'_>, function: Py<PyAny>, trees: &Bound<'_, PyTuple>) -> Result<Py<PyAny>> {
+    let trees = trees
+        .iter()
+        .map(|tree| Ok(tree.cast_into::<Tree>().map_err(PyErr::from)?.unbind()))
+        .collect::<Result<Vec<_>>>()?;
+    let handles = distinct(&trees)?;
+    // A tree that was given twice is one tree with one set of pending writes.
+    let positions: Vec<_> = trees.iter().map(|tree| position(&handles, tree.get().handle())).collect();
+    guard::call(py, || {
+        with_all(&handles, Vec::new(), &mut |trees| {
+            let outcome = trees.transaction(|views| attempt(&function, views, &positions));
+            outcome.map_err(|error| match error {
+                TransactionError::Abort(error) => error,
+                TransactionError::Storage(error) => error.into(),
+            })
+        })
+    })
+}
+
+fn distinct(trees: &[Py<Tree>]) -> Result<Vec<&Arc<Handle>>> {
+    let mut handles: Vec<&Arc<Handle>> = Vec::new();
+    for handle in trees.iter().map(|tree| tree.get().handle()) {
+        if position(&handles, handle) == handles.len() {
+            handles.push(handle);
+        }
+    }
+    match handles.split_first() {
+        None => Err(Error::Misuse("a transaction needs at least one tree".into())),
+        Some((first, others)) if others.iter().any(|other| !Arc::ptr_eq(first.engine(), other.engine())) => {
+            Err(Error::Sled(sled::Error::Unsupported("a transaction's trees must belong to one database".into())))
+        }
+        Some(_) => Ok(handles),
+    }
+}
+
+fn position(handles: &[&Arc<Handle>], wanted: &Arc<Handle>) -> usize {
+    let same = |handle: &&Arc<Handle>| handle.name() == wanted.name() && Arc::ptr_eq(handle.engine(), wanted.engine());
+    handles.iter().position(same).unwrap_or(handles.len())
+}
+
+/// Hold every tree open while `work` runs.
+fn with_all<T>(
+    handles: &[&Arc<Handle>],
+    mut trees: Vec<sled::Tree>,
+    work: &mut dyn FnMut(&[sled::Tree]) -> Result<T>,
+) -> Result<T> {
+    match handles.split_first() {
+        None => work(&trees),
+        Some((first, others)) => first.with(|tree| {
+            trees.push(tree.clone());
+            with_all(others, trees, work)
+        }),
+    }
+}
+
+/// Run the callback once. sled holds its lock; the GIL comes and goes.
+fn attempt(
+    function: &Py<PyAny>,
+    views: &[TransactionalTree],
+    positions: &[usize],
+) -> std::result::Result<Py<PyAny>, ConflictableTransactionError<Error>> {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            ATTEMPT.set(ATTEMPT.get() + 1);
+            CURRENT.take();
+        }
+    }
+    CURRENT.set(views.to_vec());
+    let _leave = Leave;
+    guard::inside_transaction(|| {
+        Python::attach(|py| {
+            let number = ATTEMPT.get();
+            let trees =
+                positions.iter().map(|&index| TransactionTree { number, index, thread: std::thread::current().id() });
+            let arguments = PyTuple::new(py, trees.map(|tree| Py::new(py, tree)).collect::<PyResult<Vec<_>>>()?)?;
+            function.call1(py, arguments)
+        })
+    })
+    .map_err(|error| ConflictableTransactionError::Abort(error.into()))
+}
+
+#[pyclass(frozen, module = "sled_sessions.sled")]
+pub struct TransactionTree {
+    thread: std::thread::ThreadId,
+    number: u64,
+    index: usize,
+}
+
+impl TransactionTree {
+    fn call<T: Send>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&TransactionalTree) -> std::result::Result<T, UnabortableTransactionError> + Send,
+    ) -> Result<T> {
+        guard::call_in_transaction(py, || {
+            CURRENT.with_borrow(|trees| {
+                let mine = self.thread == std::thread::current().id() && self.number == ATTEMPT.get();
+                let tree = trees.get(self.index).filter(|_| mine).ok_or_else(|| {
+                    Error::Misuse("a transaction's tree lives only in its function and its thread".into())
+                })?;
+                work(tree).map_err(|error| match error {
+                    UnabortableTransactionError::Storage(error) => error.into(),
+                    UnabortableTransactionError::Conflict => {
+                        Error::Sled(sled::Error::ReportableBug("a conflict under the global lock".into()))
+                    }
+                })
+            })
+        })
+    }
+}
+
+#[pymethods]
+impl TransactionTree {
+    fn get(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<Blob>> {
+        let key = key.as_slice();
+        Ok(self.call(py, |tree| tree.get(key))?.map(Blob))
+    }
+
+    fn insert(&self, py: Python<'_>, key: Data<'_, '_>, value: Data<'_, '_>) -> Result<Option<Blob>> {
+        let (key, value) = (key.as_slice(), value.as_slice());
+        Ok(self.call(py, |tree| tree.insert(key, value))?.map(Blob))
+    }
+
+    fn remove(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<Blob>> {
+        let key = key.as_slice();
+        Ok(self.call(py, |tree| tree.remove(key))?.map(Blob))
+    }
+
+    fn apply_batch(&self, py: Python<'_>, batch: &Batch) -> Result<()> {
+        let batch = batch.snapshot();
+        self.call(py, |tree| tree.apply_batch(&batch))
+    }
+
+    fn generate_id(&self, py: Python<'_>) -> Result<u64> {
+        self.call(py, |tree| Ok(tree.generate_id()?))
+    }
+
+    fn flush(&self, py: Python<'_>) -> Result<()> {
+        self.call(py, |tree| {
+            tree.flush();
+            Ok(())
+        })
+    }
+}

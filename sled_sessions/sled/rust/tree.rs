@@ -1,0 +1,215 @@
+//! A tree: an ordered map from bytes to bytes.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use sled::{CompareAndSwapError, IVec};
+
+use crate::{
+    batch::Batch,
+    buffer::{Blob, Data, pair},
+    db::Db,
+    engine::Handle,
+    error::Result,
+    guard,
+    iter::{Iter, Part, Span},
+    watch::Subscriber,
+};
+
+#[pyclass(subclass, frozen, weakref, module = "sled_sessions.sled")]
+pub struct Tree {
+    handle: Arc<Handle>,
+    /// Keeps the database open; absent in the database itself, which is its own default tree.
+    db: Option<Py<Db>>,
+}
+
+impl Tree {
+    pub fn new(handle: Arc<Handle>, db: Option<Py<Db>>) -> Self {
+        Tree { handle, db }
+    }
+
+    pub fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+
+    #[inline]
+    fn call<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&sled::Tree) -> sled::Result<T> + Send) -> Result<T> {
+        guard::call(py, || self.handle.with(|tree| Ok(work(tree)?)))
+    }
+
+    /// The loop of `update_and_fetch` and `fetch_and_update`: sled's own would hold its locks while Python runs.
+    /// Returns the value before and the value after.
+    fn update(&self, py: Python<'_>, key: &[u8], function: &Bound<'_, PyAny>) -> Result<(Option<IVec>, Option<IVec>)> {
+        let mut before = self.call(py, |tree| tree.get(key))?;
+        loop {
+            let answer = function.call1((before.clone().map(Blob),))?;
+            let after = answer.extract::<Option<Data<'_, '_>>>()?.map(|value| value.to_ivec());
+            let (old, new) = (before.as_deref(), after.clone());
+            match self.call(py, |tree| tree.compare_and_swap(key, old, new))? {
+                Ok(()) => return Ok((before, after)),
+                Err(CompareAndSwapError { current, .. }) => before = current,
+            }
+        }
+    }
+}
+
+#[pymethods]
+impl Tree {
+    #[getter]
+    fn name<'py>(&self, py: Python<'py>) -> Bound<'py, pyo3::types::PyBytes> {
+        pyo3::types::PyBytes::new(py, self.handle.name())
+    }
+
+    #[getter]
+    fn db<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyAny> {
+        match &slf.get().db {
+            Some(db) => db.bind(slf.py()).clone().into_any(),
+            None => slf.clone().into_any(),
+        }
+    }
+
+    fn get(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<Blob>> {
+        let key = key.as_slice();
+        Ok(self.call(py, |tree| tree.get(key))?.map(Blob))
+    }
+
+    fn contains(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<bool> {
+        let key = key.as_slice();
+        self.call(py, |tree| tree.contains_key(key))
+    }
+
+    fn __contains__(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<bool> {
+        self.contains(py, key)
+    }
+
+    fn insert(&self, py: Python<'_>, key: Data<'_, '_>, value: Data<'_, '_>) -> Result<Option<Blob>> {
+        let (key, value) = (key.as_slice(), value.as_slice());
+        Ok(self.call(py, |tree| tree.insert(key, value))?.map(Blob))
+    }
+
+    fn remove(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<Blob>> {
+        let key = key.as_slice();
+        Ok(self.call(py, |tree| tree.remove(key))?.map(Blob))
+    }
+
+    fn compare_and_swap(
+        &self,
+        py: Python<'_>,
+        key: Data<'_, '_>,
+        old: Option<Data<'_, '_>>,
+        new: Option<Data<'_, '_>>,
+    ) -> Result<bool> {
+        let key = key.as_slice();
+        let old = old.as_ref().map(Data::as_slice);
+        let new = new.as_ref().map(Data::as_slice);
+        Ok(self.call(py, |tree| tree.compare_and_swap(key, old, new))?.is_ok())
+    }
+
+    fn update_and_fetch(&self, py: Python<'_>, key: Data<'_, '_>, function: &Bound<'_, PyAny>) -> Result<Option<Blob>> {
+        Ok(self.update(py, key.as_slice(), function)?.1.map(Blob))
+    }
+
+    fn fetch_and_update(&self, py: Python<'_>, key: Data<'_, '_>, function: &Bound<'_, PyAny>) -> Result<Option<Blob>> {
+        Ok(self.update(py, key.as_slice(), function)?.0.map(Blob))
+    }
+
+    fn apply_batch(&self, py: Python<'_>, batch: &Batch) -> Result<()> {
+        let batch = batch.snapshot();
+        self.call(py, |tree| tree.apply_batch(batch))
+    }
+
+    fn first(&self, py: Python<'_>) -> Result<Option<(Blob, Blob)>> {
+        Ok(self.call(py, |tree| tree.first())?.map(pair))
+    }
+
+    fn last(&self, py: Python<'_>) -> Result<Option<(Blob, Blob)>> {
+        Ok(self.call(py, |tree| tree.last())?.map(pair))
+    }
+
+    fn get_lt(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<(Blob, Blob)>> {
+        let key = key.as_slice();
+        Ok(self.call(py, |tree| tree.get_lt(key))?.map(pair))
+    }
+
+    fn get_gt(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<(Blob, Blob)>> {
+        let key = key.as_slice();
+        Ok(self.call(py, |tree| tree.get_gt(key))?.map(pair))
+    }
+
+    fn pop_min(&self, py: Python<'_>) -> Result<Option<(Blob, Blob)>> {
+        Ok(self.call(py, |tree| tree.pop_min())?.map(pair))
+    }
+
+    fn pop_max(&self, py: Python<'_>) -> Result<Option<(Blob, Blob)>> {
+        Ok(self.call(py, |tree| tree.pop_max())?.map(pair))
+    }
+
+    #[pyo3(signature = (start = None, stop = None, *, reverse = false))]
+    fn range(slf: Py<Self>, start: Option<Data<'_, '_>>, stop: Option<Data<'_, '_>>, reverse: bool) -> Iter {
+        Iter::new(slf, Part::Items, Span::range(start, stop), reverse)
+    }
+
+    #[pyo3(signature = (prefix, *, reverse = false))]
+    fn prefix(slf: Py<Self>, prefix: Data<'_, '_>, reverse: bool) -> Iter {
+        Iter::new(slf, Part::Items, Span::prefix(prefix.as_slice()), reverse)
+    }
+
+    #[pyo3(signature = (start = None, stop = None, *, reverse = false))]
+    fn keys(slf: Py<Self>, start: Option<Data<'_, '_>>, stop: Option<Data<'_, '_>>, reverse: bool) -> Iter {
+        Iter::new(slf, Part::Keys, Span::range(start, stop), reverse)
+    }
+
+    #[pyo3(signature = (start = None, stop = None, *, reverse = false))]
+    fn values(slf: Py<Self>, start: Option<Data<'_, '_>>, stop: Option<Data<'_, '_>>, reverse: bool) -> Iter {
+        Iter::new(slf, Part::Values, Span::range(start, stop), reverse)
+    }
+
+    fn __iter__(slf: Py<Self>) -> Iter {
+        Iter::over(slf, Part::Items)
+    }
+
+    fn __reversed__(slf: Py<Self>) -> Iter {
+        Iter::new(slf, Part::Items, Span::range(None, None), true)
+    }
+
+    /// sled's `len` counts errors too, and after damage they never end.
+    fn __len__(&self, py: Python<'_>) -> Result<usize> {
+        self.call(py, |tree| tree.iter().try_fold(0, |count, item| item.map(|_| count + 1)))
+    }
+
+    fn __bool__(&self, py: Python<'_>) -> Result<bool> {
+        Ok(!self.is_empty(py)?)
+    }
+
+    fn is_empty(&self, py: Python<'_>) -> Result<bool> {
+        self.call(py, |tree| Ok(tree.first()?.is_none()))
+    }
+
+    fn clear(&self, py: Python<'_>) -> Result<()> {
+        self.call(py, |tree| tree.clear())
+    }
+
+    fn checksum(&self, py: Python<'_>) -> Result<u32> {
+        self.call(py, |tree| tree.checksum())
+    }
+
+    #[pyo3(signature = (fsync = false))]
+    fn flush(&self, py: Python<'_>, fsync: bool) -> Result<usize> {
+        guard::call(py, || self.handle.engine().flush(fsync))
+    }
+
+    #[pyo3(signature = (prefix = None, *, capacity = 65536))]
+    fn watch(slf: &Bound<'_, Self>, prefix: Option<Data<'_, '_>>, capacity: usize) -> Result<Subscriber> {
+        let prefix = prefix.as_ref().map_or(&[][..], Data::as_slice);
+        let subscriber = slf.get().call(slf.py(), |tree| Ok(tree.watch_prefix(prefix)))?;
+        Subscriber::start(slf.clone().unbind(), subscriber, capacity)
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "<sled.Tree {:?} of {}>",
+            String::from_utf8_lossy(self.handle.name()),
+            self.handle.engine().path().display()
+        )
+    }
+}
