@@ -13,14 +13,19 @@ The layers, lowest first; each imports only from those above it in this list:
 from sled_sessions import sled
 from sled_sessions.errors import BackendError, DecodeError, EncodeError, RecordTooLarge, SessionError
 from sled_sessions.records import Expiry, Id, Record
+from sled_sessions.session import Session
+from sled_sessions.stores.adapter import AsyncStore
 from sled_sessions.stores.caching import CachingStore
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import SweepReport, SweepStrategy
+from sled_sessions.stores.sweeper import Sweeper
+from sled_sessions.web import SessionMiddleware
 
 __all__ = [
     "AsyncSessionStore",
+    "AsyncStore",
     "BackendError",
     "CachingStore",
     "DecodeError",
@@ -30,10 +35,13 @@ __all__ = [
     "MemoryStore",
     "Record",
     "RecordTooLarge",
+    "Session",
     "SessionError",
+    "SessionMiddleware",
     "SessionStore",
     "SledStore",
     "SweepReport",
     "SweepStrategy",
+    "Sweeper",
     "sled",
 ]

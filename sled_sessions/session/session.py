@@ -1,0 +1,268 @@
+"""The session: data, expiry, and the one place that decides what a commit does to the store."""
+
+import enum
+from collections.abc import Callable, Generator, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeAlias
+
+from sled_sessions.errors import EncodeError
+from sled_sessions.records import Expiry, Id, Record
+from sled_sessions.records.codec import datetime_to_microseconds, microseconds_to_datetime
+from sled_sessions.session.tracking import TrackedDict
+from sled_sessions.stores.clock import Clock, utc_now
+
+Steps: TypeAlias = "Generator[tuple[str, tuple[Any, ...]], Any, Outcome]"
+"""The store calls of a commit, one after the other: yields a method's name and its arguments, is sent its result."""
+
+DEADLINE: Final = "_deadline"
+"""The data key that holds the moment of `Expiry.at_most`, in microseconds since the Unix epoch; no app sees it."""
+
+# A record with this expiry date is gone for every reader and every `update`. Writing it is how a commit ends a session
+# in the same step in which it looks at what other requests have left there.
+_ENDED: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+
+
+class Outcome(enum.Enum):
+    """What a commit found to do."""
+
+    UNCHANGED = enum.auto()
+    """Nothing was written."""
+
+    SAVED = enum.auto()
+    """The session was written and `session.id` is its id."""
+
+    GONE = enum.auto()
+    """There is no such session, or no longer."""
+
+
+class Session(TrackedDict):
+    """One visitor's session: a dict of JSON values with an id and an expiry.
+
+    It is loaded on first use. Nothing is written before the commit, which the middleware or a `SessionManager` makes;
+    it applies the keys that were set and removed here to what is in the store by then, so that requests that run at
+    the same time keep each other's keys. A session without data is not stored, and one that has lost its last key ends.
+
+    It is a real dict, which `json.dumps` takes as it is. Code that reads a dict's memory without calling its methods
+    (msgspec, orjson) sees an empty one until the session was used for the first time: give it `dict(session)`.
+
+    Args:
+        load: Returns the record of the visitor's session, or None when there is none; called at most once.
+        expiry: The policy; None is `Expiry.on_session_end()`.
+        clock: Returns the present moment as an aware datetime.
+    """
+
+    __slots__ = ("_clock", "_cycling", "_ending", "_expiry", "_expiry_is_new", "_id", "_load", "_stored")
+
+    def __init__(
+        self, load: Callable[[], Record | None], *, expiry: Expiry | None = None, clock: Clock = utc_now
+    ) -> None:
+        super().__init__()
+        self._load: Callable[[], Record | None] | None = load
+        self._expiry = expiry or _SESSION_END
+        self._clock = clock
+        self._id: Id | None = None
+        self._stored: Record | None = None  # as it was last seen in the store
+        self._ending: Id | None = None  # was flushed, is to be deleted
+        self._cycling = False
+        self._expiry_is_new = False
+
+    def load(self) -> None:
+        """Load the session now, if nothing has used it yet.
+
+        Raises:
+            BackendError, DecodeError: As the store's `load`.
+        """
+        if self._load is not None:
+            record = self._load()
+            self._load = None
+            if record is not None:
+                self._id = record.id
+                self._stored = record
+                dict.update(self, record.data)
+                dict.pop(self, DEADLINE, None)
+
+    # Starlette calls this whenever an app asks for `request.session`, before it can look into the dict.
+    mark_accessed = load
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether anything has used the session yet."""
+        return self._load is None
+
+    @property
+    def id(self) -> Id | None:
+        """The id under which the session is stored; None for a new one until it is committed."""
+        self.load()
+        return self._id
+
+    @property
+    def expiry(self) -> Expiry:
+        """The policy of this session. One that is set here goes for this commit; it is not stored with the session."""
+        return self._expiry
+
+    @expiry.setter
+    def expiry(self, expiry: Expiry | None) -> None:
+        self.load()
+        self._expiry = expiry or _SESSION_END
+        self._expiry_is_new = True
+
+    @property
+    def expiry_date(self) -> datetime:
+        """When the session expires if it is committed now."""
+        return self._expiry_date(self._clock(), self._stored)[0]
+
+    @property
+    def expiry_age(self) -> timedelta:
+        """How long the session lives if it is committed now; zero rather than negative."""
+        now = self._clock()
+        return max(self._expiry_date(now, self._stored)[0] - now, timedelta(0))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no data."""
+        return not self
+
+    @property
+    def is_modified(self) -> bool:
+        """Whether a commit would write something else than a new expiry date. Costs an encoding of what was used."""
+        if self._ending is not None or self._cycling or self._expiry_is_new:
+            return True
+        return self.is_loaded and any(self.changes())
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether `flush` has been called and the commit has not been made."""
+        return self._ending is not None
+
+    @property
+    def needs_new_id(self) -> bool:
+        """Whether the commit will store the session under an id that its visitor does not know yet."""
+        return self.is_loaded and (self._cycling if self._id is not None else dict.__len__(self) > 0)
+
+    def flush(self) -> None:
+        """End the session, for log-outs: its data goes now, its record with the commit, whatever the response is.
+
+        What is set afterwards begins another session with another id.
+        """
+        self.load()
+        if self._id is not None:
+            self._ending = self._id
+        self._forget()
+
+    def cycle_id(self) -> None:
+        """Keep the data and change the id with the commit: for logins, so that a planted id is worth nothing."""
+        self.load()
+        self._cycling = True
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key == DEADLINE:
+            msg = f"the key {DEADLINE!r} is where the session keeps its deadline; choose another"
+            raise EncodeError(msg)
+        super().__setitem__(key, value)
+
+    def __repr__(self) -> str:
+        # The values may be secrets, and a repr must not be what loads the session.
+        state = f"{self._id!r}, keys={list(dict.keys(self))}" if self.is_loaded else "not loaded"
+        return f"Session({state})"
+
+    def commit(
+        self, *, always_save: bool = False, touch_after: timedelta | None = None, only_end: bool = False
+    ) -> Steps:
+        """Say what the store must do; `drive` and `drive_async` do it.
+
+        Args:
+            always_save: Move the expiry date even if nothing was changed.
+            touch_after: Spare that write when the expiry date would move by less.
+            only_end: Delete what was flushed and do nothing else: the request has failed.
+
+        Raises:
+            EncodeError: JSON cannot hold the data. Nothing was written.
+        """
+        outcome = Outcome.UNCHANGED
+        if self._ending is not None:
+            yield "delete", (self._ending,)
+            self._ending = None
+            outcome = Outcome.GONE
+        if only_end or not (self.is_loaded or always_save):
+            return outcome
+        self.load()
+        if self._id is None:
+            return (yield from self._create())
+        changed, removed = self.changes()
+        if not (changed or removed or self._cycling or self._expiry_is_new) and not (
+            always_save and self._is_worth_touching(touch_after)
+        ):
+            return outcome
+        return (yield from self._update(self._id, changed, removed))
+
+    def _create(self) -> Steps:
+        record = self._changed(Record(Id.new(), {}, _ENDED), dict(self), ())
+        if record.expiry_date is _ENDED:
+            return Outcome.GONE
+        self._saved((yield "create", (record,)))
+        return Outcome.SAVED
+
+    def _update(self, id: Id, changed: dict[str, Any], removed: list[str]) -> Steps:
+        latest: Record | None = None
+
+        def change(record: Record) -> Record:
+            nonlocal latest
+            latest = self._changed(record, changed, removed)
+            # A new id: the old one ends in the same step that reads its last state.
+            return Record(id, latest.data, _ENDED) if self._cycling else latest
+
+        if (yield "update", (id, change)) is None or latest is None:
+            self._forget()
+            return Outcome.GONE
+        if latest.expiry_date is _ENDED:
+            self._forget()
+            yield "delete", (id,)
+            return Outcome.GONE
+        if self._cycling:
+            latest = yield "create", (Record(Id.new(), latest.data, latest.expiry_date),)
+            yield "delete", (id,)
+        self._saved(latest)
+        return Outcome.SAVED
+
+    def _changed(self, record: Record, changed: dict[str, Any], removed: Iterable[str]) -> Record:
+        """What a commit writes: `record` with this session's changes, or with the date _ENDED when nothing is left."""
+        data = {**record.data, **changed}
+        for key in removed:
+            data.pop(key, None)
+        expiry_date, deadline = self._expiry_date(now := self._clock(), record)
+        is_empty = not (data.keys() - {DEADLINE})
+        if deadline is not None:
+            data[DEADLINE] = deadline
+        return Record(record.id, data, _ENDED if is_empty or expiry_date <= now else expiry_date)
+
+    def _expiry_date(self, now: datetime, record: Record | None) -> tuple[datetime, int | None]:
+        """When a session that is saved now expires, and its deadline: once it has one, that only comes nearer."""
+        deadline = None if record is None else record.data.get(DEADLINE)
+        if self._expiry.at_most is not None:
+            latest = datetime_to_microseconds(now) + self._expiry.at_most // _MICROSECOND
+            deadline = latest if deadline is None else min(latest, deadline)
+        expiry_date = self._expiry.expiry_date(now)
+        return expiry_date if deadline is None else min(expiry_date, microseconds_to_datetime(deadline)), deadline
+
+    def _is_worth_touching(self, touch_after: timedelta | None) -> bool:
+        if touch_after is None or self._stored is None:
+            return True
+        return abs(self.expiry_date - self._stored.expiry_date) >= touch_after
+
+    def _saved(self, record: Record) -> None:
+        self._id = record.id
+        self._stored = record
+        self._cycling = self._expiry_is_new = False
+        self.settle()
+
+    def _forget(self) -> None:
+        """Become a new session without data."""
+        dict.clear(self)
+        self._before.clear()
+        self._id = self._stored = None
+        self._cycling = False
+
+
+_SESSION_END = Expiry.on_session_end()

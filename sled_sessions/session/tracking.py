@@ -1,0 +1,144 @@
+"""A dict that is filled on first use and knows what was changed in it, nested changes included."""
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import msgspec
+
+from sled_sessions.errors import EncodeError
+from sled_sessions.records.json import is_plain, to_plain
+
+_pack = msgspec.msgpack.Encoder().encode
+
+
+if TYPE_CHECKING:
+    _Base = dict[str, Any]  # to a type checker, every dict is a MutableMapping
+else:
+
+    class _Base(MutableMapping, dict):
+        __slots__ = ()
+
+
+class TrackedDict(_Base):
+    """Text keys to JSON values.
+
+    `MutableMapping` comes first, so that every operation passes through the methods below. `dict` is where the values
+    lie, so that what insists on a dict, `json.dumps` for one, takes this for one.
+
+    A change is found by comparing encoded values: setting an equal value is none, and `session["cart"].append(...)`
+    is one. Only what was handed out or set is compared.
+    """
+
+    __slots__ = ("_before",)
+
+    def __init__(self) -> None:
+        dict.__init__(self)
+        # The keys that were touched, each with its value as it was stored, encoded; None for one that was not there.
+        self._before: dict[str, bytes | None] = {}
+
+    def load(self) -> None:
+        """Fill the dict, if that is still to be done; every operation calls this first."""
+
+    def __getitem__(self, key: str) -> Any:
+        self.load()
+        value = dict.__getitem__(self, key)
+        if isinstance(value, list | dict) and key not in self._before:
+            self._before[key] = encode(key, value)
+        return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.load()
+        encode(key, value)  # refuse what JSON cannot hold here, where the mistake is, and not when it is saved
+        self._remember(key)
+        dict.__setitem__(self, key, value)
+
+    def __delitem__(self, key: str) -> None:
+        self.load()
+        if not dict.__contains__(self, key):
+            raise KeyError(key)
+        self._remember(key)
+        dict.__delitem__(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        self.load()
+        return dict.__iter__(self)
+
+    def __reversed__(self) -> Iterator[str]:
+        self.load()
+        return dict.__reversed__(self)
+
+    def __len__(self) -> int:
+        self.load()
+        return dict.__len__(self)
+
+    def __contains__(self, key: object) -> bool:
+        self.load()
+        return dict.__contains__(self, key)
+
+    def clear(self) -> None:
+        """Remove every key that this session has."""
+        for key in list(self):
+            del self[key]
+
+    def copy(self) -> dict[str, Any]:
+        """A plain dict with the same values."""
+        return dict(self)
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:  # type: ignore[override]
+        return self.copy() | dict(other)
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:  # type: ignore[override]
+        return dict(other) | self.copy()
+
+    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> "TrackedDict":  # type: ignore[override,misc]
+        self.update(other)
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        msg = f"a {type(self).__name__} cannot be pickled or deep-copied; dict(...) of it can"
+        raise TypeError(msg)
+
+    __hash__ = None
+
+    def changes(self) -> tuple[dict[str, Any], list[str]]:
+        """The keys that were set, with their values, and those that were removed, since loading or `settle`.
+
+        Raises:
+            EncodeError: A value has become something that JSON cannot hold.
+        """
+        changed: dict[str, Any] = {}
+        removed: list[str] = []
+        for key, before in self._before.items():
+            if not dict.__contains__(self, key):
+                if before is not None:
+                    removed.append(key)
+            elif encode(key, value := dict.__getitem__(self, key)) != before:
+                changed[key] = value
+        return changed, removed
+
+    def settle(self) -> None:
+        """Take the values as they are for those in the store; containers that were handed out stay watched."""
+        self._before = {
+            key: encode(key, value) for key in self._before if isinstance(value := dict.get(self, key), list | dict)
+        }
+
+    def _remember(self, key: str) -> None:
+        if key not in self._before:
+            self._before[key] = encode(key, dict.__getitem__(self, key)) if dict.__contains__(self, key) else None
+
+
+def encode(key: str, value: Any) -> bytes:
+    """The bytes by which two values of a key are compared.
+
+    Raises:
+        EncodeError: The key is no text, or JSON cannot hold the value; the message names the place in it.
+    """
+    if is_plain({key: value}):
+        try:
+            return _pack(value)
+        except (OverflowError, UnicodeEncodeError):
+            pass  # `to_plain` finds the place and raises
+    if not isinstance(key, str):
+        msg = f"a session's keys are text, and this one is {type(key).__name__}"
+        raise EncodeError(msg)
+    return _pack(to_plain(value, f"session[{key!r}]"))

@@ -1,0 +1,124 @@
+"""The session's cookie: its options, checked once, how it is read and how it is written (RFC 6265bis)."""
+
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Literal
+
+import attrs
+
+from sled_sessions.errors import DecodeError
+from sled_sessions.records import Id
+from sled_sessions.web.sealing import Plain, Seal
+
+SameSite = Literal["strict", "lax", "none"]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]+")
+_SECOND = timedelta(seconds=1)
+
+
+@attrs.frozen
+class Presented:
+    """What a request's cookie says.
+
+    Attributes:
+        id: The id, if the cookie holds one. It is only a claim until the store knows it.
+        is_ours: Whether there is a cookie that this server may have set: with a right signature, where there are any.
+    """
+
+    id: Id | None
+    is_ours: bool
+
+
+NOTHING = Presented(None, is_ours=False)
+_MALFORMED = Presented(None, is_ours=True)
+
+
+@attrs.frozen
+class SessionCookie:
+    """The cookie that carries the session id, with tower-sessions' options and defaults.
+
+    Raises:
+        ValueError: A combination that browsers refuse, so that no session would ever come back.
+    """
+
+    name: str = "id"
+    http_only: bool = True
+    same_site: SameSite = "strict"
+    secure: bool = True
+    path: str = "/"
+    domain: str | None = None
+    partitioned: bool = False
+    seal: Seal = attrs.field(factory=Plain, repr=False)
+
+    _attributes: str = attrs.field(init=False, repr=False)
+    _encoded_name: bytes = attrs.field(init=False, repr=False)
+    removal: bytes = attrs.field(init=False, repr=False)
+    """The Set-Cookie value that makes a browser drop the cookie."""
+
+    def __attrs_post_init__(self) -> None:
+        problem = self._problem()
+        if problem is not None:
+            raise ValueError(problem)
+        # The order is that of Rust's `cookie` crate.
+        attributes = "".join(
+            (
+                "; HttpOnly" if self.http_only else "",
+                f"; SameSite={self.same_site.capitalize()}",
+                "; Partitioned" if self.partitioned else "",
+                "; Secure" if self.secure else "",
+                f"; Path={self.path}",
+                f"; Domain={self.domain}" if self.domain is not None else "",
+            )
+        )
+        set_attribute = object.__setattr__
+        set_attribute(self, "_attributes", attributes)
+        set_attribute(self, "_encoded_name", self.name.encode())
+        removal = f"{self.name}={attributes}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
+        set_attribute(self, "removal", removal.encode())
+
+    def read(self, headers: Iterable[tuple[bytes, bytes]]) -> Presented:
+        """What the request says: the last cookie of this name counts, and its value is taken as it is, quotes too."""
+        name, found = self._encoded_name, None
+        for header, value in headers:
+            if header == b"cookie" and name in value:
+                for pair in value.split(b";"):
+                    key, equals, content = pair.partition(b"=")
+                    if equals and key.strip() == name:
+                        found = content.strip()
+        if found is None:
+            return NOTHING
+        try:
+            text = self.seal.open(found.decode("ascii"))
+            return NOTHING if text is None else Presented(Id.parse(text), is_ours=True)
+        except (DecodeError, UnicodeDecodeError):
+            return _MALFORMED
+
+    def write(self, id: Id, max_age: timedelta | None) -> bytes:
+        """The Set-Cookie value for a session that lives this long; None: as long as the browser runs.
+
+        Seconds are rounded up: about the last one the server decides, not the browser.
+        """
+        age = "" if max_age is None else f"; Max-Age={-(-max_age // _SECOND)}"
+        return f"{self.name}={self.seal.seal(str(id))}{self._attributes}{age}".encode()
+
+    def _problem(self) -> str | None:
+        prefix = self.name.lower()
+        if not _TOKEN.fullmatch(self.name):
+            return "name must be a cookie name: ASCII letters, digits and !#$%&'*+-.^_`|~"
+        if self.same_site not in ("strict", "lax", "none"):
+            return "same_site must be 'strict', 'lax' or 'none'"
+        for option, value in (("path", self.path), ("domain", self.domain)):
+            if value is not None and not _ATTRIBUTE.fullmatch(value):
+                return f"{option} must be printable ASCII text without a semicolon"
+        if not self.secure:
+            if self.same_site == "none":
+                return "browsers refuse same_site='none' without secure=True"
+            if self.partitioned:
+                return "browsers refuse partitioned=True without secure=True"
+            if prefix.startswith(("__secure-", "__host-")):
+                return f"browsers refuse a cookie named {self.name!r} without secure=True"
+        if prefix.startswith("__host-") and (self.path != "/" or self.domain is not None):
+            return f"browsers refuse a cookie named {self.name!r} with a domain or with a path that is not '/'"
+        return None
