@@ -11,7 +11,7 @@ program wrote below it is dropped when Python reads a record, and gone when Pyth
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -21,21 +21,37 @@ from sled_sessions.records.json import is_plain, to_plain
 Moment: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
 """An expiry date as the record holds it, offset included."""
 
+_Key = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+_Hours = Annotated[int, msgspec.Meta(ge=0, le=23)]
+_Sixtieths = Annotated[int, msgspec.Meta(ge=0, le=59)]
+_SignedSixtieths = Annotated[int, msgspec.Meta(ge=-59, le=59)]
+_Moment = tuple[
+    Annotated[int, msgspec.Meta(ge=-9999, le=9999)],  # Rust's years; Python's begin with 1
+    Annotated[int, msgspec.Meta(ge=1, le=366)],
+    _Hours,
+    _Sixtieths,
+    _Sixtieths,
+    Annotated[int, msgspec.Meta(ge=0, le=999_999_999)],
+    Annotated[int, msgspec.Meta(ge=-23, le=23)],
+    _SignedSixtieths,
+    _SignedSixtieths,
+]
+
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class _Whole(msgspec.Struct, array_like=True, gc=False):
-    id: bytes
+class _Whole(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    id: _Key
     data: dict[str, Any]
-    expiry: Moment
+    expiry: _Moment
 
 
-class _Head(msgspec.Struct, array_like=True, gc=False):
-    id: bytes
+class _Head(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    id: _Key
     data: msgspec.Raw  # skipped, not decoded: a sweep needs the expiry alone
-    expiry: Moment
+    expiry: _Moment
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -50,6 +66,8 @@ def encode(key: bytes, data: dict[str, Any], expiry_date: datetime) -> bytes:
         EncodeError: JSON cannot hold the data (the message names the path), or the date is naive.
     """
     moment = to_moment(expiry_date)
+    if not isinstance(data, dict):
+        raise EncodeError(f"data must be a dict, not {type(data).__name__}")
     if is_plain(data):
         try:
             return _encode((key, data, moment))
@@ -68,8 +86,6 @@ def decode(value: bytes) -> tuple[bytes, dict[str, Any], datetime]:
         whole = _decode_whole(value)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise _no_record(error) from None
-    if len(whole.id) != 16:
-        raise _no_record("its id has not 16 bytes")
     return whole.id, whole.data, to_datetime(whole.expiry)
 
 
@@ -80,9 +96,10 @@ def decode_expiry(value: bytes) -> int:
         DecodeError: The bytes are no record.
     """
     try:
-        return to_microseconds(_decode_head(value).expiry)
+        head = _decode_head(value)
     except (msgspec.DecodeError, RecursionError) as error:
         raise _no_record(error) from None
+    return to_microseconds(head.expiry)
 
 
 def to_moment(expiry_date: datetime) -> Moment:
@@ -115,25 +132,25 @@ def to_datetime(moment: Moment) -> datetime:
     """The aware datetime of nine integers, rounded down to the microsecond; the first one for years before 1.
 
     Raises:
-        DecodeError: They are no moment.
+        DecodeError: The year has no such day.
     """
-    year, ordinal, hour, minute, second, nanosecond, *offset = moment
-    if -9999 <= year < 1:  # Rust's calendar goes back that far, Python's does not; expired it is in either
+    year, ordinal, hour, minute, second, nanosecond, hours, minutes, seconds = moment
+    if year < 1:  # Rust's calendar goes back that far, Python's does not; expired it is in either
         return datetime.min.replace(tzinfo=UTC)
-    try:
-        month, day = _month_and_day(year, ordinal)
-        zone = _zone(*offset) if any(offset) else UTC
-        return datetime(year, month, day, hour, minute, second, nanosecond // 1000, zone)
-    except (ValueError, OverflowError):
-        raise _no_record("its expiry date is none that Python knows") from None
+    month, day = _month_and_day(year, ordinal)
+    zone = _zone(hours, minutes, seconds) if hours or minutes or seconds else UTC
+    return datetime(year, month, day, hour, minute, second, nanosecond // 1000, zone)
 
 
 def to_microseconds(moment: Moment) -> int:
-    """Microseconds since the Unix epoch, rounded down; any year, also those that Python's datetime lacks."""
+    """Microseconds since the Unix epoch, rounded down; any year, also those that Python's datetime lacks.
+
+    Raises:
+        DecodeError: The year has no such day.
+    """
     year, ordinal, hour, minute, second, nanosecond, hours, minutes, seconds = moment
-    days = _day_before(year) + ordinal - _EPOCH_DAY
-    time_of_day = ((hour - hours) * 60 + minute - minutes) * 60 + second - seconds
-    return (days * 86_400 + time_of_day) * 1_000_000 + nanosecond // 1000
+    minute_of_epoch = (_day(year, ordinal) * 24 + hour - hours) * 60 + minute - minutes
+    return (minute_of_epoch * 60 + second - seconds) * 1_000_000 + nanosecond // 1000
 
 
 def datetime_to_microseconds(moment: datetime) -> int:
@@ -158,7 +175,9 @@ def require_aware(moment: datetime, name: str) -> datetime:
     if not isinstance(moment, datetime):
         raise EncodeError(f"{name} must be a datetime, not {type(moment).__name__}")
     if moment.utcoffset() is None:
-        raise EncodeError(f"{name} must be an aware datetime, such as datetime.now(UTC) gives; this one has no time zone")
+        raise EncodeError(
+            f"{name} must be an aware datetime, such as datetime.now(UTC) gives; this one has no time zone"
+        )
     return moment
 
 
@@ -170,10 +189,17 @@ def _day_before(year: int) -> int:
 
 
 @lru_cache(maxsize=1024)
+def _day(year: int, ordinal: int) -> int:
+    """The days since 1970-01-01 of a day of the year."""
+    day = _day_before(year) + ordinal
+    if day > _day_before(year + 1):
+        raise _no_record(f"the year {year} has no day {ordinal}")
+    return day - _EPOCH_DAY
+
+
+@lru_cache(maxsize=1024)
 def _month_and_day(year: int, ordinal: int) -> tuple[int, int]:
-    day = date.fromordinal(_day_before(year) + ordinal)
-    if day.year != year:
-        raise ValueError(ordinal)
+    day = date.fromordinal(_day(year, ordinal) + _EPOCH_DAY)
     return day.month, day.day
 
 

@@ -6,10 +6,10 @@ from typing import Any, TypeAlias
 
 from sled_sessions.errors import EncodeError
 
-JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 MAX_DEPTH = 128
-"""Containers inside containers; the limit of serde_json, which a Rust program may pass the data through."""
+"""Containers inside containers, the data itself included; the limit of serde_json, which a Rust program may pass the data through."""
 
 _SCALARS = frozenset({type(None), bool, int, str})
 _PLAIN = _SCALARS | {float, list, dict}
@@ -21,7 +21,7 @@ def is_plain(data: dict[str, Any]) -> bool:
 
     This is the fast path of a save; integers beyond 64 bits and lone surrogates are left to the encoder.
     """
-    return type(data) is dict and _keys_are_plain(data) and _are_plain(data.values(), MAX_DEPTH)
+    return type(data) is dict and _keys_are_plain(data) and _are_plain(data.values(), MAX_DEPTH - 1)
 
 
 def _keys_are_plain(data: dict[Any, Any]) -> bool:
@@ -67,13 +67,15 @@ def to_plain(value: object, path: str = "data", depth: int = MAX_DEPTH) -> JSON:
         return _text(value, path)
     if not isinstance(value, Mapping | list | tuple):
         raise EncodeError(f"{path}: JSON has no {type(value).__name__}; {_CURES.get(type(value).__name__, _CURE)}")
-    if depth < 0:
+    if depth == 0:
         raise EncodeError(f"{path[:60]}…: more than {MAX_DEPTH} levels deep, or a container that holds itself")
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 raise EncodeError(f"{path}: a key is {type(key).__name__}, not str; JSON's keys are text")
-        return {_text(key, f"{path}: a key"): to_plain(each, f"{path}[{key!r}]", depth - 1) for key, each in value.items()}
+        return {
+            _text(key, f"{path}: a key"): to_plain(each, f"{path}[{key!r}]", depth - 1) for key, each in value.items()
+        }
     return [to_plain(each, f"{path}[{place}]", depth - 1) for place, each in enumerate(value)]
 
 

@@ -62,13 +62,11 @@ class ExpiryIndex:
     def due(self, now: int, after: bytes | None = None) -> Iterator[bytes]:
         """The entries that may have expired at `now`: those before it and those of the step that is running."""
         start = b"" if after is None else after + b"\0"
-        return _keys(self.tree.range(start, _bound(now - now % self._step + 1)))
+        return self.tree.keys(start, _bound(now - now % self._step + 1))
 
     def between(self, start: int | None, stop: int | None) -> Iterator[bytes]:
         """The entries whose rounded expiry lies from `start` on and before `stop`, in microseconds."""
-        return _keys(
-            self.tree.range(None if start is None else _bound(start), None if stop is None else _bound(stop))
-        )
+        return self.tree.keys(None if start is None else _bound(start), None if stop is None else _bound(stop))
 
     def first(self) -> int | None:
         """The first expiry, rounded down, in microseconds."""
@@ -105,7 +103,3 @@ def split(entry: bytes) -> tuple[int, bytes]:
 
 def _bound(microseconds: int) -> bytes:
     return _pack(min(max(microseconds + _SIGN, 0), _LAST))
-
-
-def _keys(pairs: Iterator[tuple[bytes, bytes]]) -> Iterator[bytes]:
-    return (entry for entry, _ in pairs)

@@ -12,8 +12,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
-from typing import Self
 from weakref import WeakValueDictionary
 
 import attrs
@@ -60,22 +58,19 @@ class IndexedTree:
         tree: The tree of the records.
     """
 
-    _all: "WeakValueDictionary[tuple[sled.Db, bytes], Self]" = WeakValueDictionary()
-    _all_lock = threading.Lock()
-
     def __init__(self, tree: sled.Tree) -> None:
         self.tree = tree
         self.index: ExpiryIndex | None = None
         self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
 
     @classmethod
-    def of(cls, tree: sled.Tree) -> Self:
+    def of(cls, tree: sled.Tree) -> "IndexedTree":
         """The one that all stores on this tree share."""
         place = (tree.db, tree.name)
-        with cls._all_lock:
-            shared = cls._all.get(place)
+        with _shared_lock:
+            shared = _shared.get(place)
             if shared is None:
-                shared = cls._all[place] = cls(tree)
+                shared = _shared[place] = cls(tree)
             return shared
 
     # -- records ------------------------------------------------------------------------------------------------------
@@ -143,6 +138,13 @@ class IndexedTree:
             self.index = index
             if not index.is_whole:
                 self._build(index, progress)
+
+    def drop_index(self, *trees: bytes) -> None:
+        """Keep no index from now on; these are the trees it lay in, that of the marker first."""
+        with self._all_locked():
+            self.index = None
+            for tree in trees:
+                self.tree.db.drop_tree(tree)
 
     def rebuild(self, progress: Progress | None) -> IndexReport:
         """Build the index anew, if one is kept. Writers wait meanwhile."""
@@ -239,6 +241,10 @@ class IndexedTree:
         """Whether the record is there and this is its entry; an unreadable record is given the benefit of the doubt."""
         value = self.tree.get(key)
         return value is not None and _entry(index, key, value) in (entry, None)
+
+
+_shared: WeakValueDictionary[tuple[sled.Db, bytes], IndexedTree] = WeakValueDictionary()
+_shared_lock = threading.Lock()
 
 
 def _entry(index: ExpiryIndex, key: bytes, value: bytes) -> bytes | None:

@@ -9,7 +9,7 @@ from sortedcontainers import SortedList
 
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.stores.clock import Clock, utc_now
-from sled_sessions.stores.protocol import Change, check_change
+from sled_sessions.stores.protocol import Change, check_change, key_of
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
 
 
@@ -24,7 +24,7 @@ class MemoryStore:
     """
 
     def __init__(self, *, clock: Clock = utc_now) -> None:
-        self._clock = clock
+        self.clock = clock
         self._lock = threading.RLock()
         self._values: dict[bytes, bytes] = {}
         self._index: SortedList[tuple[int, bytes]] = SortedList()
@@ -47,16 +47,16 @@ class MemoryStore:
 
     def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None. O(1)."""
-        value = self._values.get(id.key)
+        value = self._values.get(key_of(id))
         if value is None:
             return None
         record = Record.decode(value)
-        return record if record.expiry_date > self._clock() else None
+        return record if record.expiry_date > self.clock() else None
 
     def delete(self, id: Id) -> bool:
         """Remove a session; false when there was none. O(log n)."""
         with self._lock:
-            return self._remove(id.key)
+            return self._remove(key_of(id))
 
     def update(self, id: Id, change: Change) -> Record | None:
         """Read, change and write a live session as one step; None when it is gone or expired."""
@@ -78,7 +78,7 @@ class MemoryStore:
         progress: Progress | None = None,
     ) -> SweepReport:
         """Remove the expired sessions; the options are those of `SledStore.delete_expired`."""
-        until = codec.datetime_to_microseconds(codec.require_aware(self._clock() if now is None else now, "now"))
+        until = codec.datetime_to_microseconds(codec.require_aware(self.clock() if now is None else now, "now"))
         strategy = strategy or SweepStrategy.EXPIRY_INDEX
         sweep = Sweep(strategy, limit, budget, progress)
         with self._lock:

@@ -94,6 +94,19 @@ class AsyncSessionStore(Protocol):
         """See `SessionStore.delete_expired`."""
 
 
+def key_of(id: Id) -> bytes:
+    """The key of a record.
+
+    Raises:
+        TypeError: `id` is no Id.
+    """
+    if not isinstance(id, Id):
+        raise TypeError(
+            f"a session's id is an Id, not {type(id).__name__}; Id.parse(text) makes one of a cookie's text"
+        )
+    return id.key
+
+
 def check_change(id: Id, changed: Record) -> Record:
     """What a `Change` returned, once it is clear that `update(id, ...)` may write it.
 

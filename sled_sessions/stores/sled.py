@@ -16,7 +16,7 @@ from sled_sessions.records import Id, Record, codec
 from sled_sessions.stores.clock import Clock, utc_now
 from sled_sessions.stores.expiry_index import ExpiryIndex, split
 from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport
-from sled_sessions.stores.protocol import Change, check_change
+from sled_sessions.stores.protocol import Change, check_change, key_of
 from sled_sessions.stores.sweep import PROGRESS_STEP, OnExpired, Progress, Sweep, SweepReport, SweepStrategy
 
 _log = logging.getLogger(__name__)
@@ -34,7 +34,8 @@ class SledStore:
     `<name>:meta`, which the crate does not look at. A tree without an index gets one when a store opens it, which
     reads every record once. After a Rust program wrote to the tree, call `rebuild_index`: the crate knows no index.
 
-    Safe to use from several threads, and several stores may share a tree. One process at a time: sled locks the folder.
+    Safe to use from several threads, and several stores may share a tree: the one opened last decides about its index.
+    One process at a time: sled locks the folder.
 
     Args:
         tree: The tree of the records, such as `db.open_tree("session")`.
@@ -66,7 +67,7 @@ class SledStore:
         self.tree = tree
         self.strategy = strategy
         self.max_record_bytes = max_record_bytes
-        self._clock = clock
+        self.clock = clock
         self._get = tree.get
         self._sessions = IndexedTree.of(tree)
         self._owned: sled.Db | None = None
@@ -75,9 +76,8 @@ class SledStore:
         if strategy is SweepStrategy.EXPIRY_INDEX:
             index = tree.db.open_tree(entries) if index is None else index
             self._sessions.keep_index(ExpiryIndex(index, tree.db.open_tree(meta), resolution), progress)
-        elif self._sessions.index is None:  # else another store on this tree keeps it, and this one helps
-            tree.db.drop_tree(meta)
-            tree.db.drop_tree(entries)
+        else:
+            self._sessions.drop_index(meta, entries)
 
     @classmethod
     def open(
@@ -125,6 +125,11 @@ class SledStore:
     ) -> None:
         self.close()
 
+    @property
+    def resolution(self) -> timedelta | None:
+        """The step of the index; None when none is kept."""
+        return None if self._sessions.index is None else self._sessions.index.resolution
+
     def flush(self, fsync: bool = False) -> int:
         """Write what sled still buffers to the file, with `fsync` down to the disk; returns the bytes written."""
         with _backend_errors():
@@ -164,8 +169,9 @@ class SledStore:
             DecodeError: What lies under this id is no record.
             BackendError: The engine failed.
         """
+        key = key_of(id)
         try:
-            value = self._get(id.key)
+            value = self._get(key)
         except sled.SledError as error:
             raise BackendError(str(error)) from error
         return None if value is None else self._live(id, value)
@@ -177,7 +183,7 @@ class SledStore:
             BackendError: The engine failed.
         """
         with _backend_errors():
-            return self._sessions.remove(id.key)
+            return self._sessions.remove(key_of(id))
 
     def update(self, id: Id, change: Change) -> Record | None:
         """Read, change and write a live session as one step; None, and no write, when it is gone or expired.
@@ -189,11 +195,12 @@ class SledStore:
             DecodeError: What lies under this id is no record.
             BackendError: The engine failed.
         """
+        key = key_of(id)
         try:
-            while (old := self._get(id.key)) is not None and (record := self._live(id, old)) is not None:
+            while (old := self._get(key)) is not None and (record := self._live(id, old)) is not None:
                 changed = check_change(id, change(record))
                 value, expiry = self._encode(changed)
-                if self._sessions.swap(id.key, old, value, expiry):
+                if self._sessions.swap(key, old, value, expiry):
                     return changed
         except sled.SledError as error:
             raise BackendError(str(error)) from error
@@ -226,7 +233,7 @@ class SledStore:
             EncodeError: `now` is naive.
             BackendError: The engine failed; what was deleted until then stays deleted.
         """
-        until = _microseconds(self._clock() if now is None else now, "now")
+        until = _microseconds(self.clock() if now is None else now, "now")
         index = self._sessions.index
         strategy = SweepStrategy.FULL_SCAN if index is None else strategy or self.strategy
         sweep = Sweep(strategy, limit, budget, progress)
@@ -321,7 +328,7 @@ class SledStore:
         if key != id.key:
             msg = "the bytes under this id are the record of another one"
             raise DecodeError(msg)
-        return Record(id, data, expiry_date) if expiry_date > self._clock() else None
+        return Record(id, data, expiry_date) if expiry_date > self.clock() else None
 
     def _sweep_index(
         self, sweep: Sweep, index: ExpiryIndex, until: int, after: bytes | None, on_expired: OnExpired | None
@@ -351,9 +358,7 @@ class SledStore:
                 return key
         return None
 
-    def _expire(
-        self, sweep: Sweep, key: bytes, until: int, entry: bytes | None, on_expired: OnExpired | None
-    ) -> None:
+    def _expire(self, sweep: Sweep, key: bytes, until: int, entry: bytes | None, on_expired: OnExpired | None) -> None:
         try:
             value = self._sessions.expire(key, until, entry)
             if value is None:

@@ -3,16 +3,17 @@
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, cast
 
-import attrs
-
-from sled_sessions.stores.clock import utc_now
+from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore
+from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import SweepReport, SweepStrategy
 
 _log = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Sweeper:
         jitter: How far each wait may be from the period, as a part of it from 0 to 1, so that several programs that
             started together do not sweep together.
         strategy: How to find expired sessions; None is the store's own way.
-        on_sweep: Called with the report of each sweep that deleted something or met what it could not read.
+        on_sweep: Called with the report of each sweep.
 
     Raises:
         ValueError: `period` is not positive, or `jitter` is not from 0 to 1.
@@ -65,6 +66,7 @@ class Sweeper:
         self._on_sweep = on_sweep
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
+        self._wake: Callable[[], object] | None = None
 
     def start(self) -> None:
         """Start sweeping on a daemon thread.
@@ -89,6 +91,9 @@ class Sweeper:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        if self._wake is not None:
+            self._wake()
+            self._wake = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -103,8 +108,71 @@ class Sweeper:
         """Sweep until the task is cancelled or `stop` is called; a blocking store is swept in asyncio's thread pool."""
         import asyncio  # only here: it would be half of what importing this package costs
 
-        ...
+        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+        self._stopped.clear()
+        self._wake = partial(loop.call_soon_threadsafe, stopped.set)
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), self._wait_seconds())
+                return
+            with _logged():
+                reports: list[SweepReport] = []
+                while not self._stopped.is_set() and self._goes_on(reports):
+                    if iscoroutinefunction(self.store.delete_expired):
+                        reports.append(await self.store.delete_expired(self._strategy, budget=_SLICE))
+                    else:
+                        reports.append(await asyncio.to_thread(self._sweep_slice))
+                self._tell(reports)
 
     def _run_in_thread(self) -> None:
         while not self._stopped.wait(self._wait_seconds()):
-            ...
+            with _logged():
+                reports: list[SweepReport] = []
+                while not self._stopped.is_set() and self._goes_on(reports):
+                    reports.append(self._sweep_slice())
+                self._tell(reports)
+
+    def _sweep_slice(self) -> SweepReport:
+        return cast("SessionStore", self.store).delete_expired(self._strategy, budget=_SLICE)
+
+    def _goes_on(self, reports: list[SweepReport]) -> bool:
+        return not reports[-1].complete if reports else not self._nothing_is_due()
+
+    def _nothing_is_due(self) -> bool:
+        """Whether the index says so; a store that would have to read every record to know is not asked."""
+        store = self.store
+        if SweepStrategy.FULL_SCAN in (self._strategy, getattr(store, "strategy", None)):
+            return False
+        if not isinstance(store, SledStore | MemoryStore):
+            return False
+        first = store.first_expiry()
+        return first is None or first > store.clock()
+
+    def _tell(self, reports: list[SweepReport]) -> None:
+        if not reports:
+            return
+        report = SweepReport(
+            reports[0].strategy,
+            sum(each.examined for each in reports),
+            sum(each.deleted for each in reports),
+            sum(each.undecodable for each in reports),
+            sum(each.seconds for each in reports),
+            reports[-1].complete,
+        )
+        level = logging.INFO if report.deleted else logging.DEBUG
+        _log.log(level, "deleted %d expired sessions in %.1f ms", report.deleted, report.seconds * 1000)
+        if self._on_sweep is not None:
+            self._on_sweep(report)
+
+    def _wait_seconds(self) -> float:
+        spread = random.uniform(-self.jitter, self.jitter)  # noqa: S311 - no secret is made of it
+        return self.period.total_seconds() * (1 + spread)
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Log what a sweep raises, so that the next one runs."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001 - whatever it was, the next sweep shall run
+        _log.exception("a sweep failed; the next one is still going to run")

@@ -1,0 +1,62 @@
+"""The session id and its three spellings."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reference import read_jsonl
+
+from sled_sessions import DecodeError, Id
+
+VECTORS = read_jsonl("vectors.jsonl") + read_jsonl("records.jsonl")
+
+
+@pytest.mark.parametrize("row", VECTORS, ids=lambda row: row["id"])
+def test_agrees_with_rust(row):
+    """Text, number and key of an id are those that the Rust crate has for it."""
+    id = Id.parse(row["id"])
+    assert (str(id), int(id), bytes(id).hex()) == (row["id"], int(row["id_int"]), row["key"])
+
+
+@given(st.binary(min_size=16, max_size=16))
+def test_text_round_trips(key):
+    """Parsing an id's text gives the id back, for all 128 bits."""
+    assert Id.parse(str(Id(key))) == Id(key)
+
+
+@given(st.text(max_size=30) | st.text("AQgwZz09-_=+/", min_size=20, max_size=24))
+def test_has_one_spelling(text):
+    """A text is either refused or exactly what its id prints: no two cookies name one session."""
+    try:
+        id = Id.parse(text)
+    except DecodeError:
+        return
+    assert str(id) == text
+
+
+@pytest.mark.parametrize(
+    "bad", ["", "malformed", "%00", '"mlgwO8-5u_-Fz9g15_X-mQ"', "A" * 21 + "B", "A" * 22 + "\n", None, b"x"]
+)
+def test_refuses_what_is_no_id(bad):
+    """Anything but 22 characters that decode to 16 bytes and nothing more raises DecodeError."""
+    with pytest.raises(DecodeError):
+        Id.parse(bad)
+
+
+def test_refuses_a_wrong_length():
+    """An id has 16 bytes."""
+    with pytest.raises(DecodeError):
+        Id(b"short")
+
+
+def test_new_ids_differ():
+    """Two new ids are not the same, and both halves of the bits vary."""
+    ids = [Id.new() for _ in range(100)]
+    assert len(set(ids)) == len({id.key[:8] for id in ids}) == len({id.key[8:] for id in ids}) == 100
+
+
+def test_repr_hides_the_id():
+    """Neither `repr` nor a formatted repr tells enough of the id to use it."""
+    id = Id.new()
+    assert str(id) not in repr(id)
+    assert bytes(id).hex() not in repr(id)
+    assert len(repr(id)) < 16

@@ -1,0 +1,224 @@
+"""Records and their bytes, held against what the Rust crate wrote."""
+
+import datetime as dt
+import decimal
+import enum
+import uuid
+from datetime import UTC, datetime, timedelta, timezone
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from reference import read_jsonl
+
+from sled_sessions import DecodeError, EncodeError, Id, Record
+from sled_sessions.records import codec
+from sled_sessions.records.json import MAX_DEPTH
+
+VECTORS = read_jsonl("vectors.jsonl") + read_jsonl("records.jsonl")
+SOME_DAY = datetime(2030, 1, 2, 3, 4, 5, 6, UTC)
+ID = Id(bytes(16))
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=20,
+)
+zones = st.integers(-24 * 3600 + 1, 24 * 3600 - 1).map(lambda seconds: timezone(timedelta(seconds=seconds)))
+records = st.builds(
+    Record,
+    st.binary(min_size=16, max_size=16).map(Id),
+    st.dictionaries(st.text(max_size=8), json_values, max_size=5),
+    st.datetimes(timezones=st.just(UTC) | zones),
+)
+
+
+def _microseconds(row):
+    return int(row["expiry_ns"]) // 1000
+
+
+@pytest.mark.parametrize("row", VECTORS, ids=lambda row: row["id"])
+def test_reads_what_rust_wrote(row):
+    """Id, data and expiry (to the microsecond, rounded down) are those of the Rust crate's own reading."""
+    record = Record.decode(bytes.fromhex(row["value"]))
+    assert (record.id, record.data) == (Id.parse(row["id"]), row["data"])
+    assert codec.datetime_to_microseconds(record.expiry_date) == _microseconds(row)
+    assert record.expiry_date.utcoffset() == timedelta(seconds=row["offset_s"])
+
+
+@pytest.mark.parametrize("row", VECTORS, ids=lambda row: row["id"])
+def test_writes_the_bytes_that_rust_writes(row):
+    """A decoded record encodes to the very bytes it came from, once their nanoseconds are whole microseconds."""
+    value = bytes.fromhex(row["value"])
+    whole = msgspec.msgpack.decode(value)
+    whole[2][5] -= whole[2][5] % 1000
+    assert Record.decode(value).encode() == msgspec.msgpack.encode(whole)
+    if int(row["expiry_ns"]) % 1000 == 0:
+        assert Record.decode(value).encode() == value
+
+
+@given(records)
+def test_round_trips(record):
+    """Whatever JSON holds, whichever the time zone, comes back equal and of the same types."""
+    back = Record.decode(record.encode())
+    assert back == record
+    assert repr(back.data) == repr(record.data)
+    assert back.expiry_date.utcoffset() == record.expiry_date.utcoffset()
+
+
+@given(records)
+def test_reads_the_expiry_alone(record):
+    """A sweep's view of a record, without its data, is the same moment as the whole record's."""
+    assert codec.decode_expiry(record.encode()) == codec.datetime_to_microseconds(record.expiry_date)
+
+
+@given(st.binary(max_size=80))
+@example(b"")
+@example(Record(ID, {}, SOME_DAY).encode()[:-1])
+@example(Record(ID, {}, SOME_DAY).encode() + b"\0")
+@example(msgspec.msgpack.encode([bytes(16), {}, [2030, 1, 0, 0, 0, 0, 0, 0, 0], "a fourth element"]))
+@example(msgspec.msgpack.encode([bytes(15), {}, [2030, 1, 0, 0, 0, 0, 0, 0, 0]]))
+@example(msgspec.msgpack.encode([bytes(16), {}, [2030, 366, 0, 0, 0, 0, 0, 0, 0]]))
+@example(msgspec.msgpack.encode([bytes(16), {}, [2030, 1, 24, 0, 0, 0, 0, 0, 0]]))
+@example(msgspec.msgpack.encode([bytes(16), {}, [2030, 1, 0, 0, 0, -1, 0, 0, 0]]))
+@example(msgspec.msgpack.encode([bytes(16), {}, [2030, 1, 0, 0, 0, 0, 30, 0, 0]]))
+@example(msgspec.msgpack.encode([bytes(16), {}, [10**6, 1, 0, 0, 0, 0, 0, 0, 0]]))
+@example(msgspec.msgpack.encode([bytes(16), {1: 2}, [2030, 1, 0, 0, 0, 0, 0, 0, 0]]))
+@example(b"\x93\xc4\x10" + bytes(16) + b"\x81\xa1\xff\xc0" + b"\x99\xcd\x07\xee\x01\0\0\0\0\0\0\0")
+@example(b"\x91" * 5000)
+def test_bytes_that_are_no_record(value):
+    """Any bytes either are a record or raise DecodeError, whole or read for the expiry alone; nothing else happens."""
+    for read in (Record.decode, codec.decode_expiry):
+        try:
+            read(value)
+        except DecodeError:
+            continue
+        assert value[:1] == b"\x93"
+
+
+def test_a_whole_record_and_its_head_agree_on_what_is_a_moment():
+    """A moment that Python's calendar lacks is refused by the sweep's reading, too, and so never deleted by mistake."""
+    for moment in (
+        [2030, 366, 0, 0, 0, 0, 0, 0, 0],
+        [2030, 1, 24, 0, 0, 0, 0, 0, 0],
+        [2030, 1, 0, 0, 0, 10**9, 0, 0, 0],
+    ):
+        value = msgspec.msgpack.encode([bytes(16), {}, moment])
+        for read in (Record.decode, codec.decode_expiry):
+            with pytest.raises(DecodeError):
+                read(value)
+
+
+def test_years_before_python():
+    """A year that Rust's calendar has and Python's lacks is read as the first moment Python knows, and its order holds."""
+    value = msgspec.msgpack.encode([bytes(16), {}, [-5, 1, 0, 0, 0, 0, 0, 0, 0]])
+    assert Record.decode(value).expiry_date == datetime.min.replace(tzinfo=UTC)
+    assert codec.decode_expiry(value) < codec.datetime_to_microseconds(datetime.min.replace(tzinfo=UTC))
+
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ((1, (2,)), [1, [2]]),
+        (Colour.RED, "red"),
+        (Level.HIGH, 3),
+        (type("Title", (str,), {})("x"), "x"),
+        (type("Price", (float,), {})(1.5), 1.5),
+        (type("Basket", (dict,), {})(a=(1,)), {"a": [1]}),
+        ([1, {"a": Level.HIGH}], [1, {"a": 3}]),
+        (-(2**63), -(2**63)),
+        (2**64 - 1, 2**64 - 1),
+    ],
+)
+def test_what_json_has_another_type_for(given, stored):
+    """Tuples and subclasses of JSON's types are stored as `json.dumps` would: as the plain type."""
+    back = Record.decode(Record(ID, {"value": given}, SOME_DAY).encode()).data["value"]
+    assert back == stored
+    assert type(back) is type(stored)
+
+
+def _nested(levels, inner=None):
+    value = inner
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+_endless: list[object] = []
+_endless.append(_endless)
+
+
+@pytest.mark.parametrize(
+    ("data", "path", "cure"),
+    [
+        ({"a": b"x"}, "data['a']", "base64"),
+        ({"a": [1, {"b": {2}}]}, "data['a'][1]['b']", "sorted"),
+        ({"a": float("nan")}, "data['a']", "None"),
+        ({"a": [float("-inf")]}, "data['a'][0]", "None"),
+        ({"a": datetime(2030, 1, 1)}, "data['a']", "isoformat"),
+        ({"a": dt.date(2030, 1, 1)}, "data['a']", "isoformat"),
+        ({"a": decimal.Decimal(1)}, "data['a']", "str()"),
+        ({"a": uuid.UUID(int=1)}, "data['a']", "str()"),
+        ({"a": object()}, "data['a']", "convert"),
+        ({1: "a"}, "data", "keys are text"),
+        ({"a": {None: 1}}, "data['a']", "keys are text"),
+        ({"a": 2**64}, "data['a']", "64 bits"),
+        ({"a": -(2**63) - 1}, "data['a']", "64 bits"),
+        ({"a": ["\ud800"]}, "data['a'][0]", "surrogate"),
+        ({"a": {"\udfff": 1}}, "data['a']: a key", "surrogate"),
+        ({"a": _nested(MAX_DEPTH)}, "data['a'][0]", f"{MAX_DEPTH} levels"),
+        ({"a": _endless}, "data['a'][0]", f"{MAX_DEPTH} levels"),
+        ([("a", 1)], "data", "dict"),
+    ],
+)
+def test_refuses_what_json_cannot_hold(data, path, cure):
+    """The error names the path to the offending value and what to do about it."""
+    with pytest.raises(EncodeError) as caught:
+        Record(ID, data, SOME_DAY).encode()
+    assert str(caught.value).startswith(path)
+    assert cure in str(caught.value)
+
+
+def test_errors_hold_no_values():
+    """The message of a refused record shows where, never what."""
+    with pytest.raises(EncodeError) as caught:
+        Record(ID, {"a": b"hunter2"}, SOME_DAY).encode()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_deepest_that_fits():
+    """As many levels as allowed are written and read; Rust's own limit is far beyond."""
+    data = {"a": _nested(MAX_DEPTH - 1)}
+    assert Record.decode(Record(ID, data, SOME_DAY).encode()).data == data
+
+
+def test_naive_dates_are_refused():
+    """An expiry without a time zone is refused when the record is made and when it is assigned."""
+    with pytest.raises(EncodeError, match="time zone"):
+        Record(ID, {}, datetime(2030, 1, 1))
+    record = Record(ID, {}, SOME_DAY)
+    with pytest.raises(EncodeError, match="time zone"):
+        record.expiry_date = datetime(2030, 1, 1)
+    with pytest.raises(EncodeError, match="datetime"):
+        Record(ID, {}, 12)
+
+
+def test_repr_hides_id_and_values():
+    """A record's repr shows which keys it has, and neither its id nor any value."""
+    record = Record(Id.new(), {"password": "hunter2"}, SOME_DAY)
+    assert "hunter2" not in repr(record)
+    assert str(record.id) not in repr(record)
+    assert "password" in repr(record)

@@ -1,0 +1,62 @@
+"""What the stores that can look at all their sessions tell about them."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from sled_sessions import CachingStore, EncodeError
+
+
+@pytest.fixture
+def seen(store):
+    """The stores that can be looked at."""
+    if isinstance(store, CachingStore):
+        pytest.skip("a CachingStore has no view of its own; look at its two stores")
+    return store
+
+
+def test_an_empty_store(seen):
+    """Nothing is counted, listed or due in an empty store."""
+    assert seen.count() == 0
+    assert list(seen.records()) == list(seen.expiring()) == []
+    assert seen.first_expiry() is None
+
+
+def test_count_and_records(seen, new_record):
+    """All records are counted and listed, in the order of their ids, expired ones that wait for a sweep included."""
+    records = [new_record(seconds) for seconds in (-10, 10, 20)]
+    for record in records:
+        seen.save(record)
+    assert seen.count() == 3
+    assert list(seen.records()) == sorted(records, key=lambda record: record.id.key)
+    seen.delete_expired()
+    assert seen.count() == 2
+
+
+def test_first_expiry(seen, new_record, clock):
+    """The first expiry is that of the session to go next, early by at most one step of the index."""
+    step = getattr(seen, "resolution", None) or timedelta(0)
+    for seconds in (300, 200, 400):
+        seen.save(new_record(seconds))
+    assert new_record(200).expiry_date - step <= seen.first_expiry() <= new_record(200).expiry_date
+
+
+def test_expiring(seen, new_record):
+    """The sessions of a span of time come in order; its start belongs to it and its end does not."""
+    records = [new_record(seconds) for seconds in (600, 60, 180, 1200)]
+    for record in records:
+        seen.save(record)
+    minute = timedelta(minutes=1)
+    start = new_record(60).expiry_date.replace(second=0, microsecond=0)
+    found = list(seen.expiring(start, start + 5 * minute))
+    assert [id for _, id in found] == [records[1].id, records[2].id]
+    assert all(0 <= (record.expiry_date - at) / minute < 1 for (at, _), record in zip(found, records[1:3], strict=True))
+    assert [id for _, id in seen.expiring()] == [records[i].id for i in (1, 2, 0, 3)]
+
+
+def test_expiring_refuses_naive_bounds(seen):
+    """A naive bound is refused at once, not when the first session is asked for."""
+    with pytest.raises(EncodeError, match="start"):
+        seen.expiring(datetime(2030, 1, 1))
+    with pytest.raises(EncodeError, match="stop"):
+        seen.expiring(None, datetime(2030, 1, 1))

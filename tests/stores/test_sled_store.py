@@ -1,0 +1,426 @@
+"""SledStore: its index, its bytes, and what it says to a mistake."""
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+import attrs
+import msgspec
+import pytest
+from reference import read_jsonl
+
+from sled_sessions import (
+    BackendError,
+    DecodeError,
+    Id,
+    Record,
+    RecordTooLarge,
+    SessionError,
+    SledStore,
+    SweepStrategy,
+    sled,
+)
+from sled_sessions.records import codec
+from sled_sessions.stores.expiry_index import split
+
+STRATEGIES = pytest.mark.parametrize("strategy", list(SweepStrategy), ids=lambda strategy: strategy.value)
+
+
+@pytest.fixture
+def tree(db):
+    return db.open_tree("session")
+
+
+@pytest.fixture
+def store(tree, clock):
+    return SledStore(tree, clock=clock)
+
+
+def _index(store):
+    return store.tree.db.open_tree(store.tree.name + b":expiry")
+
+
+# -- bytes on disk ----------------------------------------------------------------------------------------------------
+
+
+def test_a_record_lies_under_its_id(store, tree, new_record):
+    """The record tree maps the id's big-endian bytes to the record's bytes and holds nothing else."""
+    record = new_record(n=1)
+    store.save(record)
+    assert list(tree) == [(bytes(record.id), record.encode())]
+
+
+@pytest.mark.parametrize(
+    "moment", [datetime(2030, 1, 1, 12, 0, 0, 999_999, UTC), datetime(1901, 2, 3, 4, 5, 6, 7, UTC)]
+)
+@pytest.mark.parametrize("step", [timedelta(microseconds=1), timedelta(seconds=1), timedelta(minutes=7)])
+def test_an_entry_is_the_rounded_expiry_and_the_id(db, clock, moment, step):
+    """An entry is the expiry in microseconds, rounded down, sign bit flipped, big-endian, and the record's key."""
+    store = SledStore(db.open_tree("session"), resolution=step, clock=clock)
+    record = Record(Id.new(), {}, moment)
+    store.save(record)
+    microseconds = codec.datetime_to_microseconds(moment)
+    rounded = microseconds // (step // timedelta(microseconds=1)) * (step // timedelta(microseconds=1))
+    assert list(_index(store)) == [((rounded + 2**63).to_bytes(8, "big") + record.id.key, b"")]
+
+
+def test_the_index_is_told_by_a_marker(store, db):
+    """The meta tree names the index's format and resolution."""
+    ((key, marker),) = db.open_tree("session:meta")
+    assert key == b"expiry_index"
+    assert msgspec.msgpack.decode(marker) == {"version": 1, "resolution_us": 1_000_000}
+
+
+def test_a_full_scan_store_writes_what_the_crate_writes(db, clock, new_record):
+    """With FULL_SCAN there is one tree with the records, and nothing else in the database."""
+    store = SledStore(db.open_tree("session"), strategy=SweepStrategy.FULL_SCAN, clock=clock)
+    store.save(new_record())
+    assert sorted(db.tree_names()) == [b"__sled__default", b"session"]
+
+
+# -- the Rust crate's databases ---------------------------------------------------------------------------------------
+
+
+def test_reads_the_crates_database(rust_storage):
+    """Every record that the Rust crate wrote is there and equal, and the index gets built."""
+    rows = {row["id"]: row for row in read_jsonl("records.jsonl")}
+    with SledStore.open(rust_storage) as store:
+        records = {str(record.id): record for record in store.records()}
+        assert records.keys() == rows.keys()
+        for id, record in records.items():
+            assert record.data == rows[id]["data"]
+            assert codec.datetime_to_microseconds(record.expiry_date) * 1000 == int(rows[id]["expiry_ns"])
+        report = store.verify_index()
+        assert report
+        assert (report.records, report.entries) == (60, 60)
+
+
+@STRATEGIES
+def test_sweeps_the_crates_database(rust_storage, strategy):
+    """Both sweeps delete the same six sessions, those that expired in 2020."""
+    rows = read_jsonl("records.jsonl")
+    expired = {row["id"] for row in rows if int(row["expiry_ns"]) < 1_700_000_000 * 10**9}
+    with SledStore.open(rust_storage) as store:
+        gone = []
+        report = store.delete_expired(strategy, on_expired=gone.append)
+        assert (report.deleted, report.strategy) == (6, strategy)
+        assert {str(record.id) for record in gone} == expired
+        assert store.count() == 54
+        assert store.verify_index()
+
+
+def test_saves_back_what_the_crate_wrote(rust_storage):
+    """A record of the crate that is loaded and saved unchanged keeps every byte."""
+    with SledStore.open(rust_storage) as store:
+        before = list(store.tree)
+        for record in list(store.records()):
+            store.save(record)
+        assert list(store.tree) == before
+        assert store.verify_index()
+
+
+# -- the index's upkeep -----------------------------------------------------------------------------------------------
+
+
+def test_one_entry_for_each_record(store, clock, new_record):
+    """Whatever is created, prolonged, shortened and deleted, the index holds one entry for each record that is there."""
+    records = [new_record(seconds) for seconds in (10, 20, 30, 40)]
+    store.create(records[0])
+    store.save(records[1])
+    store.save(attrs.evolve(records[1], expiry_date=new_record(5000).expiry_date))
+    store.save(records[2])
+    store.update(records[2].id, lambda now: attrs.evolve(now, expiry_date=new_record(1).expiry_date))
+    store.save(records[3])
+    store.delete(records[3].id)
+    entries = sorted(split(entry)[1] for entry in _index(store).keys())
+    assert entries == sorted(record.id.key for record in records[:3])
+    assert store.verify_index()
+
+
+def test_saves_within_a_step_leave_the_index_alone(db, clock, new_record):
+    """Two saves whose expiries lie in one step write to the index once."""
+    store = SledStore(db.open_tree("session"), resolution=timedelta(minutes=1), clock=clock)
+    record = new_record(10)
+    store.save(record)
+    with _index(store).watch() as events:
+        store.save(attrs.evolve(record, expiry_date=new_record(11).expiry_date))
+        assert events.get(timeout=0.05) is None
+        store.save(attrs.evolve(record, expiry_date=new_record(100).expiry_date))
+        assert events.get(timeout=5) is not None
+
+
+def test_an_index_sweep_looks_at_what_is_due_only(store, new_record):
+    """A sweep by the index examines the expired entries and those of the running step, however many others there are."""
+    for seconds in (-100, -50, 0.5, *range(100, 200)):
+        store.save(new_record(seconds))
+    report = store.delete_expired()
+    assert (report.examined, report.deleted) == (3, 2)
+    assert store.delete_expired(SweepStrategy.FULL_SCAN).examined == 101
+
+
+def test_a_full_scan_keeps_the_index_right(store, new_record):
+    """Sweeping an indexed store by full scan takes the entries along."""
+    for seconds in (-100, -50, 100):
+        store.save(new_record(seconds))
+    assert store.delete_expired(SweepStrategy.FULL_SCAN).deleted == 2
+    assert store.verify_index()
+    assert store.verify_index().entries == 1
+
+
+def test_verify_finds_what_is_wrong(store, tree, new_record):
+    """Records written or removed past the store are counted as missing and stale; a rebuild puts that right."""
+    kept, gone, foreign = new_record(), new_record(), new_record()
+    store.save(kept)
+    store.save(gone)
+    tree.remove(gone.id.key)
+    tree.insert(foreign.id.key, foreign.encode())
+    report = store.verify_index()
+    assert not report
+    assert (report.records, report.entries, report.missing, report.stale) == (2, 2, 1, 1)
+    assert store.rebuild_index()
+    assert store.verify_index()
+    assert store.verify_index().entries == 2
+
+
+def test_a_sweep_drops_stale_entries(store, tree, clock, new_record):
+    """An entry whose record is gone, or has moved on, is dropped when a sweep meets it, and nothing else is."""
+    gone, moved = new_record(10), new_record(10)
+    store.save(gone)
+    store.save(moved)
+    tree.remove(gone.id.key)
+    tree.insert(moved.id.key, attrs.evolve(moved, expiry_date=new_record(1000).expiry_date).encode())
+    clock.advance(seconds=20)
+    assert store.delete_expired().deleted == 0
+    assert store.load(moved.id) is not None
+    assert list(_index(store)) == []
+
+
+def test_a_tree_without_an_index_gets_one(tree, clock, new_record):
+    """Opening a store on records that nobody indexed builds the index and tells how far it is."""
+    records = [new_record(seconds) for seconds in range(-5, 5)]
+    for record in records:
+        tree.insert(record.id.key, record.encode())
+    steps = []
+    store = SledStore(tree, clock=clock, progress=lambda done, total: steps.append((done, total)))
+    assert steps[-1] == (10, 10)
+    assert store.verify_index().entries == 10
+    assert store.delete_expired().deleted == 6
+
+
+def test_a_half_built_index_is_built_again(store, tree, clock, new_record):
+    """An index whose marker is missing, as a crash while building leaves it, is not trusted."""
+    store.save(new_record(-1))
+    _index(store).clear()
+    tree.db.open_tree("session:meta").clear()
+    del store
+    assert SledStore(tree, clock=clock).delete_expired().deleted == 1
+
+
+@pytest.mark.parametrize(
+    "marker", [b"", b"garbage", msgspec.msgpack.encode({"version": 99, "resolution_us": 1_000_000})]
+)
+def test_a_marker_that_is_not_ours(store, tree, clock, new_record, marker):
+    """An index of an unknown format is built anew."""
+    store.save(new_record(-1))
+    _index(store).insert(b"of another format", b"")
+    tree.db.open_tree("session:meta").insert(b"expiry_index", marker)
+    again = SledStore(tree, clock=clock)
+    assert again.verify_index().entries == 1
+    assert again.delete_expired().deleted == 1
+
+
+def test_another_resolution_rebuilds(store, tree, clock, new_record):
+    """Opening with another resolution rebuilds the index, also for a store that is already open on the tree."""
+    record = new_record(90)
+    store.save(record)
+    coarse = SledStore(tree, resolution=timedelta(hours=1), clock=clock)
+    assert coarse.first_expiry().minute == 0
+    assert coarse.verify_index()
+    store.save(attrs.evolve(record, expiry_date=new_record(4000).expiry_date))
+    assert coarse.verify_index()
+    assert coarse.verify_index().entries == 1
+
+
+def test_full_scan_drops_the_index(store, tree, clock, new_record):
+    """A FULL_SCAN store drops the index it would not keep; other stores on the tree scan, and the next one builds it."""
+    store.save(new_record(-3))
+    scanning = SledStore(tree, strategy=SweepStrategy.FULL_SCAN, clock=clock)
+    assert sorted(tree.db.tree_names()) == [b"__sled__default", b"session"]
+    with pytest.raises(SessionError, match="no index"):
+        scanning.rebuild_index()
+    store.save(new_record(-2))
+    report = store.delete_expired(SweepStrategy.EXPIRY_INDEX, limit=1)
+    assert (report.deleted, report.strategy) == (1, SweepStrategy.FULL_SCAN)
+    assert SledStore(tree, clock=clock).verify_index().entries == 1
+    assert store.delete_expired().strategy is SweepStrategy.EXPIRY_INDEX
+
+
+def test_an_index_tree_of_ones_own(db, clock, new_record):
+    """The index can lie in a tree that the caller names."""
+    store = SledStore(db.open_tree("session"), index=db.open_tree("elsewhere"), clock=clock)
+    store.save(new_record(-1))
+    assert len(db.open_tree("elsewhere")) == 1
+    assert store.delete_expired().deleted == 1
+
+
+def test_the_default_tree(db, clock, new_record):
+    """The database itself, sled's default tree, holds sessions as any other tree does."""
+    store = SledStore(db, clock=clock)
+    store.save(new_record(-1))
+    assert store.verify_index().entries == 1
+    assert store.delete_expired().deleted == 1
+
+
+# -- sweeps -----------------------------------------------------------------------------------------------------------
+
+
+@STRATEGIES
+def test_unreadable_records_do_not_stop_a_sweep(store, tree, new_record, caplog, strategy):
+    """Records that cannot be read are counted, logged and left; the expired ones around them go."""
+    expired = [new_record(-60) for _ in range(20)]
+    for record in expired:
+        store.save(record)
+    for record in expired[::2]:
+        tree.insert(record.id.key, b"garbage")
+    for _ in range(2):  # again, since what cannot be read stays
+        caplog.clear()
+        report = store.delete_expired(strategy)
+        assert report.undecodable == 10
+        assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert store.count() == 10
+    assert store.load(expired[1].id) is None
+    with pytest.raises(DecodeError):
+        store.load(expired[0].id)
+
+
+@STRATEGIES
+def test_unreadable_records_do_not_stop_a_sweep_in_parts(store, tree, new_record, strategy):
+    """Sweeps with a limit get past records that cannot be read."""
+    expired = sorted((new_record(-60) for _ in range(20)), key=lambda record: record.id)
+    for record in expired:
+        store.save(record)
+    for record in expired[:10]:
+        tree.insert(record.id.key, b"garbage")
+    assert sum(store.delete_expired(strategy, limit=1).deleted for _ in range(10)) == 10
+
+
+@STRATEGIES
+def test_a_budget_ends_a_sweep_early(store, new_record, strategy):
+    """With no time at all each sweep still makes progress, and the last one is complete."""
+    for _ in range(3000):
+        store.save(new_record(-1))
+    live = new_record(60)
+    store.save(live)
+    reports = []
+    while not reports or not reports[-1].complete:
+        reports.append(store.delete_expired(strategy, budget=timedelta(0)))
+        assert len(reports) < 5000
+    assert len(reports) > 1
+    assert sum(report.deleted for report in reports) == 3000
+    assert store.load(live.id) is not None
+
+
+def test_progress_is_told(store, new_record):
+    """A full scan tells how many records it has read, at the end of how many."""
+    for _ in range(2500):
+        store.save(new_record(60))
+    steps = []
+    store.delete_expired(SweepStrategy.FULL_SCAN, progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(1024, None), (2048, None), (2500, 2500)]
+
+
+def test_a_record_that_only_partly_decodes(store, tree, new_record):
+    """An expired record whose data is damaged is deleted and counted as unreadable, since no listener can have it."""
+    record = new_record(-1, a="x")
+    value = record.encode().replace(b"\xa1a\xa1x", b"\xa1a\xa1\xff")
+    store.save(record)
+    tree.insert(record.id.key, value)
+    seen = []
+    report = store.delete_expired(on_expired=seen.append)
+    assert (report.deleted, report.undecodable, seen) == (1, 1, [])
+
+
+# -- opening, closing, mistakes ---------------------------------------------------------------------------------------
+
+
+def test_what_is_closed_is_on_disk(tmp_path, new_record):
+    """A store that was closed opens again with everything it had, and its index is not built a second time."""
+    record = new_record(10**9)
+    with SledStore.open(tmp_path / "storage") as store:
+        store.save(record)
+    with SledStore.open(tmp_path / "storage", progress=lambda done, total: pytest.fail("built again")) as store:
+        assert store.load(record.id) == record
+        assert store.verify_index().entries == 1
+
+
+def test_a_store_on_a_tree_leaves_the_database_open(tree, clock, new_record):
+    """Closing a store closes only a database that it opened itself."""
+    with SledStore(tree, clock=clock) as store:
+        store.save(new_record())
+    assert len(tree) == 1
+
+
+def test_a_closed_store_says_so(tmp_path, new_record):
+    """Every use after `close` raises BackendError, from sled's ClosedError."""
+    store = SledStore.open(tmp_path / "storage")
+    store.close()
+    store.close()
+    record = new_record()
+    for use in (
+        lambda: store.save(record),
+        lambda: store.create(record),
+        lambda: store.load(record.id),
+        lambda: store.delete(record.id),
+        lambda: store.update(record.id, lambda now: now),
+        store.delete_expired,
+        store.count,
+        store.flush,
+        store.verify_index,
+        store.rebuild_index,
+        store.first_expiry,
+        lambda: list(store.records()),
+        lambda: list(store.expiring()),
+    ):
+        with pytest.raises(BackendError) as caught:
+            use()
+        assert isinstance(caught.value.__cause__, sled.ClosedError)
+
+
+def test_a_failed_open_lets_go_of_the_folder(tmp_path):
+    """When the store cannot be made, the database that was opened for it is closed again."""
+    with pytest.raises(ValueError, match="microsecond"):
+        SledStore.open(tmp_path / "storage", resolution=timedelta(0))
+    SledStore.open(tmp_path / "storage").close()
+
+
+def test_a_record_too_large(store, new_record):
+    """A record above the limit is refused with both sizes, and the session stays as it was."""
+    record = new_record(text="x")
+    store.save(record)
+    with pytest.raises(RecordTooLarge, match=r"65,\d\d\d bytes.*65,536"):
+        store.save(attrs.evolve(record, data={"text": "x" * 65_536}))
+    assert store.load(record.id) == record
+    store.save(attrs.evolve(record, data={"text": "x" * 65_000}))
+
+
+def test_a_record_under_a_foreign_key(store, tree, new_record):
+    """Bytes that are another session's record are not handed out under this id."""
+    mine, other = new_record(), new_record(secret=1)
+    tree.insert(mine.id.key, other.encode())
+    with pytest.raises(DecodeError, match="another"):
+        store.load(mine.id)
+
+
+def test_text_instead_of_an_id(store):
+    """An id given as text is refused with the way to make an Id of it."""
+    for use in (store.load, store.delete, lambda text: store.update(text, lambda record: record)):
+        with pytest.raises(TypeError, match=r"Id\.parse"):
+            use("mlgwO8-5u_-Fz9g15_X-mQ")
+
+
+def test_records_that_cannot_be_read_are_skipped(store, tree, new_record, caplog):
+    """Listing goes past what cannot be read, and says so in the log."""
+    record = new_record()
+    store.save(record)
+    tree.insert(b"\0" * 16, b"garbage")
+    assert list(store.records()) == [record]
+    assert "cannot be read" in caplog.text
