@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
 from sled_sessions.records import Id, Record
 from sled_sessions.stores.protocol import Change, SessionStore
 from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
+
+_T = TypeVar("_T")
 
 
 class AsyncStore:
@@ -27,23 +30,23 @@ class AsyncStore:
 
     async def create(self, record: Record) -> Record:
         """See `SessionStore.create`."""
-        return await self._call(self.store.create, record)
+        return await self._call(partial(self.store.create, record))
 
     async def save(self, record: Record) -> None:
         """See `SessionStore.save`."""
-        await self._call(self.store.save, record)
+        await self._call(partial(self.store.save, record))
 
     async def load(self, id: Id) -> Record | None:
         """See `SessionStore.load`."""
-        return await self._call(self.store.load, id)
+        return await self._call(partial(self.store.load, id))
 
     async def delete(self, id: Id) -> bool:
         """See `SessionStore.delete`."""
-        return await self._call(self.store.delete, id)
+        return await self._call(partial(self.store.delete, id))
 
     async def update(self, id: Id, change: Change) -> Record | None:
         """See `SessionStore.update`."""
-        return await self._call(self.store.update, id, change)
+        return await self._call(partial(self.store.update, id, change))
 
     async def delete_expired(
         self,
@@ -57,18 +60,20 @@ class AsyncStore:
     ) -> SweepReport:
         """See `SessionStore.delete_expired`."""
         return await self._call(
-            self.store.delete_expired,
-            strategy,
-            now=now,
-            limit=limit,
-            budget=budget,
-            on_expired=on_expired,
-            progress=progress,
+            partial(
+                self.store.delete_expired,
+                strategy,
+                now=now,
+                limit=limit,
+                budget=budget,
+                on_expired=on_expired,
+                progress=progress,
+            )
         )
 
-    async def _call(self, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    async def _call(self, call: Callable[[], _T]) -> _T:
         if self.in_thread:
             import asyncio  # only here: it would be half of what importing this package costs
 
-            return await asyncio.to_thread(function, *args, **options)
-        return function(*args, **options)
+            return await asyncio.to_thread(call)
+        return call()

@@ -374,10 +374,7 @@ class SledStore:
     def _expiring(self, low: int | None, high: int | None) -> Iterator[tuple[datetime, Id]]:
         index = self._sessions.index
         with _backend_errors():
-            if index is not None:
-                found = map(split, index.between(low, high))
-            else:
-                found = iter(sorted(self._expiries(low, high)))
+            found = sorted(self._expiries(low, high)) if index is None else map(split, index.between(low, high))
             for at, key in found:
                 yield codec.microseconds_to_datetime(at), Id(key)
 

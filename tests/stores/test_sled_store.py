@@ -122,7 +122,7 @@ def test_saves_back_what_the_crate_wrote(rust_storage):
 
 
 def test_one_entry_for_each_record(store, clock, new_record):
-    """Whatever is created, prolonged, shortened and deleted, the index holds one entry for each record that is there."""
+    """Whatever is created, prolonged, shortened and deleted, the index holds one entry for each record."""
     records = [new_record(seconds) for seconds in (10, 20, 30, 40)]
     store.create(records[0])
     store.save(records[1])
@@ -131,7 +131,7 @@ def test_one_entry_for_each_record(store, clock, new_record):
     store.update(records[2].id, lambda now: attrs.evolve(now, expiry_date=new_record(1).expiry_date))
     store.save(records[3])
     store.delete(records[3].id)
-    entries = sorted(split(entry)[1] for entry in _index(store).keys())
+    entries = sorted(split(entry)[1] for entry, _ in _index(store))
     assert entries == sorted(record.id.key for record in records[:3])
     assert store.verify_index()
 
@@ -149,7 +149,7 @@ def test_saves_within_a_step_leave_the_index_alone(db, clock, new_record):
 
 
 def test_an_index_sweep_looks_at_what_is_due_only(store, new_record):
-    """A sweep by the index examines the expired entries and those of the running step, however many others there are."""
+    """A sweep by the index examines the expired entries and those of the running step, and no others."""
     for seconds in (-100, -50, 0.5, *range(100, 200)):
         store.save(new_record(seconds))
     report = store.delete_expired()
@@ -241,7 +241,7 @@ def test_another_resolution_rebuilds(store, tree, clock, new_record):
 
 
 def test_full_scan_drops_the_index(store, tree, clock, new_record):
-    """A FULL_SCAN store drops the index it would not keep; other stores on the tree scan, and the next one builds it."""
+    """A FULL_SCAN store drops the index it would not keep; the tree's other stores scan, the next builds it."""
     store.save(new_record(-3))
     scanning = SledStore(tree, strategy=SweepStrategy.FULL_SCAN, clock=clock)
     assert sorted(tree.db.tree_names()) == [b"__sled__default", b"session"]
