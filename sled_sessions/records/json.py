@@ -9,7 +9,7 @@ from sled_sessions.errors import EncodeError
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 MAX_DEPTH = 128
-"""Containers inside containers, the data included: serde_json's limit, which a Rust program may pass the data through."""
+"""Containers inside containers, the data itself included; serde_json, which Rust programs use, has the same limit."""
 
 _SCALARS = frozenset({type(None), bool, int, str})
 _PLAIN = _SCALARS | {float, list, dict}

@@ -136,6 +136,23 @@ def test_one_entry_for_each_record(store, clock, new_record):
     assert store.verify_index()
 
 
+def test_no_record_without_its_entry(store, tree, new_record):
+    """When the index cannot be written the record is not written either: create, save and update fail as a whole."""
+    known, new = new_record(60, n=1), new_record(60)
+    store.save(known)
+    tree.db.drop_tree("session:expiry")
+    later = attrs.evolve(known, expiry_date=new_record(1000).expiry_date)
+    for write in (
+        lambda: store.create(new),
+        lambda: store.save(new),
+        lambda: store.save(later),
+        lambda: store.update(known.id, lambda now: later),
+    ):
+        with pytest.raises(BackendError):
+            write()
+    assert list(tree) == [(known.id.key, known.encode())]
+
+
 def test_saves_within_a_step_leave_the_index_alone(db, clock, new_record):
     """Two saves whose expiries lie in one step write to the index once."""
     store = SledStore(db.open_tree("session"), resolution=timedelta(minutes=1), clock=clock)

@@ -1,0 +1,94 @@
+"""CachingStore beyond the contract: what it asks of its two stores."""
+
+import threading
+
+import attrs
+import pytest
+
+from sled_sessions import BackendError, CachingStore, MemoryStore
+
+
+@pytest.fixture
+def cache(clock):
+    return MemoryStore(clock=clock)
+
+
+@pytest.fixture
+def backing(clock):
+    return MemoryStore(clock=clock)
+
+
+def test_load_fills_the_cache(cache, backing, new_record):
+    """A session is read from the store once, and then from the cache."""
+    record = new_record(n=1)
+    backing.save(record)
+    store = CachingStore(cache, backing)
+    assert cache.count() == 0
+    assert store.load(record.id) == record
+    assert cache.load(record.id) == record
+    backing.load = lambda id: pytest.fail("read again")
+    assert store.load(record.id) == record
+
+
+def test_writes_go_to_both(cache, backing, new_record):
+    """Create, save, update and delete leave cache and store equal."""
+    store = CachingStore(cache, backing)
+    created, saved = store.create(new_record(n=1)), new_record(n=2)
+    store.save(saved)
+    store.update(saved.id, lambda now: attrs.evolve(now, data={"n": 3}))
+    assert list(cache.records()) == list(backing.records())
+    assert store.delete(created.id)
+    assert store.delete(saved.id)
+    assert cache.count() == backing.count() == 0
+
+
+def test_a_session_that_ended_behind_the_cache(cache, backing, new_record):
+    """An update finds out that the session is gone from the store, and then the cache forgets it, too."""
+    store = CachingStore(cache, backing)
+    record = new_record()
+    store.save(record)
+    backing.delete(record.id)
+    assert store.update(record.id, lambda now: now) is None
+    assert store.load(record.id) is None
+
+
+def test_a_failed_write_leaves_the_cache_alone(cache, backing, new_record):
+    """What the store did not take, the cache does not show."""
+    store = CachingStore(cache, backing)
+    record = new_record(n=1)
+    store.save(record)
+
+    def fail(record):
+        raise BackendError
+
+    backing.save = fail
+    with pytest.raises(BackendError):
+        store.save(attrs.evolve(record, data={"n": 2}))
+    assert store.load(record.id) == record
+
+
+def test_a_slow_load_does_not_bring_back_a_deleted_session(cache, backing, new_record):
+    """A load that has read the store when the session is deleted does not put it into the cache afterwards."""
+    store = CachingStore(cache, backing)
+    record = new_record()
+    backing.save(record)
+    has_read, go_on = threading.Event(), threading.Event()
+
+    def slow_load(id):
+        found = MemoryStore.load(backing, id)
+        has_read.set()
+        assert go_on.wait(20)
+        return found
+
+    backing.load = slow_load
+    loading = threading.Thread(target=store.load, args=(record.id,))
+    loading.start()
+    assert has_read.wait(20)
+    deleting = threading.Thread(target=store.delete, args=(record.id,))
+    deleting.start()
+    deleting.join(0.1)
+    go_on.set()
+    loading.join()
+    deleting.join()
+    del backing.load
+    assert store.load(record.id) is None

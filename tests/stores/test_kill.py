@@ -1,0 +1,111 @@
+"""A process that writes sessions and is killed, over and over, on one database."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from sled_sessions import Id, Record, SledStore, SweepStrategy, sled
+
+ROUNDS = 20
+
+WRITER = """
+import json, random, sys
+from datetime import UTC, datetime, timedelta
+from sled_sessions import Id, Record, SledStore
+
+random.seed(int(sys.argv[2]))
+known = [Id.parse(text) for text in json.loads(sys.argv[3])]
+store = SledStore.open(sys.argv[1], resolution=timedelta(milliseconds=1))
+print("open", flush=True)
+while True:
+    acknowledged = {}
+    for _ in range(random.randint(1, 40)):
+        expiry = datetime.now(UTC) + random.choice((timedelta(milliseconds=2), timedelta(hours=1)))
+        record = Record(random.choice((Id.new(), random.choice(known))), {"n": random.random()}, expiry)
+        match random.randrange(4):
+            case 0 if record.id not in known:
+                store.create(record)
+            case 3:
+                store.delete(record.id)
+                acknowledged[str(record.id)] = None
+                continue
+            case _:
+                store.save(record)
+        acknowledged[str(record.id)] = [record.data["n"], record.expiry_date.timestamp()]
+    store.delete_expired(limit=10)
+    store.flush(fsync=True)
+    print(json.dumps(acknowledged), flush=True)
+"""
+
+
+def test_kill_at_any_moment(tmp_path):
+    """After kill -9 at random moments each record has its entry, and nothing that an fsync acknowledged is lost."""
+    known = [str(Id.new()) for _ in range(5)]
+    acknowledged: dict[str, list[float] | None] = {}
+    chance = random.Random(1)
+    for turn in range(ROUNDS):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path / "storage"), str(turn), json.dumps(known)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert writer.stdout.readline() == "open\n"
+            time.sleep(chance.random() * 0.4)
+        finally:
+            writer.send_signal(signal.SIGKILL)
+            lines = writer.stdout.read().splitlines(keepends=True)
+            writer.stdout.close()
+            writer.wait()
+        fresh = [json.loads(line) for line in lines if line.endswith("\n")]
+        for batch in fresh:
+            acknowledged |= batch
+        with SledStore.open(tmp_path / "storage") as store:
+            report = store.verify_index()
+            assert report.missing == 0
+            assert report.undecodable == 0
+            _check(store, acknowledged, untold=set(known))
+            store.delete_expired()
+            assert store.delete_expired(SweepStrategy.FULL_SCAN).deleted == 0
+    assert len(acknowledged) > ROUNDS
+
+
+def _check(store, acknowledged, untold):
+    """What was acknowledged is there; ids that the writer had already begun to change again may be newer."""
+    now = time.time()
+    for text, value in acknowledged.items():
+        if text in untold:
+            continue
+        found = store.load(Id.parse(text))
+        if value is None:
+            assert found is None
+        elif value[1] > now + 1:
+            assert found is not None
+            assert found.data == {"n": value[0]}
+
+
+@pytest.mark.parametrize("after", [0.0, 0.02, 0.05, 0.1])
+def test_kill_while_the_index_is_built(tmp_path, after):
+    """A process that is killed while it builds an index leaves none that looks whole."""
+    with sled.open(tmp_path / "storage") as db:
+        tree = db.open_tree("session")
+        for n in range(20_000):
+            record = Record(Id.new(), {"n": n}, datetime.now(UTC) + timedelta(hours=1))
+            tree.insert(record.id.key, record.encode())
+    code = "import sys; from sled_sessions import SledStore; print('go', flush=True); SledStore.open(sys.argv[1])"
+    builder = subprocess.Popen([sys.executable, "-c", code, tmp_path / "storage"], stdout=subprocess.PIPE, text=True)
+    assert builder.stdout.readline() == "go\n"
+    time.sleep(after)
+    builder.kill()
+    builder.wait()
+    builder.stdout.close()
+    with SledStore.open(tmp_path / "storage") as store:
+        report = store.verify_index()
+        assert report
+        assert (report.records, report.entries) == (20_000, 20_000)

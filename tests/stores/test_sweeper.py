@@ -1,0 +1,177 @@
+"""The Sweeper, on a thread and on an event loop."""
+
+import asyncio
+import logging
+import threading
+from datetime import timedelta
+
+import pytest
+
+from sled_sessions import AsyncStore, BackendError, MemoryStore, SledStore, Sweeper, SweepReport, SweepStrategy
+
+PERIOD = timedelta(milliseconds=20)
+PATIENCE = 20  # seconds; a test that has to wait so long has failed
+
+
+@pytest.fixture(autouse=True)
+def _log_all(caplog):
+    caplog.set_level(logging.DEBUG, "sled_sessions")
+
+
+@pytest.fixture(params=["memory", "sled", "sled-full-scan"])
+def store(request, db, clock):
+    if request.param == "memory":
+        return MemoryStore(clock=clock)
+    strategy = SweepStrategy.FULL_SCAN if request.param == "sled-full-scan" else SweepStrategy.EXPIRY_INDEX
+    return SledStore(db.open_tree("session"), clock=clock, strategy=strategy)
+
+
+class Swept:
+    """Waits for the sweep that deletes something."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.reports: list[SweepReport] = []
+
+    def __call__(self, report: SweepReport) -> None:
+        self.reports.append(report)
+        if report.deleted:
+            self.event.set()
+
+
+class Flaky:
+    """A store whose sweeps raise, then work."""
+
+    def __init__(self, store, failures: int) -> None:
+        self.store, self.failures, self.calls = store, failures, 0
+
+    def delete_expired(self, strategy=None, **options):
+        self.calls += 1
+        if self.calls <= self.failures:
+            message = "the disk is gone"
+            raise BackendError(message)
+        return self.store.delete_expired(strategy, **options)
+
+
+def test_sweeps_on_a_thread(store, new_record, caplog):
+    """Expired sessions are deleted and logged while the sweeper runs, and live ones stay."""
+    live, swept = new_record(60), Swept()
+    store.save(live)
+    store.save(new_record(-1))
+    with Sweeper(store, PERIOD, on_sweep=swept):
+        assert swept.event.wait(PATIENCE)
+    assert store.count() == 1
+    assert store.load(live.id) == live
+    assert any("deleted 1 expired sessions" in record.message for record in caplog.records)
+
+
+def test_sweeps_on_an_event_loop(store, new_record):
+    """`run` sweeps until its task is cancelled."""
+    store.save(new_record(-1))
+    swept = Swept()
+
+    async def main():
+        task = asyncio.create_task(Sweeper(store, PERIOD, on_sweep=swept).run())
+        assert await asyncio.to_thread(swept.event.wait, PATIENCE)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert store.count() == 0
+
+
+def test_sweeps_an_async_store(clock, new_record):
+    """An asynchronous store is swept on its event loop, and `stop` ends `run` from another thread."""
+    store = MemoryStore(clock=clock)
+    store.save(new_record(-1))
+    swept = Swept()
+    sweeper = Sweeper(AsyncStore(store), PERIOD, on_sweep=swept)
+    with pytest.raises(TypeError, match="run"):
+        sweeper.start()
+
+    def stop():
+        assert swept.event.wait(PATIENCE)
+        sweeper.stop()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    asyncio.run(asyncio.wait_for(sweeper.run(), PATIENCE))
+    thread.join()
+    assert store.count() == 0
+
+
+def test_the_first_sweep_comes_after_one_period(store, new_record):
+    """Starting does not sweep at once: many programs that start together do not burden their disk together."""
+    store.save(new_record(-1))
+    with Sweeper(store, timedelta(hours=1)):
+        pass
+    assert store.count() == 1
+
+
+def test_stop_is_prompt():
+    """Stopping does not wait for the period, nor for the end of a long sweep."""
+    started = threading.Event()
+
+    class Endless:
+        def delete_expired(self, strategy=None, *, budget=None, **options):
+            assert budget <= timedelta(seconds=1)
+            started.set()
+            return SweepReport(SweepStrategy.FULL_SCAN, complete=False)
+
+    with Sweeper(Endless(), PERIOD):
+        assert started.wait(PATIENCE)
+    with Sweeper(Endless(), timedelta(days=1)):
+        pass
+
+
+def test_a_sweep_that_raises_is_logged(clock, new_record, caplog):
+    """A sweep that raises is logged with its traceback, and the next one still runs."""
+    store = MemoryStore(clock=clock)
+    store.save(new_record(-1))
+    swept = Swept()
+    with Sweeper(Flaky(store, failures=2), PERIOD, on_sweep=swept):
+        assert swept.event.wait(PATIENCE)
+    failures = [record for record in caplog.records if record.exc_info]
+    assert len(failures) == 2
+    assert all("the disk is gone" in str(record.exc_info[1]) for record in failures)
+
+
+def test_waits_for_the_first_expiry(clock, new_record):
+    """While the index says that nothing is due no sweep runs; it runs once the clock has passed the first expiry."""
+    store = MemoryStore(clock=clock)
+    store.save(new_record(100))
+    idle, swept = threading.Event(), Swept()
+    looks = 0
+
+    def first_expiry():
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            idle.set()
+        return MemoryStore.first_expiry(store)
+
+    store.first_expiry = first_expiry
+    with Sweeper(store, PERIOD, on_sweep=swept):
+        assert idle.wait(PATIENCE)
+        assert swept.reports == []
+        clock.advance(seconds=100)
+        assert swept.event.wait(PATIENCE)
+
+
+def test_runs_once_at_a_time(store):
+    """A second start is refused; after a stop it can start again."""
+    sweeper = Sweeper(store, PERIOD)
+    for _ in range(2):
+        sweeper.start()
+        with pytest.raises(RuntimeError, match="running"):
+            sweeper.start()
+        sweeper.stop()
+    sweeper.stop()
+
+
+@pytest.mark.parametrize(("period", "jitter"), [(timedelta(0), 0.1), (-1, 0.1), (1, -0.1), (1, 1.5)])
+def test_refuses_nonsense(store, period, jitter):
+    """A period that is not positive and a jitter outside 0 to 1 are refused."""
+    with pytest.raises(ValueError, match="period"):
+        Sweeper(store, period, jitter=jitter)
