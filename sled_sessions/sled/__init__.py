@@ -14,7 +14,7 @@ operators (``Tree.update_and_fetch`` does the same), ``flush_async`` (``asyncio.
 import atexit
 import os
 
-from sled_sessions.sled import _native
+from sled_sessions.sled import _fork, _native
 from sled_sessions.sled._native import (
     Batch,
     Db,
@@ -62,4 +62,5 @@ __all__ = [
 ]
 
 atexit.register(_native.close_all)
-os.register_at_fork(after_in_child=_native.after_fork_in_child)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fork.after_fork_in_child)

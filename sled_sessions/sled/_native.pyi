@@ -1,9 +1,24 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Generic, Self, TypeAlias, TypeVar, final
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
+
+__all__ = [
+    "Batch",
+    "Db",
+    "Event",
+    "Iter",
+    "Subscriber",
+    "TransactionTree",
+    "Tree",
+    "after_fork_in_child",
+    "close_all",
+    "open",
+    "transaction",
+]
 
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -69,9 +84,10 @@ def transaction(function: Callable[..., _T], *trees: Tree) -> _T:
 def close_all() -> None:
     """Close every database that is still open; the package registers it with ``atexit``."""
 
-def after_fork_in_child() -> None:
-    """Make every later call raise ``ForkedProcess``; the package registers it with ``os.register_at_fork``."""
+def after_fork_in_child() -> list[Path]:
+    """Make every later call raise ``ForkedProcess``; return the folders that the parent has open."""
 
+@disjoint_base
 class Tree:
     """An ordered map from bytes to bytes; ``Db.open_tree`` returns one.
 
@@ -193,7 +209,7 @@ class Db(Tree):
     """A database, and the tree that it has by default: everything that a ``Tree`` does, and more."""
 
     @property
-    def path(self) -> str:
+    def path(self) -> Path:
         """The folder, absolute and without symbolic links."""
 
     @property

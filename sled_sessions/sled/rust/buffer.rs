@@ -53,12 +53,9 @@ impl FromPyObject<'_, '_> for Name {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        match object.extract::<String>() {
-            Ok(text) => Ok(Name(text.into_bytes())),
-            Err(_) if object.is_instance_of::<PyString>() => {
-                Err(PyTypeError::new_err("the name of a tree must be encodable as UTF-8"))
-            }
-            Err(_) => Ok(Name(object.extract::<Data>()?.as_slice().to_vec())),
+        match object.cast::<PyString>() {
+            Ok(text) => Ok(Name(text.encode_utf8()?.as_bytes().to_vec())),
+            Err(_) => Ok(Name(object.extract::<Data<'_, '_>>()?.as_slice().to_vec())),
         }
     }
 }

@@ -48,7 +48,6 @@ pub fn open(
     segment_size: Option<usize>,
     idgen_persist_interval: u64,
 ) -> Result<Py<Db>> {
-    guard::claim_process()?;
     if path.is_none() && !temporary {
         return Err(PyTypeError::new_err("open() needs a path unless temporary=True").into());
     }
@@ -96,6 +95,7 @@ fn open_folder(
 
 fn start(config: sled::Config, path: Option<PathBuf>, temporary: bool) -> Result<std::sync::Arc<Engine>> {
     let place = path.clone().unwrap_or_else(|| config.get_path());
+    guard::claim_process()?;
     let db = guard::catch(|| Ok(config.open()?)).map_err(|error| explain(error, &place))?;
     Engine::new(db, place, temporary)
 }

@@ -17,6 +17,9 @@ use crate::{
 /// What sled calls the only type of collection that it exports.
 const TREE: &[u8] = b"tree";
 
+/// The type of a collection, its name, its pairs.
+type Exported = (Blob, Blob, Iter);
+
 /// Pairs that `import_` writes between two looks at Python.
 const IMPORT_CHUNK: usize = 512;
 
@@ -94,15 +97,14 @@ impl Db {
         self.call(py, |db| Ok(db.checksum()?))
     }
 
-    fn export<'py>(slf: &Bound<'py, Self>) -> Result<Vec<(Bound<'py, PyAny>, Blob, Py<Iter>)>> {
+    fn export(slf: &Bound<'_, Self>) -> Result<Vec<Exported>> {
         let py = slf.py();
         let mut names = slf.get().call(py, |db| Ok(db.tree_names()))?;
         names.sort_unstable();
         let export = |name: IVec| {
             let handle = slf.get().handle(py, &name)?;
             let tree = Py::new(py, Tree::new(handle, Some(slf.clone().unbind())))?;
-            let kind = pyo3::types::PyBytes::new(py, TREE).into_any();
-            Ok((kind, Blob(name), Py::new(py, Iter::over(tree, Part::Items))?))
+            Ok((Blob(TREE.into()), Blob(name), Iter::over(tree, Part::Items)))
         };
         names.into_iter().map(export).collect()
     }
@@ -141,7 +143,7 @@ impl Db {
     }
 
     fn __repr__(&self) -> String {
-        let state = if self.engine.is_open() { "" } else { " (closed)" };
+        let state = if self.engine.check_open().is_ok() { "" } else { " (closed)" };
         format!("<sled.Db {}{state}>", self.engine.path().display())
     }
 }

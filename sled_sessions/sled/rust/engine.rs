@@ -7,7 +7,10 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -22,11 +25,14 @@ use crate::{
 /// How long `close()` waits for sled's I/O threads to let go of the folder.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Every database that holds its folder.
 static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
 
 pub struct Engine {
     path: PathBuf,
     temporary: bool,
+    /// Set before `open` is emptied: asking `open` itself would wait for whatever `close()` waits for.
+    closed: AtomicBool,
     open: RwLock<Option<Open>>,
     handles: Mutex<Vec<Weak<Handle>>>,
 }
@@ -48,8 +54,13 @@ impl Engine {
     pub fn new(db: sled::Db, path: PathBuf, temporary: bool) -> Result<Arc<Self>> {
         let at = |error| Error::SledAt(sled::Error::Io(error), path.clone());
         let file = File::open(path.join("db")).map_err(at)?;
-        let engine =
-            Arc::new(Engine { path, temporary, open: RwLock::new(Some(Open { db, file })), handles: Mutex::default() });
+        let engine = Arc::new(Engine {
+            path,
+            temporary,
+            closed: AtomicBool::new(false),
+            open: RwLock::new(Some(Open { db, file })),
+            handles: Mutex::default(),
+        });
         remember(&mut lock(&ENGINES), &engine);
         Ok(engine)
     }
@@ -58,8 +69,8 @@ impl Engine {
         &self.path
     }
 
-    pub fn is_open(&self) -> bool {
-        read(&self.open).is_some()
+    pub fn check_open(&self) -> Result<()> {
+        if self.closed.load(Relaxed) { Err(Error::Closed(self.path.clone())) } else { Ok(()) }
     }
 
     /// Run `work` on the database; it cannot be closed meanwhile.
@@ -98,6 +109,7 @@ impl Engine {
     /// second `close()` returns no earlier than the first.
     pub fn close(&self) -> Result<()> {
         guard::check_process()?;
+        self.closed.store(true, Relaxed);
         let mut slot = write(&self.open);
         let Some(open) = slot.take() else { return Ok(()) };
         // The handles first: calls that are running in other threads end before the flush, and none starts after it.
@@ -106,8 +118,12 @@ impl Engine {
             drop(tree);
         }
         let flushed = guard::catch(|| self.flush_open(&open, true));
-        let dropped = guard::catch(|| Ok(drop(open)));
+        let dropped = guard::catch(|| {
+            drop(open);
+            Ok(())
+        });
         self.wait_until_free();
+        lock(&ENGINES).retain(|engine| !std::ptr::eq(engine.as_ptr(), self));
         flushed.and(dropped)
     }
 
@@ -160,9 +176,15 @@ impl Drop for Handle {
 
 /// Is this folder open in this process?
 pub fn open_here(path: &Path) -> bool {
-    let same = |engine: &Arc<Engine>| engine.path == path && engine.is_open();
-    let engines: Vec<_> = lock(&ENGINES).iter().filter_map(Weak::upgrade).collect();
-    engines.iter().any(same)
+    lock(&ENGINES).iter().filter_map(Weak::upgrade).any(|engine| engine.path == path)
+}
+
+/// The folders that are open. Called in a forked child, where a lock that another thread held stays locked for ever.
+pub fn open_folders() -> Vec<PathBuf> {
+    match ENGINES.try_lock() {
+        Ok(engines) => engines.iter().filter_map(Weak::upgrade).map(|engine| engine.path.clone()).collect(),
+        Err(_) => Vec::new(),
+    }
 }
 
 /// Close whatever is still open; run when the interpreter exits.
@@ -171,7 +193,7 @@ pub fn close_all(py: Python<'_>) {
     if guard::check_process().is_err() {
         return;
     }
-    let engines: Vec<_> = lock(&ENGINES).drain(..).filter_map(|engine| engine.upgrade()).collect();
+    let engines: Vec<_> = lock(&ENGINES).iter().filter_map(Weak::upgrade).collect();
     py.detach(|| {
         for engine in engines {
             let _ = guard::catch(|| engine.close());

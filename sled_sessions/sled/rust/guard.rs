@@ -4,6 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     panic::{self, AssertUnwindSafe, PanicHookInfo},
+    path::PathBuf,
     process,
     sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     thread,
@@ -11,7 +12,10 @@ use std::{
 
 use pyo3::prelude::*;
 
-use crate::error::{Error, Result};
+use crate::{
+    engine::open_folders,
+    error::{Error, Result},
+};
 
 /// The process whose sled threads are running; 0 before the first open.
 static OWNER: AtomicU32 = AtomicU32::new(0);
@@ -27,10 +31,12 @@ thread_local! {
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Run by `os.register_at_fork`. A child of a process that never opened sled is free to open it.
+/// Run by `os.register_at_fork`; returns the folders that are open in the parent. A child of a process that never
+/// opened sled is free to open it.
 #[pyfunction]
-pub fn after_fork_in_child() {
+pub fn after_fork_in_child() -> Vec<PathBuf> {
     FORKED.store(OWNER.load(Relaxed) != 0, Relaxed);
+    open_folders()
 }
 
 /// Claim sled's threads for this process; they are started once and for all databases.
@@ -51,7 +57,8 @@ pub fn check_process() -> Result<()> {
     if forked() { Err(Error::Forked) } else { Ok(()) }
 }
 
-fn check() -> Result<()> {
+/// May this thread call into sled?
+pub fn check() -> Result<()> {
     if FORKED.load(Relaxed) {
         return Err(Error::Forked);
     }
@@ -102,10 +109,10 @@ pub fn release<T: Send + 'static>(value: T) {
         let mut value = Some(value);
         let done = Python::try_attach(|py| {
             let value = value.take();
-            py.detach(|| catch(|| Ok(drop(value))))
+            py.detach(|| quietly(|| drop(value)))
         });
         if done.is_none() {
-            let _ = catch(|| Ok(drop(value)));
+            quietly(|| drop(value));
         }
     }
 }
@@ -118,6 +125,14 @@ pub fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     outcome.unwrap_or_else(|_| Err(Error::Panic(PANIC.take().unwrap_or_default())))
 }
 
+/// Run `work` where nobody could be told of a panic.
+pub fn quietly(work: impl FnOnce()) {
+    let _ = catch(|| {
+        work();
+        Ok(())
+    });
+}
+
 /// Keep the message of a panic that `catch` will turn into an error, instead of printing it. Panics elsewhere (in
 /// sled's own threads, say) are printed as before.
 pub fn quiet_caught_panics() {
@@ -126,7 +141,9 @@ pub fn quiet_caught_panics() {
 }
 
 fn describe(info: &PanicHookInfo<'_>) -> String {
-    let what = info.payload_as_str().unwrap_or("no message");
+    let text = info.payload();
+    let text = text.downcast_ref::<String>().map(String::as_str).or(text.downcast_ref::<&str>().copied());
+    let what = text.unwrap_or("no message");
     match info.location() {
         Some(at) => {
             let file = at.file();

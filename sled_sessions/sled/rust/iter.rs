@@ -94,6 +94,8 @@ impl Iter {
     }
 
     fn next(&self, py: Python<'_>) -> Result<Option<(IVec, IVec)>> {
+        guard::check()?;
+        self.tree.get().handle().engine().check_open()?;
         // Never wait here with the GIL: another thread may hold the lock while it reads.
         match self.state.try_lock() {
             Ok(mut state) if !state.ready.is_empty() => return Ok(state.ready.pop_front()),
@@ -156,6 +158,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 #[pymethods]
+#[expect(clippy::self_named_constructors, reason = "Python names this method")]
 impl Iter {
     fn __iter__(slf: Py<Self>) -> Py<Self> {
         slf

@@ -13,9 +13,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use pyo3::{prelude::*, types::PyBytes};
+use pyo3::{prelude::*, types::PyTuple};
+use sled::IVec;
 
 use crate::{
+    buffer::Blob,
     error::{Error, Result},
     guard,
     tree::Tree,
@@ -28,24 +30,23 @@ const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 /// are taken, so the carrier looks by itself this often.
 const NOOP_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A change of a key.
 #[pyclass(frozen, eq, hash, module = "sled_sessions.sled")]
 #[derive(PartialEq, Eq, Hash)]
 pub struct Event {
-    key: Vec<u8>,
-    value: Option<Vec<u8>>,
+    key: IVec,
+    value: Option<IVec>,
 }
 
 #[pymethods]
 impl Event {
     #[getter]
-    fn key<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.key)
+    fn key(&self) -> Blob {
+        Blob(self.key.clone())
     }
 
     #[getter]
-    fn value<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
-        self.value.as_ref().map(|value| PyBytes::new(py, value))
+    fn value(&self) -> Option<Blob> {
+        self.value.clone().map(Blob)
     }
 
     /// Sizes only: keys and values may be secrets, and reprs end up in logs.
@@ -60,8 +61,8 @@ impl Event {
 impl From<sled::Event> for Event {
     fn from(event: sled::Event) -> Self {
         match event {
-            sled::Event::Insert { key, value } => Event { key: key.to_vec(), value: Some(value.to_vec()) },
-            sled::Event::Remove { key } => Event { key: key.to_vec(), value: None },
+            sled::Event::Insert { key, value } => Event { key, value: Some(value) },
+            sled::Event::Remove { key } => Event { key, value: None },
         }
     }
 }
@@ -86,6 +87,9 @@ impl Queue {
 
     fn push(&self, event: sled::Event, capacity: usize) {
         let mut state = self.lock();
+        if state.ended {
+            return;
+        }
         if state.events.len() >= capacity {
             state.events.pop_front();
             state.lost += 1;
@@ -124,15 +128,26 @@ impl Wake for Unpark {
 }
 
 /// Carry events until the watcher or its database is closed.
+///
+/// A sled subscriber that goes away takes a lock that a writer holds while it waits for room in the channel, which then
+/// nobody makes: so it goes only after a moment in which nobody wrote.
 fn carry(mut subscriber: sled::Subscriber, queue: &Queue, capacity: usize) {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
-    while !queue.lock().ended {
+    let mut quiet = false;
+    loop {
         // sled's `next_timeout` reports a disconnect for ever after a write that changed nothing; its future does not.
         match Pin::new(&mut subscriber).poll(&mut context) {
-            Poll::Ready(Some(event)) => queue.push(event, capacity),
+            Poll::Ready(Some(event)) => {
+                quiet = false;
+                queue.push(event, capacity);
+            }
             Poll::Ready(None) => break,
-            Poll::Pending => thread::park_timeout(NOOP_INTERVAL),
+            Poll::Pending if quiet && queue.lock().ended => break,
+            Poll::Pending => {
+                quiet = true;
+                thread::park_timeout(NOOP_INTERVAL);
+            }
         }
     }
 }
@@ -147,17 +162,25 @@ pub struct Subscriber {
 
 impl Subscriber {
     pub fn start(tree: Py<Tree>, subscriber: sled::Subscriber, capacity: usize) -> Result<Self> {
+        if capacity == 0 {
+            return Err(Error::Value("capacity must be at least 1".into()));
+        }
         let queue = Arc::new(Queue::default());
         let theirs = queue.clone();
         let carrier = thread::Builder::new()
             .name("sled-watch".into())
             .spawn(move || {
                 // sled panics when the database closes between two of its steps.
-                let _ = guard::catch(|| Ok(carry(subscriber, &theirs, capacity)));
+                guard::quietly(|| carry(subscriber, &theirs, capacity));
                 theirs.end();
             })
             .map_err(|error| Error::Sled(error.into()))?;
         Ok(Subscriber { _tree: tree, queue, carrier: carrier.thread().clone() })
+    }
+
+    fn end(&self) {
+        self.queue.end();
+        self.carrier.unpark();
     }
 
     fn wait(&self, py: Python<'_>, deadline: Option<Instant>) -> Result<Option<Event>> {
@@ -174,7 +197,10 @@ impl Subscriber {
 
 impl Drop for Subscriber {
     fn drop(&mut self) {
-        self.close();
+        // In a forked child the queue's lock may be held by a thread that is not there.
+        if guard::check_process().is_ok() {
+            self.end();
+        }
     }
 }
 
@@ -190,9 +216,10 @@ impl Subscriber {
         self.wait(py, deadline)
     }
 
-    fn close(&self) {
-        self.queue.end();
-        self.carrier.unpark();
+    fn close(&self) -> Result<()> {
+        guard::check_process()?;
+        self.end();
+        Ok(())
     }
 
     fn __iter__(slf: Py<Self>) -> Py<Self> {
@@ -211,7 +238,7 @@ impl Subscriber {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, _exception: &Bound<'_, pyo3::types::PyTuple>) {
-        self.close();
+    fn __exit__(&self, _exception: &Bound<'_, PyTuple>) -> Result<()> {
+        self.close()
     }
 }
