@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from sled_sessions.session.session import Outcome, Steps
+from sled_sessions.session.session import Steps, T
 from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore
 
 
-def drive(steps: Steps, store: SessionStore) -> Outcome:
+def drive(steps: Steps[T], store: SessionStore) -> T:
     """Make the calls on a blocking store.
 
     Raises:
@@ -21,7 +21,7 @@ def drive(steps: Steps, store: SessionStore) -> Outcome:
         return stop.value  # type: ignore[no-any-return]
 
 
-async def drive_async(steps: Steps, store: AsyncSessionStore) -> Outcome:
+async def drive_async(steps: Steps[T], store: AsyncSessionStore) -> T:
     """Make the calls on an asyncio store.
 
     Raises:

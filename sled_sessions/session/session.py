@@ -3,18 +3,19 @@
 import enum
 from collections.abc import Callable, Generator, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
-from sled_sessions.errors import EncodeError
 from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.codec import datetime_to_microseconds, microseconds_to_datetime
 from sled_sessions.session.tracking import TrackedDict
 from sled_sessions.stores.clock import Clock, utc_now
 
-Steps: TypeAlias = "Generator[tuple[str, tuple[Any, ...]], Any, Outcome]"
-"""The store calls of a commit, one after the other: yields a method's name and its arguments, is sent its result."""
+T = TypeVar("T")
+Steps: TypeAlias = Generator[tuple[str, tuple[Any, ...]], Any, T]
+"""Store calls, one after the other: yields a method's name and its arguments, is sent the result, returns what came
+of it all."""
 
-DEADLINE: Final = "_deadline"
+DEADLINE: Final = "_ends_at_most"
 """The data key that holds the moment of `Expiry.at_most`, in microseconds since the Unix epoch; no app sees it."""
 
 # A record with this expiry date is gone for every reader and every `update`. Writing it is how a commit ends a session
@@ -54,6 +55,7 @@ class Session(TrackedDict):
     """
 
     __slots__ = ("_clock", "_cycling", "_ending", "_expiry", "_expiry_is_new", "_id", "_load", "_stored")
+    reserved = DEADLINE
 
     def __init__(
         self, load: Callable[[], Record | None], *, expiry: Expiry | None = None, clock: Clock = utc_now
@@ -120,6 +122,13 @@ class Session(TrackedDict):
         return max(self._expiry_date(now, self._stored)[0] - now, timedelta(0))
 
     @property
+    def max_age(self) -> timedelta | None:
+        """How long a cookie for the session as it was committed is good; None: as long as the browser runs."""
+        if self._stored is None or self._expiry.ends_with_browser:
+            return None
+        return self._stored.expiry_date - self._clock()
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is no data."""
         return not self
@@ -127,14 +136,12 @@ class Session(TrackedDict):
     @property
     def is_modified(self) -> bool:
         """Whether a commit would write something else than a new expiry date. Costs an encoding of what was used."""
-        if self._ending is not None or self._cycling or self._expiry_is_new:
-            return True
-        return self.is_loaded and any(self.changes())
+        return self._has_orders or any(self.changes())
 
     @property
-    def is_ending(self) -> bool:
-        """Whether `flush` has been called and the commit has not been made."""
-        return self._ending is not None
+    def is_untouched(self) -> bool:
+        """Whether nothing was asked of the session, since it was opened or committed, that could have changed it."""
+        return not (self._before or self._has_orders)
 
     @property
     def needs_new_id(self) -> bool:
@@ -156,20 +163,18 @@ class Session(TrackedDict):
         self.load()
         self._cycling = True
 
-    def __setitem__(self, key: str, value: Any) -> None:
-        if key == DEADLINE:
-            msg = f"the key {DEADLINE!r} is where the session keeps its deadline; choose another"
-            raise EncodeError(msg)
-        super().__setitem__(key, value)
-
     def __repr__(self) -> str:
         # The values may be secrets, and a repr must not be what loads the session.
         state = f"{self._id!r}, keys={list(dict.keys(self))}" if self.is_loaded else "not loaded"
         return f"Session({state})"
 
+    @property
+    def _has_orders(self) -> bool:
+        return self._cycling or self._expiry_is_new or self._ending is not None
+
     def commit(
         self, *, always_save: bool = False, touch_after: timedelta | None = None, only_end: bool = False
-    ) -> Steps:
+    ) -> Steps[Outcome]:
         """Say what the store must do; `drive` and `drive_async` do it.
 
         Args:
@@ -197,14 +202,14 @@ class Session(TrackedDict):
             return outcome
         return (yield from self._update(self._id, changed, removed))
 
-    def _create(self) -> Steps:
+    def _create(self) -> Steps[Outcome]:
         record = self._changed(Record(Id.new(), {}, _ENDED), dict(self), ())
         if record.expiry_date is _ENDED:
             return Outcome.GONE
         self._saved((yield "create", (record,)))
         return Outcome.SAVED
 
-    def _update(self, id: Id, changed: dict[str, Any], removed: list[str]) -> Steps:
+    def _update(self, id: Id, changed: dict[str, Any], removed: list[str]) -> Steps[Outcome]:
         latest: Record | None = None
 
         def change(record: Record) -> Record:
@@ -232,7 +237,7 @@ class Session(TrackedDict):
         for key in removed:
             data.pop(key, None)
         expiry_date, deadline = self._expiry_date(now := self._clock(), record)
-        is_empty = not (data.keys() - {DEADLINE})
+        is_empty = len(data) == (DEADLINE in data)
         if deadline is not None:
             data[DEADLINE] = deadline
         return Record(record.id, data, _ENDED if is_empty or expiry_date <= now else expiry_date)
@@ -240,11 +245,13 @@ class Session(TrackedDict):
     def _expiry_date(self, now: datetime, record: Record | None) -> tuple[datetime, int | None]:
         """When a session that is saved now expires, and its deadline: once it has one, that only comes nearer."""
         deadline = None if record is None else record.data.get(DEADLINE)
-        if self._expiry.at_most is not None:
-            latest = datetime_to_microseconds(now) + self._expiry.at_most // _MICROSECOND
-            deadline = latest if deadline is None else min(latest, deadline)
-        expiry_date = self._expiry.expiry_date(now)
-        return expiry_date if deadline is None else min(expiry_date, microseconds_to_datetime(deadline)), deadline
+        expiry_date, at_most = self._expiry.expiry_date(now), self._expiry.at_most
+        if at_most is not None:
+            latest = datetime_to_microseconds(now) + at_most // _MICROSECOND
+            deadline = min(latest, deadline) if isinstance(deadline, int) else latest
+        if not isinstance(deadline, int):  # None, or no deadline of ours
+            return expiry_date, None
+        return min(expiry_date, microseconds_to_datetime(deadline)), deadline
 
     def _is_worth_touching(self, touch_after: timedelta | None) -> bool:
         if touch_after is None or self._stored is None:

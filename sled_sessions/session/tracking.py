@@ -1,7 +1,7 @@
 """A dict that is filled on first use and knows what was changed in it, nested changes included."""
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 import msgspec
 
@@ -9,6 +9,8 @@ from sled_sessions.errors import EncodeError
 from sled_sessions.records.json import is_plain, to_plain
 
 _pack = msgspec.msgpack.Encoder().encode
+_SCALARS = frozenset({type(None), bool, int, str})
+_CONTAINERS = (list, dict)
 
 
 if TYPE_CHECKING:
@@ -30,9 +32,10 @@ class TrackedDict(_Base):
     """
 
     __slots__ = ("_before",)
+    reserved: ClassVar[str | None] = None
+    """A key that cannot be set, since something else is kept under it."""
 
     def __init__(self) -> None:
-        dict.__init__(self)
         # The keys that were touched, each with its value as it was stored, encoded; None for one that was not there.
         self._before: dict[str, bytes | None] = {}
 
@@ -42,13 +45,16 @@ class TrackedDict(_Base):
     def __getitem__(self, key: str) -> Any:
         self.load()
         value = dict.__getitem__(self, key)
-        if isinstance(value, list | dict) and key not in self._before:
+        if isinstance(value, _CONTAINERS) and key not in self._before:
             self._before[key] = encode(key, value)
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.load()
         encode(key, value)  # refuse what JSON cannot hold here, where the mistake is, and not when it is saved
+        if key == self.reserved:
+            msg = f"the key {key!r} is taken for the session's own use; choose another"
+            raise EncodeError(msg)
         self._remember(key)
         dict.__setitem__(self, key, value)
 
@@ -90,7 +96,7 @@ class TrackedDict(_Base):
     def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:  # type: ignore[override]
         return dict(other) | self.copy()
 
-    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> "TrackedDict":  # type: ignore[override,misc]
+    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> "TrackedDict":  # type: ignore[override]
         self.update(other)
         return self
 
@@ -118,9 +124,10 @@ class TrackedDict(_Base):
 
     def settle(self) -> None:
         """Take the values as they are for those in the store; containers that were handed out stay watched."""
-        self._before = {
-            key: encode(key, value) for key in self._before if isinstance(value := dict.get(self, key), list | dict)
-        }
+        touched, self._before = self._before, {}
+        for key in touched:
+            if isinstance(value := dict.get(self, key), _CONTAINERS):
+                self._before[key] = encode(key, value)
 
     def _remember(self, key: str) -> None:
         if key not in self._before:
@@ -133,12 +140,12 @@ def encode(key: str, value: Any) -> bytes:
     Raises:
         EncodeError: The key is no text, or JSON cannot hold the value; the message names the place in it.
     """
-    if is_plain({key: value}):
-        try:
-            return _pack(value)
-        except (OverflowError, UnicodeEncodeError):
-            pass  # `to_plain` finds the place and raises
     if not isinstance(key, str):
         msg = f"a session's keys are text, and this one is {type(key).__name__}"
         raise EncodeError(msg)
+    try:
+        if type(value) in _SCALARS or is_plain({"": value}):
+            return _pack(value)
+    except (OverflowError, UnicodeEncodeError):
+        pass  # `to_plain` finds the place and raises
     return _pack(to_plain(value, f"session[{key!r}]"))

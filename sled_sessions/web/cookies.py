@@ -9,30 +9,14 @@ import attrs
 
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import Id
-from sled_sessions.web.sealing import Plain, Seal
+from sled_sessions.web.sealing import Seal
 
 SameSite = Literal["strict", "lax", "none"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]+")
+_ID_LENGTH = 22
 _SECOND = timedelta(seconds=1)
-
-
-@attrs.frozen
-class Presented:
-    """What a request's cookie says.
-
-    Attributes:
-        id: The id, if the cookie holds one. It is only a claim until the store knows it.
-        is_ours: Whether there is a cookie that this server may have set: with a right signature, where there are any.
-    """
-
-    id: Id | None
-    is_ours: bool
-
-
-NOTHING = Presented(None, is_ours=False)
-_MALFORMED = Presented(None, is_ours=True)
 
 
 @attrs.frozen
@@ -50,7 +34,7 @@ class SessionCookie:
     path: str = "/"
     domain: str | None = None
     partitioned: bool = False
-    seal: Seal = attrs.field(factory=Plain, repr=False)
+    seal: Seal | None = attrs.field(default=None, repr=False)
 
     _attributes: str = attrs.field(init=False, repr=False)
     _encoded_name: bytes = attrs.field(init=False, repr=False)
@@ -78,8 +62,8 @@ class SessionCookie:
         removal = f"{self.name}={attributes}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
         set_attribute(self, "removal", removal.encode())
 
-    def read(self, headers: Iterable[tuple[bytes, bytes]]) -> Presented:
-        """What the request says: the last cookie of this name counts, and its value is taken as it is, quotes too."""
+    def find(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+        """The cookie's value in a request: that of the last cookie of this name, as it is, quotes too."""
         name, found = self._encoded_name, None
         for header, value in headers:
             if header == b"cookie" and name in value:
@@ -87,21 +71,33 @@ class SessionCookie:
                     key, equals, content = pair.partition(b"=")
                     if equals and key.strip() == name:
                         found = content.strip()
-        if found is None:
-            return NOTHING
+        return found
+
+    def read(self, value: bytes) -> Id | None:
+        """The id in a cookie's value: a claim, until the store knows it."""
+        text = value.decode("latin-1")
+        opened = text if self.seal is None else self.seal.open(text)
         try:
-            text = self.seal.open(found.decode("ascii"))
-            return NOTHING if text is None else Presented(Id.parse(text), is_ours=True)
-        except (DecodeError, UnicodeDecodeError):
-            return _MALFORMED
+            return None if opened is None else Id.parse(opened)
+        except DecodeError:
+            return None
+
+    def is_ours(self, value: bytes) -> bool:
+        """Whether a server with one of our keys made this value; without keys nobody can tell, and it is taken so."""
+        return self.seal is None or self.seal.open(value.decode("latin-1")) is not None
+
+    def is_malformed(self, value: bytes) -> bool:
+        """Whether even the length of this value tells that it holds no id; cheap enough for each request."""
+        return self.seal is None and len(value) != _ID_LENGTH
 
     def write(self, id: Id, max_age: timedelta | None) -> bytes:
         """The Set-Cookie value for a session that lives this long; None: as long as the browser runs.
 
         Seconds are rounded up: about the last one the server decides, not the browser.
         """
+        value = str(id) if self.seal is None else self.seal.seal(str(id))
         age = "" if max_age is None else f"; Max-Age={-(-max_age // _SECOND)}"
-        return f"{self.name}={self.seal.seal(str(id))}{self._attributes}{age}".encode()
+        return f"{self.name}={value}{self._attributes}{age}".encode()
 
     def _problem(self) -> str | None:
         prefix = self.name.lower()

@@ -2,17 +2,19 @@
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeAlias
 
 from sled_sessions.records import Expiry, Record
 from sled_sessions.session.drive import drive, drive_async
-from sled_sessions.session.session import Outcome, Session
+from sled_sessions.session.session import Outcome, Session, Steps
 from sled_sessions.stores.clock import Clock, utc_now
 from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore
 from sled_sessions.web.cookies import SameSite, SessionCookie
-from sled_sessions.web.sealing import Keys, Plain, Private, Signed
+from sled_sessions.web.sealing import Keys, Private, Seal, Signed
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -22,7 +24,9 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
-_STARTS = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept"})
+# The messages before which a session is saved; all but the last one carry headers.
+_GATES = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept", "websocket.close"})
+_VARIES = re.compile(rb"(^|,)\s*(cookie|\*)\s*(,|$)", re.IGNORECASE)
 
 
 class SessionMiddleware:
@@ -81,13 +85,11 @@ class SessionMiddleware:
         if signed_key is not None and private_key is not None:
             msg = "give signed_key or private_key, not both: an encrypted cookie is authenticated as well"
             raise ValueError(msg)
-        seal = (
-            Signed(signed_key)
-            if signed_key is not None
-            else Private(private_key, name)
-            if private_key is not None
-            else Plain()
-        )
+        seal: Seal | None = None
+        if signed_key is not None:
+            seal = Signed(signed_key)
+        if private_key is not None:
+            seal = Private(private_key, name)
         self.app = app
         self.store: Any = store
         self.store_is_async = inspect.iscoroutinefunction(store.load)
@@ -112,116 +114,134 @@ class SessionMiddleware:
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        exchange = _Exchange(self, scope, send)
+        presented = self.cookie.find(scope["headers"])
         if self.store_is_async:
-            await exchange.load_async()
-        elif kind == "websocket":
-            exchange.session.load()  # the handshake's cookie is as old as the connection, which may last for hours
+            # The session cannot wait for the store when it is used, so it has to have the answer by then.
+            id = None if presented is None else self.cookie.read(presented)
+            record = None if id is None else await self.store.load(id)
+            session = Session(lambda: record, expiry=self.expiry, clock=self.clock)
+        else:
+            session = Session(partial(self._load, presented), expiry=self.expiry, clock=self.clock)
+            if kind == "websocket":
+                session.load()  # the handshake's cookie is only good now; the connection may last for hours
+        scope["session"] = session
+        if presented is not None and self.cookie.is_malformed(presented):
+            session.load()  # without a store call; from now on it counts as read, and the cookie will be removed
+        exchange = _Exchange(self, scope, send, presented, session)
         try:
-            await self.app(scope, receive, exchange.send)
+            await self.app(scope, receive, exchange.send_async if self.store_is_async else exchange.send)
         except BaseException:
             # What a request that fails has changed is dropped. A WebSocket's messages were answered one by one.
-            await exchange.finish(only_end=kind == "http")
+            await self._drive(exchange.finish(only_end=kind == "http"))
             raise
-        await exchange.finish()
+        if exchange.is_unfinished:
+            await self._drive(exchange.finish())
+
+    def _load(self, presented: bytes | None) -> Record | None:
+        id = None if presented is None else self.cookie.read(presented)
+        record: Record | None = None if id is None else self.store.load(id)
+        return record
+
+    async def _drive(self, steps: Steps[None]) -> None:
+        if self.store_is_async:
+            await drive_async(steps, self.store)
+        else:
+            drive(steps, self.store)
 
 
 class _Exchange:
     """One request and its response, or one WebSocket, with its session."""
 
-    __slots__ = ("_failed", "_middleware", "_presented", "_record", "_scope", "_send", "_started", "session")
+    __slots__ = ("_failed", "_middleware", "_presented", "_scope", "_send", "_session")
 
-    def __init__(self, middleware: SessionMiddleware, scope: Scope, send: Send) -> None:
+    def __init__(
+        self, middleware: SessionMiddleware, scope: Scope, send: Send, presented: bytes | None, session: Session
+    ) -> None:
         self._middleware = middleware
         self._scope = scope
         self._send = send
-        self._started = False
-        self._failed = False
-        self._record: Record | None = None  # what an asyncio store has answered
-        self._presented = middleware.cookie.read(scope["headers"])
-        self.session = scope["session"] = Session(self._load, expiry=middleware.expiry, clock=middleware.clock)
+        self._presented = presented
+        self._session = session
+        self._failed = scope["type"] == "http"  # until there is a response, and it is no 5xx
 
-    def _load(self) -> Record | None:
-        if self._middleware.store_is_async or self._presented.id is None:
-            return self._record
-        record: Record | None = self._middleware.store.load(self._presented.id)
-        return record
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the app may have changed the session since the response began."""
+        return not self._session.is_untouched or self._scope.get("session") is not self._session
 
-    async def load_async(self) -> None:
-        """Ask an asyncio store for the record, since the session cannot wait for it later."""
-        if self._presented.id is not None:
-            self._record = await self._middleware.store.load(self._presented.id)
-
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Pass a message on; the first one of the response goes after the commit, with the cookie."""
-        kind = message["type"]
-        if kind in _STARTS:
-            self._failed = message.get("status", 200) >= 500
-            outcome = await self._commit(only_end=self._failed)
-            self._started = True
-            message = self._with_headers(message, outcome)
-        elif kind == "websocket.close":
-            await self.finish()
+        if message["type"] in _GATES and self._is_concerned(message):
+            message = drive(self._gate(message), self._middleware.store)
+        return self._send(message)
+
+    async def send_async(self, message: Message) -> None:
+        """The same on an asyncio store."""
+        if message["type"] in _GATES and self._is_concerned(message):
+            message = await drive_async(self._gate(message), self._middleware.store)
         await self._send(message)
 
-    async def finish(self, *, only_end: bool = False) -> None:
-        """Save what was changed since the response began; its cookie has gone out and cannot be changed any more."""
+    def _is_concerned(self, message: Message) -> bool:
+        """Take note of how the request went, and say whether the session has anything to do with it."""
+        self._failed = message.get("status", 200) >= 500
+        session = self._session
+        return session.is_loaded or self._middleware.always_save or self._scope.get("session") is not session
+
+    def _gate(self, message: Message) -> Steps[Message]:
+        """Do what must be done before this message, and return it with the headers that come of it."""
+        if message["type"] == "websocket.close":
+            yield from self.finish()
+            return message
         self._adopt()
-        if not self.session.is_loaded:
-            return
-        if self.session.needs_new_id and not (only_end or self._failed):
+        outcome = yield from self._session.commit(
+            always_save=self._middleware.always_save and self._presented is not None,
+            touch_after=self._middleware.touch_after,
+            only_end=self._failed,
+        )
+        return self._with_headers(message, outcome)
+
+    def finish(self, *, only_end: bool = False) -> Steps[None]:
+        """Save what was changed since the response began; its cookie has gone out and cannot be changed any more."""
+        only_end = only_end or self._failed
+        self._adopt()
+        if self._session.needs_new_id and not only_end:
             logger.warning("a session was begun, or its id cycled, after the response had started: not saved")
             only_end = True
-        await self._commit(only_end=only_end or self._failed)
-
-    async def _commit(self, *, only_end: bool) -> Outcome:
-        self._adopt()
-        middleware = self._middleware
-        steps = self.session.commit(
-            always_save=middleware.always_save and self._presented.id is not None and not self._started,
-            touch_after=middleware.touch_after,
-            only_end=only_end,
-        )
-        if middleware.store_is_async:
-            return await drive_async(steps, middleware.store)
-        return drive(steps, middleware.store)
+        yield from self._session.commit(only_end=only_end)
 
     def _adopt(self) -> None:
         """Take over what the app has put in the session's place (Litestar's `set_session` and `clear_session` do)."""
-        replacement = self._scope.get("session")
-        if replacement is not self.session:
-            self.session.clear()
+        session, replacement = self._session, self._scope.get("session")
+        if replacement is not session:
+            session.clear()
             if isinstance(replacement, Mapping):
-                self.session.update(replacement)
-            self._scope["session"] = self.session
+                session.update(replacement)
+            self._scope["session"] = session
 
     def _with_headers(self, message: Message, outcome: Outcome) -> Message:
         cookie = self._cookie(outcome)
-        if cookie is None and not self.session.is_loaded:
+        if cookie is None and not self._session.is_loaded:
             return message
-        headers: list[tuple[bytes, bytes]] = list(message.get("headers") or ())
-        if not _has(headers, b"vary", (b"cookie", b"*")):
+        headers = list(message.get("headers") or ())
+        varies = is_cached = False
+        for name, value in headers:
+            match name.lower():
+                case b"vary":
+                    varies = varies or _VARIES.search(value) is not None
+                case b"cache-control":
+                    is_cached = True
+        if not varies:
             headers.append((b"vary", b"Cookie"))
         if cookie is not None:
             headers.append((b"set-cookie", cookie))
-            if not _has(headers, b"cache-control"):
+            if not is_cached:
                 headers.append((b"cache-control", b"private"))
         return {**message, "headers": headers}
 
     def _cookie(self, outcome: Outcome) -> bytes | None:
-        session, cookie = self.session, self._middleware.cookie
-        if outcome is Outcome.SAVED and session.id is not None:
-            return cookie.write(session.id, None if session.expiry.ends_with_browser else session.expiry_age)
-        # A cookie that stands for no session is removed, and so is one that cannot even be read.
-        is_dead = outcome is Outcome.GONE or (self._presented.id is None and not session.is_loaded)
-        return cookie.removal if is_dead and self._presented.is_ours else None
-
-
-def _has(headers: Iterable[tuple[bytes, bytes]], name: bytes, members: tuple[bytes, ...] = ()) -> bool:
-    """Whether there is a header of this name; with `members`, one that lists any of these."""
-    for header, value in headers:
-        if header.lower() == name and (
-            not members or any(member.strip().lower() in members for member in value.split(b","))
-        ):
-            return True
-    return False
+        session, cookie = self._session, self._middleware.cookie
+        if outcome is Outcome.SAVED and (id := session.id) is not None:
+            return cookie.write(id, session.max_age)
+        if outcome is Outcome.GONE and self._presented is not None and cookie.is_ours(self._presented):
+            return cookie.removal
+        return None

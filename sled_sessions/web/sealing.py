@@ -30,18 +30,6 @@ class Seal(Protocol):
         """The text in a cookie's value, or None when nobody who has a key wrote it."""
 
 
-class Plain:
-    """The id as it is: 128 random bits are enough for nobody to guess one."""
-
-    def seal(self, text: str) -> str:
-        """Return the text."""
-        return text
-
-    def open(self, value: str) -> str | None:
-        """Return the value."""
-        return value
-
-
 class Signed:
     """The id behind its HMAC: values that this server did not write never reach the store."""
 
