@@ -1,10 +1,14 @@
 """Every store there is: by name, a context manager that makes an empty one from a folder and a clock."""
 
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from functools import partial
 
+from bridge import blocking
+from servers import BINARIES, shared_cluster, shared_server
+
 from sled_sessions import CachingStore, MemoryStore, SledStore, SweepStrategy, sled
+from sled_sessions.redis import RedisStore
 
 
 @contextmanager
@@ -24,6 +28,27 @@ def _caching(tmp_path, clock):
         yield CachingStore(MemoryStore(clock=clock), store)
 
 
+@contextmanager
+def _redis(tmp_path, clock, *, shared=shared_server, binary="valkey"):
+    server = shared(BINARIES[binary])
+    server.flush()
+    with blocking(lambda: RedisStore.from_url(server.url, clock=clock)) as store:
+        yield store
+
+
+@contextmanager
+def _caching_over_redis(tmp_path, clock):
+    @asynccontextmanager
+    async def make():
+        async with RedisStore.from_url(shared_server().url, clock=clock) as shared:
+            with _sled(tmp_path, clock) as local:
+                yield CachingStore(local, shared)
+
+    shared_server().flush()
+    with blocking(make) as store:
+        yield store
+
+
 STORES = {
     "memory": _memory,
     "sled-index": _sled,
@@ -31,3 +56,10 @@ STORES = {
     "sled-full-scan": partial(_sled, strategy=SweepStrategy.FULL_SCAN),
     "caching": _caching,
 }
+
+SERVED_STORES = {
+    **{f"redis-{binary}": partial(_redis, binary=binary) for binary in BINARIES},
+    "redis-cluster": partial(_redis, shared=shared_cluster),
+    "caching-redis": _caching_over_redis,
+}
+"""Asyncio stores behind a bridge, whose server deletes what has expired."""

@@ -1,24 +1,75 @@
 """A fast store in front of a lasting one."""
 
+import inspect
 import threading
+import time
+from collections import OrderedDict
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self, cast, overload
+from weakref import WeakValueDictionary
+
+import attrs
 
 from sled_sessions.records import Id, Record
-from sled_sessions.stores.protocol import Change, SessionStore
+from sled_sessions.stores.adapter import AsyncStore
+from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore, key_of
 from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
+
+if TYPE_CHECKING:
+    import asyncio
+
+MAX_AGE = timedelta(seconds=1)
 
 
 class CachingStore:
     """tower-sessions' `CachingSessionStore`: `load` asks the cache first and fills it, writes go to both.
 
     The store is written first and the cache after it, one writer of an id at a time, so that a cached session is never
-    newer than the stored one and a deleted one does not come back through a slow `load`. Other writers of the store,
-    past this object, are not seen until the cache forgets.
+    newer than the stored one and a deleted one does not come back through a slow `load`.
+
+    Calling it makes a `BlockingCachingStore`, or an `AsyncCachingStore` when one of the two stores is asynchronous:
+
+        CachingStore(MemoryStore(), SledStore.open("storage"))                          # one process
+        CachingStore(SledStore.open("cache"), RedisStore.from_url("redis://10.0.0.5"))  # one of many
 
     Args:
-        cache: The fast one, such as `MemoryStore()`.
+        cache: The fast one, of this process alone.
         store: The lasting one; what it holds is true.
+        max_age: Asynchronous only; how long a cached session is shown without asking the store again. What another
+            process does to the store, a log-out say, is seen here after that time at the latest.
     """
+
+    cache: Any
+    store: Any
+
+    @overload
+    def __new__(cls, cache: SessionStore, store: SessionStore) -> "BlockingCachingStore": ...
+
+    @overload
+    def __new__(
+        cls, cache: SessionStore | AsyncSessionStore, store: AsyncSessionStore, *, max_age: timedelta = MAX_AGE
+    ) -> "AsyncCachingStore": ...
+
+    @overload
+    def __new__(
+        cls, cache: AsyncSessionStore, store: SessionStore, *, max_age: timedelta = MAX_AGE
+    ) -> "AsyncCachingStore": ...
+
+    def __new__(cls, cache: Any, store: Any, **options: Any) -> Self:
+        """Choose the kind."""
+        is_async = inspect.iscoroutinefunction(cache.load) or inspect.iscoroutinefunction(store.load)
+        kind = (AsyncCachingStore if is_async else BlockingCachingStore) if cls is CachingStore else cls
+        return cast("Self", object.__new__(kind))
+
+    def __repr__(self) -> str:
+        return f"CachingStore({self.cache!r}, {self.store!r})"
+
+
+class BlockingCachingStore(CachingStore):
+    """A `SessionStore` of two. Other writers of the store, past this object, are not seen until the cache forgets."""
+
+    cache: SessionStore
+    store: SessionStore
 
     _STRIPES = 64
 
@@ -82,8 +133,133 @@ class CachingStore:
             strategy, now=now, limit=limit, budget=budget, on_expired=on_expired, progress=progress
         )
 
-    def __repr__(self) -> str:
-        return f"CachingStore({self.cache!r}, {self.store!r})"
-
     def _lock(self, id: Id) -> threading.Lock:
         return self._locks[id.key[-1] % self._STRIPES]
+
+
+class AsyncCachingStore(CachingStore):
+    """An `AsyncSessionStore` of two, whose store other processes write, too.
+
+    A cached session is shown for `max_age` from the moment when the store was asked for it, and then asked for again:
+    a bound that holds whatever happens to the network, which notices of invalidation could not promise. What lies in
+    the cache from an earlier run of the program is not shown before the store has confirmed it. Updates are the
+    store's own, on what is there by then, so an old session that was shown is never written back. While the store is
+    away, sessions are shown for `max_age` and no longer.
+
+    It belongs to one event loop. A blocking store in it is called inline, as by `AsyncStore`.
+    """
+
+    cache: SessionStore | AsyncSessionStore
+    store: SessionStore | AsyncSessionStore
+
+    def __init__(
+        self,
+        cache: SessionStore | AsyncSessionStore,
+        store: SessionStore | AsyncSessionStore,
+        *,
+        max_age: timedelta = MAX_AGE,
+    ) -> None:
+        import asyncio  # only here: it would be half of what importing this package costs
+
+        self.cache = cache
+        self.store = store
+        self.max_age = max_age
+        self._cache = _as_async(cache)
+        self._store = _as_async(store)
+        self._asked: OrderedDict[bytes, float] = OrderedDict()  # when the store was, for the sessions in the cache
+        self._new_lock = asyncio.Lock
+        self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+
+    async def create(self, record: Record) -> Record:
+        """Store a new session in both; under another id if the store has this one."""
+        asked = time.monotonic()
+        record = await self._store.create(record)
+        async with self._lock(record.id):
+            await self._keep(record, asked)
+        return record
+
+    async def save(self, record: Record) -> None:
+        """Store a session, new or known, in both."""
+        async with self._lock(record.id):
+            asked = self._doubt(record.id)
+            await self._store.save(record)
+            await self._keep(record, asked)
+
+    async def load(self, id: Id) -> Record | None:
+        """Return a live session from the cache, if the store was asked within `max_age`, or else from the store."""
+        record = await self._cached(id)
+        if record is None:
+            async with self._lock(id):
+                record = await self._cached(id)  # another task may have asked meanwhile
+                if record is None:
+                    asked = self._doubt(id)
+                    record = await self._store.load(id)
+                    if record is None:
+                        await self._cache.delete(id)
+                    else:
+                        await self._keep(record, asked)
+        return record
+
+    async def delete(self, id: Id) -> bool:
+        """Remove a session from both; false when the store had none."""
+        async with self._lock(id):
+            self._doubt(id)
+            await self._cache.delete(id)
+            return await self._store.delete(id)
+
+    async def update(self, id: Id, change: Change) -> Record | None:
+        """Change a session in the store, atomically, and then in the cache."""
+        async with self._lock(id):
+            asked = self._doubt(id)
+            record = await self._store.update(id, change)
+            if record is None:
+                await self._cache.delete(id)
+            else:
+                await self._keep(record, asked)
+            return record
+
+    async def delete_expired(
+        self,
+        strategy: SweepStrategy | None = None,
+        *,
+        now: datetime | None = None,
+        limit: int | None = None,
+        budget: timedelta | None = None,
+        on_expired: OnExpired | None = None,
+        progress: Progress | None = None,
+    ) -> SweepReport:
+        """Sweep the cache, and then the store, whose report is returned; complete when both sweeps were."""
+        cache = await self._cache.delete_expired(now=now, limit=limit, budget=budget)
+        report = await self._store.delete_expired(
+            strategy, now=now, limit=limit, budget=budget, on_expired=on_expired, progress=progress
+        )
+        return attrs.evolve(report, complete=report.complete and cache.complete)
+
+    async def _cached(self, id: Id) -> Record | None:
+        asked = self._asked.get(key_of(id))
+        if asked is None or time.monotonic() - asked >= self.max_age.total_seconds():
+            return None
+        return await self._cache.load(id)
+
+    def _doubt(self, id: Id) -> float:
+        """Show nothing from the cache until `_keep`, even if that never comes; returns the time."""
+        self._asked.pop(key_of(id), None)
+        return time.monotonic()
+
+    async def _keep(self, record: Record, asked: float) -> None:
+        await self._cache.save(record)
+        self._asked[record.id.key] = asked
+        oldest = time.monotonic() - self.max_age.total_seconds()
+        while self._asked and next(iter(self._asked.values())) <= oldest:
+            self._asked.popitem(last=False)
+
+    def _lock(self, id: Id) -> "asyncio.Lock":
+        lock = self._locks.get(key_of(id))
+        if lock is None:
+            lock = self._locks[id.key] = self._new_lock()
+        return lock
+
+
+def _as_async(store: SessionStore | AsyncSessionStore) -> AsyncSessionStore:
+    is_async = inspect.iscoroutinefunction(store.load)
+    return cast("AsyncSessionStore", store) if is_async else AsyncStore(cast("SessionStore", store))

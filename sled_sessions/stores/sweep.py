@@ -34,7 +34,7 @@ class SweepReport:
     """What one sweep did.
 
     Attributes:
-        strategy: How it looked.
+        strategy: How it looked; None when it did not, since the store's server deletes what expires.
         examined: Entries (index) or records (full scan) that it looked at.
         deleted: Expired sessions that it removed.
         undecodable: Records it could not read; they stay where they are.
@@ -42,7 +42,7 @@ class SweepReport:
         complete: False when `limit` or `budget` ended it early; the next sweep goes on from there.
     """
 
-    strategy: SweepStrategy
+    strategy: SweepStrategy | None
     examined: int = 0
     deleted: int = 0
     undecodable: int = 0

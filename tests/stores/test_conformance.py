@@ -149,6 +149,7 @@ def test_what_cannot_be_encoded_changes_nothing(store, new_record):
     assert store.load(record.id) == record
 
 
+@pytest.mark.usefixtures("sweeps")
 def test_delete_expired_deletes_the_expired(store, clock, new_record):
     """A sweep deletes the sessions that have expired at its moment, to the microsecond, and no other."""
     records = [new_record(seconds) for seconds in (-100, -1, -0.000001, 0, 0.000001, 0.5, 100)]
@@ -162,6 +163,7 @@ def test_delete_expired_deletes_the_expired(store, clock, new_record):
     assert store.delete_expired().deleted == 3
 
 
+@pytest.mark.usefixtures("sweeps")
 def test_delete_expired_at_another_moment(store, clock, new_record):
     """`now` moves the sweep's moment without moving the clock."""
     record = new_record(10)
@@ -171,6 +173,7 @@ def test_delete_expired_at_another_moment(store, clock, new_record):
     assert store.load(record.id) is None
 
 
+@pytest.mark.usefixtures("sweeps")
 def test_a_prolonged_session_is_not_swept(store, clock, new_record):
     """A session whose expiry moved on is swept when the new one is due, not when the old one was."""
     record = new_record(10)
@@ -183,6 +186,7 @@ def test_a_prolonged_session_is_not_swept(store, clock, new_record):
     assert store.delete_expired().deleted == 1
 
 
+@pytest.mark.usefixtures("sweeps")
 @pytest.mark.parametrize("strategy", [None, *SweepStrategy])
 def test_a_sweep_in_parts(store, new_record, strategy):
     """A limit ends a sweep early, and those that follow delete the rest, whatever the strategy."""
@@ -195,6 +199,7 @@ def test_a_sweep_in_parts(store, new_record, strategy):
     assert all(store.load(record.id) for record in live)
 
 
+@pytest.mark.usefixtures("sweeps")
 def test_on_expired(store, new_record):
     """The sweep's listener gets each deleted record, whole, once."""
     expired = [new_record(-1, n=n) for n in range(5)]
@@ -205,6 +210,7 @@ def test_on_expired(store, new_record):
     assert sorted(seen, key=lambda record: record.id) == sorted(expired, key=lambda record: record.id)
 
 
+@pytest.mark.usefixtures("sweeps")
 def test_a_listener_that_raises(store, new_record):
     """What the listener raises ends the sweep and comes through; the sessions not yet met stay for the next sweep."""
     for _ in range(5):

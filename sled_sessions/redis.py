@@ -1,0 +1,397 @@
+"""Sessions on a Valkey or Redis server, shared by processes and machines. Needs the extra `redis`.
+
+A record lies under the key `<prefix><id>`, as the bytes that it has in a sled database, and the server deletes it when
+it expires (`PXAT`): no index, no sweep. With `prefix=""` keys and values are those of the Rust crate
+tower-sessions-redis-store, so that a Rust and a Python program can share sessions.
+"""
+
+import asyncio
+import logging
+import random
+import re
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import attrs
+
+try:
+    from redis.asyncio import Redis, RedisCluster
+    from redis.asyncio.connection import AbstractConnection
+    from redis.exceptions import RedisClusterException, RedisError
+except ImportError as error:
+    msg = "RedisStore needs the package redis, version 8 or later: pip install 'sled_sessions[redis]'"
+    raise ImportError(msg) from error
+
+from sled_sessions.errors import BackendError, DecodeError
+from sled_sessions.records import Id, Record, codec
+from sled_sessions.stores.clock import Clock, utc_now
+from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
+from sled_sessions.stores.protocol import Change, check_change, key_of
+from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
+
+_log = logging.getLogger(__name__)
+
+_FAILURES = (RedisError, RedisClusterException, OSError)
+"""What a client raises when the server cannot be asked, or refuses; RedisClusterException is no RedisError."""
+
+_SWAP = """
+local found = redis.call('GET', KEYS[1])
+if found ~= ARGV[1] then return found end
+redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
+return 1
+"""
+"""Replace the value if it is still ARGV[1]: 1 when it was, else what is there. One key, so a Cluster takes it as well.
+It is sent whole each time: the server finds it by its hash, and there is no second trip when it has forgotten it."""
+
+_SWAPPED = 1
+
+_FIRST_PAUSE = 0.001
+_LONGEST_PAUSE = 0.064
+
+_ID_LENGTH = 22
+"""Characters of an id, at the end of a key."""
+
+_PAGE = 1000
+"""Keys in one step of a SCAN: what the server does at a stretch."""
+
+_seen: ContextVar[tuple["RedisStore", bytes, bytes] | None] = ContextVar("sled_sessions_redis_seen", default=None)
+"""The store, the key and the value that this task has last read or written. A request loads its session and then
+updates it: with the value at hand, and nobody else writing, the update takes one round trip instead of two."""
+
+
+class RedisStore:
+    """An `AsyncSessionStore` on Valkey, or on Redis 6.2 or later: one server, behind Sentinel, or a Cluster.
+
+        store = RedisStore.from_url("redis://localhost:6379")
+        store = RedisStore(Sentinel([("10.0.0.1", 26379)]).master_for("main"))
+
+    `load`, `save`, `create` and `delete` take one round trip; `update` one after a `load` in the same task, two without
+    it, and one more each time that another writer comes first. A server that is away, slow, read-only or moving slots
+    means `BackendError` within `timeout`, and as soon as it is back the store works again. `load`, `create` and
+    `delete` are repeated as the client's retry policy says. `save` and `update` are sent once, since a repetition might
+    undo what came in between: after a `BackendError` the session is either as it was before or as it would be after.
+
+    It belongs to one event loop, as its client does, and may be shared by all tasks there. The clocks of the server and
+    of the programs must agree (NTP): a session is live as long as both say so.
+
+    Args:
+        client: A `redis.asyncio.Redis` or `RedisCluster`, without `decode_responses`; it stays open when the store is
+            closed. Let no replica answer it: what a replica says is late.
+        prefix: What the keys begin with. Stores with different prefixes share a server.
+        timeout: How long a call may take, retries included.
+        max_record_bytes: Refuse larger records; the default is SledStore's, so that sessions can move there.
+        clock: Returns the present moment as an aware datetime.
+
+    Raises:
+        TypeError: `client` is no asyncio client of the package redis.
+        ValueError: `client` decodes responses.
+    """
+
+    def __init__(
+        self,
+        client: "Redis | RedisCluster",
+        *,
+        prefix: str = "session:",
+        timeout: timedelta = timedelta(seconds=5),
+        max_record_bytes: int = MAX_RECORD_BYTES,
+        clock: Clock = utc_now,
+    ) -> None:
+        if not isinstance(client, Redis | RedisCluster):
+            msg = f"client must be a redis.asyncio.Redis or RedisCluster, not {type(client).__name__}"
+            raise TypeError(msg)
+        if client.get_encoder().decode_responses:
+            msg = "records are bytes: make the client without decode_responses=True"
+            raise ValueError(msg)
+        self.client = client
+        self.prefix = prefix
+        self._prefix = prefix.encode()
+        self.timeout = timeout
+        self.max_record_bytes = max_record_bytes
+        self.clock = clock
+        self._owns_client = False
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """Make a store and its client, which is closed with the store.
+
+        Args:
+            url: `redis://`, `rediss://` (TLS) or `unix://`, as `redis.asyncio.Redis.from_url` reads it, client options
+                in the query included; `redis+cluster://` or `rediss+cluster://` with any node of a Cluster. Sentinel
+                has no URL: give the constructor what `Sentinel.master_for` returns.
+            options: Those of the constructor.
+
+        Raises:
+            ValueError: The URL is none of these.
+        """
+        scheme, separator, rest = url.partition("://")
+        if scheme in _CLUSTER_SCHEMES:
+            store = cls(RedisCluster.from_url(_CLUSTER_SCHEMES[scheme] + separator + rest), **options)
+        else:
+            store = cls(Redis.from_url(url), **options)
+        store._owns_client = True
+        return store
+
+    async def aclose(self) -> None:
+        """Close the client's connections, if `from_url` made it."""
+        if self._owns_client:
+            await self.client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # -- the contract -------------------------------------------------------------------------------------------------
+
+    async def create(self, record: Record) -> Record:
+        """Store a new session: under another id if this one is taken."""
+        deadline = self._deadline()
+        while True:
+            key, value, expiry = self._key(record.id), self._encode(record), _pxat(record)
+            # Sent twice, it may leave a record under an id that nobody has been told; that one expires by itself.
+            if await self._answer(self.client.set(key, value, pxat=expiry, nx=True), deadline, [key]):
+                self._remember(key, value)
+                return record
+            record = attrs.evolve(record, id=Id.new())
+
+    async def save(self, record: Record) -> None:
+        """Store a session, new or known."""
+        key, value = self._key(record.id), self._encode(record)
+        await self._answer(self._once(key, "SET", key, value, "PXAT", _pxat(record)), self._deadline(), [key])
+        self._remember(key, value)
+
+    async def load(self, id: Id) -> Record | None:
+        """Return a live session's record, or None."""
+        key = self._key(id)
+        value = await self._get(key, self._deadline())
+        return None if value is None else decode_live(id, value, self.clock())
+
+    async def delete(self, id: Id) -> bool:
+        """Remove a session; false when there was none, or when only the second of two attempts was answered."""
+        key = self._key(id)
+        _seen.set(None)
+        return bool(await self._answer(self.client.delete(key), self._deadline(), [key]))
+
+    async def update(self, id: Id, change: Change) -> Record | None:
+        """Read, change and write a live session as one step, across processes; None when it is gone or expired.
+
+        Nothing is locked: the new record goes in if the old one is still there, byte for byte, and otherwise `change`
+        gets the other writer's.
+
+        Raises:
+            BackendError: Also when other writers came first until `timeout` was over.
+        """
+        key, deadline, pause = self._key(id), self._deadline(), _FIRST_PAUSE
+        value = self._recall(key)
+        is_guess = value is not None
+        if value is None:
+            value = await self._get(key, deadline)
+        while value is not None:
+            try:
+                changed = self._changed(id, value, change)
+            except Exception:
+                if not is_guess:
+                    raise
+                changed = None
+            if changed is None:
+                if not is_guess:
+                    return None
+                value, is_guess = await self._get(key, deadline), False  # look again before it is said
+                continue
+            record, encoded = changed
+            swap = self._once(key, "EVAL", _SWAP, 1, key, value, encoded, _pxat(record))
+            value = await self._answer(swap, deadline, [key])
+            if value == _SWAPPED:
+                self._remember(key, encoded)
+                return record
+            if not is_guess:
+                if asyncio.get_running_loop().time() + pause > deadline:
+                    msg = f"others kept writing this session for {self.timeout.total_seconds():g} s"
+                    raise BackendError(msg)
+                await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - no secret is made of it
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            is_guess = False
+        return None
+
+    async def delete_expired(
+        self,
+        strategy: SweepStrategy | None = None,
+        *,
+        now: datetime | None = None,
+        limit: int | None = None,
+        budget: timedelta | None = None,
+        on_expired: OnExpired | None = None,
+        progress: Progress | None = None,
+    ) -> SweepReport:
+        """Do nothing: the server deletes what expires, and tells nobody, so that `on_expired` is never called.
+
+        The report says so: no strategy, nothing examined, nothing deleted.
+        """
+        if now is not None:
+            codec.require_aware(now, "now")
+        return SweepReport(strategy=None)
+
+    # -- looking at what is there -------------------------------------------------------------------------------------
+
+    async def count(self) -> int:
+        """How many sessions are stored. O(n) in the keys of the whole server, in steps that let others in between."""
+        return sum([len(page) async for page in self._pages()])
+
+    async def records(self) -> AsyncIterator[Record]:
+        """Every record stored, in no order; unreadable ones are skipped. O(n), as `count`."""
+        async for value in self.values():
+            try:
+                record = Record.decode(value)
+            except DecodeError:
+                _log.warning("skipped a record that cannot be read")
+            else:
+                yield record
+
+    async def values(self) -> AsyncIterator[bytes]:
+        """Every record's bytes, in no order. O(n), as `count`."""
+        async for keys in self._pages():
+            pipeline = self.client.pipeline(transaction=False)
+            for key in keys:
+                pipeline.get(key)
+            for value in await self._answer(pipeline.execute(raise_on_error=False), self._deadline(), keys):
+                if isinstance(value, Exception):
+                    raise _backend_error(value, keys)
+                if value is not None:  # deleted since
+                    yield value
+
+    def __repr__(self) -> str:
+        return f"RedisStore({type(self.client).__name__}, prefix={self.prefix!r})"  # the client's shows the password
+
+    # -- how ----------------------------------------------------------------------------------------------------------
+
+    def _key(self, id: Id) -> bytes:
+        key_of(id)  # refuses what is no Id
+        return self._prefix + str(id).encode()
+
+    def _encode(self, record: Record) -> bytes:
+        return encode_within(record, self.max_record_bytes)
+
+    def _deadline(self) -> float:
+        return asyncio.get_running_loop().time() + self.timeout.total_seconds()
+
+    def _remember(self, key: bytes, value: bytes) -> None:
+        _seen.set((self, key, value))
+
+    def _recall(self, key: bytes) -> bytes | None:
+        seen = _seen.get()
+        return seen[2] if seen is not None and seen[0] is self and seen[1] == key else None
+
+    async def _get(self, key: bytes, deadline: float) -> bytes | None:
+        value: bytes | None = await self._answer(self.client.get(key), deadline, [key])
+        if value is not None:
+            self._remember(key, value)
+        return value
+
+    def _changed(self, id: Id, value: bytes, change: Change) -> tuple[Record, bytes] | None:
+        record = decode_live(id, value, self.clock())
+        if record is None:
+            return None
+        record = check_change(id, change(record))
+        return record, self._encode(record)
+
+    async def _answer(self, call: Awaitable[Any], deadline: float, keys: Iterable[bytes]) -> Any:
+        """What the server answers by the deadline.
+
+        Raises:
+            BackendError: Nothing, or that it will not.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await call
+        except TimeoutError as error:
+            msg = f"the server has not answered within {self.timeout.total_seconds():g} s"
+            raise BackendError(msg) from error
+        except _FAILURES as error:
+            if "READONLY" in str(error) and isinstance(self.client, Redis):
+                # The master has become a replica. Connect anew: its name may lead to the new master by now.
+                await self.client.connection_pool.disconnect(inuse_connections=False)
+            failure = _backend_error(error, keys)
+        raise failure  # out here, where the client's error does not become its context
+
+    async def _once(self, key: bytes, *command: Any) -> Any:
+        """Send a command past the client's retry policy, which cannot know whether a lost answer was a success."""
+        client = self.client
+        if isinstance(client, RedisCluster):
+            await client.initialize()
+            # To a node that the caller names a command is sent once; MOVED and ASK are still followed.
+            return await client.execute_command(*command, target_nodes=[client.get_node_from_key(key)])  # type: ignore[arg-type]
+        pool = client.connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            if await _was_closed(connection):
+                await connection.disconnect()
+                await connection.connect()
+            await connection.send_command(*command)
+            return await connection.read_response(disable_decoding=True)
+        finally:
+            await pool.release(connection)
+
+    async def _pages(self) -> AsyncIterator[list[bytes]]:
+        """The keys of all sessions on all masters, each once: SCAN may show one twice."""
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self.prefix) + "*"
+        for target in await self._masters():
+            cursor, known = 0, set[bytes]()
+            while True:
+                scan = self.client.scan(cursor, match=pattern, count=_PAGE, **target)
+                cursor, found = await self._answer(scan, self._deadline(), ())
+                if isinstance(cursor, dict):  # of the nodes of a Cluster that were asked
+                    (cursor,) = cursor.values()
+                keys = [key for key in found if key not in known and self._is_session(key)]
+                known.update(keys)
+                yield keys
+                if cursor == 0:
+                    break
+
+    async def _masters(self) -> list[dict[str, Any]]:
+        """How to tell `scan` where to look."""
+        if not isinstance(self.client, RedisCluster):
+            return [{}]
+        await self._answer(self.client.initialize(), self._deadline(), ())
+        return [{"target_nodes": node} for node in self.client.get_primaries()]
+
+    def _is_session(self, key: bytes) -> bool:
+        try:
+            Id.parse(key[len(self._prefix) :].decode("ascii", "replace"))
+        except DecodeError:
+            return False
+        return True
+
+
+_CLUSTER_SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
+
+
+def _pxat(record: Record) -> int:
+    """The record's expiry in milliseconds, rounded up so that the server never deletes a live one; it takes no 0."""
+    return max(1, -(-codec.datetime_to_microseconds(record.expiry_date) // 1000))
+
+
+async def _was_closed(connection: AbstractConnection) -> bool:
+    """Whether the server has closed the connection while it lay in the pool."""
+    try:
+        return bool(await connection.can_read())
+    except (RedisError, OSError):
+        return True
+
+
+def _backend_error(error: Exception, keys: Iterable[bytes]) -> BackendError:
+    """The error for a call about these keys.
+
+    Some servers repeat the command in their answer: an error that holds an id is neither quoted nor chained.
+    """
+    kind, text = type(error).__name__, str(error)
+    if any(key[-_ID_LENGTH:].decode() in text for key in keys):
+        return BackendError(f"the server refused the command: {kind}")
+    failure = BackendError(f"{kind}: {text}")
+    failure.__cause__ = error
+    return failure

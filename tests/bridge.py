@@ -1,0 +1,71 @@
+"""An asyncio store for blocking tests."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import contextmanager
+
+
+class Blocking:
+    """Calls an `AsyncSessionStore` from any thread; it runs on the event loop of a thread of its own."""
+
+    def __init__(self, store: object, loop: asyncio.AbstractEventLoop) -> None:
+        self.store = store
+        self._loop = loop
+
+    def create(self, record):
+        return self._run(self.store.create(record))
+
+    def save(self, record):
+        return self._run(self.store.save(record))
+
+    def load(self, id):
+        return self._run(self.store.load(id))
+
+    def delete(self, id):
+        return self._run(self.store.delete(id))
+
+    def update(self, id, change):
+        return self._run(self.store.update(id, change))
+
+    def delete_expired(self, *arguments, **options):
+        return self._run(self.store.delete_expired(*arguments, **options))
+
+    def count(self):
+        return self._run(self.store.count())
+
+    def records(self):
+        return iter(self._run(_list(self.store.records())))
+
+    def __repr__(self) -> str:
+        return repr(self.store)
+
+    def _run(self, call):
+        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+
+
+async def _list(items: AsyncIterator[object]) -> list[object]:
+    return [item async for item in items]
+
+
+@contextmanager
+def blocking(make):
+    """For blocking code the store of the asynchronous context manager that `make` gives."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def enter():
+        context = make()
+        return context, await context.__aenter__()
+
+    try:
+        context, store = asyncio.run_coroutine_threadsafe(enter(), loop).result()
+        try:
+            yield Blocking(store, loop)
+        finally:
+            asyncio.run_coroutine_threadsafe(context.__aexit__(None, None, None), loop).result()
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

