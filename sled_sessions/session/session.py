@@ -168,6 +168,15 @@ class Session(TrackedDict):
         state = f"{self._id!r}, keys={list(dict.keys(self))}" if self.is_loaded else "not loaded"
         return f"Session({state})"
 
+    def _repr_html_(self) -> str:
+        from sled_sessions import html
+
+        if not self.is_loaded:
+            return html.card("Session", {"state": "not loaded yet"})
+        state = "new" if self._id is None else "changed" if self.is_modified else "as stored"
+        facts = {"id": self._id, "state": state, "expires, if committed now": html.moment(self.expiry_date)}
+        return html.card("Session", facts, html.data(dict(self)))
+
     @property
     def _has_orders(self) -> bool:
         return self._cycling or self._expiry_is_new or self._ending is not None

@@ -144,8 +144,9 @@ def encode(key: str, value: Any) -> bytes:
         msg = f"a session's keys are text, and this one is {type(key).__name__}"
         raise EncodeError(msg)
     try:
-        if type(value) in _SCALARS or is_plain({"": value}):
-            return _pack(value)
-    except (OverflowError, UnicodeEncodeError):
-        pass  # `to_plain` finds the place and raises
+        encoded = _pack(value)
+        if type(value) in _SCALARS or is_plain({key: value}, encoded):
+            return encoded
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        pass  # `to_plain` finds the place and raises, or finds a plain type to store
     return _pack(to_plain(value, f"session[{key!r}]"))

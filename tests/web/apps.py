@@ -1,0 +1,151 @@
+"""One application, written for each framework.
+
+A route is a function from the session to a text or (status, text), or such an answer itself, which then does not ask
+for the session.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import httpx
+
+from sled_sessions import Session, SessionMiddleware
+
+Answer = str | tuple[int, str]
+Routes = Mapping[str, Callable[[Session], Answer] | tuple[int, str]]
+
+
+def answer_of(route: Any, connection: Any) -> tuple[int, str]:
+    answer = route(connection.session) if callable(route) else route
+    return answer if isinstance(answer, tuple) else (200, answer)
+
+
+class Connection:
+    """What the frameworks call a request."""
+
+    def __init__(self, scope: Any) -> None:
+        self.scope = scope
+
+    @property
+    def session(self) -> Session:
+        return self.scope["session"]
+
+
+def asgi(routes: Routes, store: object, **options: Any) -> Any:
+    async def app(scope, receive, send):
+        status, text = answer_of(routes[scope["path"]], Connection(scope))
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
+        await send({"type": "http.response.body", "body": text.encode()})
+
+    return SessionMiddleware(app, store, **options)
+
+
+def starlette(routes: Routes, store: object, **options: Any) -> Any:
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.responses import PlainTextResponse
+    from starlette.routing import Route
+
+    def endpoint(route):
+        async def answer(request):
+            status, text = answer_of(route, request)
+            return PlainTextResponse(text, status)
+
+        return answer
+
+    return Starlette(
+        routes=[Route(path, endpoint(route)) for path, route in routes.items()],
+        middleware=[Middleware(SessionMiddleware, store=store, **options)],
+    )
+
+
+def fastapi(routes: Routes, store: object, **options: Any) -> Any:
+    from fastapi import FastAPI, Request
+    from fastapi.responses import PlainTextResponse
+
+    def endpoint(route):
+        def answer(request: Request):  # not async: FastAPI runs it on a thread
+            status, text = answer_of(route, request)
+            return PlainTextResponse(text, status)
+
+        return answer
+
+    app = FastAPI()
+    for path, route in routes.items():
+        app.add_api_route(path, endpoint(route))
+    app.add_middleware(SessionMiddleware, store=store, **options)
+    return app
+
+
+def litestar(routes: Routes, store: object, **options: Any) -> Any:
+    from litestar import Litestar, MediaType, Request, Response, get
+    from litestar.middleware import DefineMiddleware
+
+    def endpoint(path, route):
+        @get(path, media_type=MediaType.TEXT)
+        async def answer(request: Request) -> Response:
+            status, text = answer_of(route, request)
+            return Response(text, status_code=status)
+
+        return answer
+
+    return Litestar(
+        [endpoint(path, route) for path, route in routes.items()],
+        middleware=[DefineMiddleware(SessionMiddleware, store=store, **options)],
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+FRAMEWORKS = {"asgi": asgi, "starlette": starlette, "fastapi": fastapi, "litestar": litestar}
+
+
+class Transport(httpx.BaseTransport):
+    """Calls an ASGI application for a client that does not await."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        async def exchange() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+            response = await transport.handle_async_request(request)
+            return httpx.Response(response.status_code, headers=response.headers, content=await response.aread())
+
+        request.stream = _Body(request.read())
+        return asyncio.run(exchange())
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.content
+
+
+def browser(app: Any) -> httpx.Client:
+    """A client that keeps cookies as a browser does; over https, so that it sends secure ones."""
+    return httpx.Client(transport=Transport(app), base_url="https://testserver")
+
+
+def set_cookie(response: httpx.Response) -> str:
+    """The one Set-Cookie header of a response."""
+    (value,) = response.headers.get_list("set-cookie")
+    return value
+
+
+def cookie_value(response: httpx.Response) -> str:
+    return set_cookie(response).partition("=")[2].partition(";")[0]
+
+
+def has_cookie(response: httpx.Response) -> bool:
+    return "set-cookie" in response.headers
+
+
+def count(session: Session) -> str:
+    """The counter of the README."""
+    counter = session.get("counter", 0)
+    session["counter"] = counter + 1
+    return f"Current count: {counter}"
