@@ -51,3 +51,8 @@ class Record:
     def __repr__(self) -> str:
         # The values may be secrets, and the keys tell a reader what the session is about.
         return f"Record({self.id!r}, keys={list(self.data)}, expiry_date={self.expiry_date.isoformat()})"
+
+    def _repr_html_(self) -> str:
+        from sled_sessions import html
+
+        return html.card(f"Record {self.id!r}", {"expires": html.moment(self.expiry_date)}, html.data(self.data))

@@ -50,6 +50,20 @@ class IndexReport:
     def __bool__(self) -> bool:
         return not (self.missing or self.stale)
 
+    def _repr_html_(self) -> str:
+        from sled_sessions import html
+
+        facts: dict[str, object] = {
+            "one entry for each record": bool(self),
+            "records": self.records,
+            "entries": self.entries,
+            "missing": self.missing,
+            "stale": self.stale,
+            "undecodable": self.undecodable,
+            "time": html.elapsed(self.seconds),
+        }
+        return html.card("IndexReport", facts)
+
 
 class IndexedTree:
     """The records of one tree and, while somebody keeps it, their index. Get it with `of`: there is one for each tree.

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 
 import attrs
 from sortedcontainers import SortedList
@@ -122,6 +123,15 @@ class MemoryStore:
 
     def __repr__(self) -> str:
         return f"MemoryStore({self.count()} records)"
+
+    def _repr_html_(self) -> str:
+        from sled_sessions import html
+        from sled_sessions.stores import shown
+
+        with self._lock:
+            first = [Record.decode(self._values[key]) for _, key in islice(self._index, html.PAGE)]
+            count = len(self._values)
+        return html.card("MemoryStore", {"sessions": count}, shown.first(first, self.clock(), "next to expire"))
 
     def _remove(self, key: bytes) -> bool:
         value = self._values.pop(key, None)

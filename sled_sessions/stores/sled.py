@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from itertools import islice
 from os import PathLike
 from types import TracebackType
 from typing import Self
@@ -311,6 +312,26 @@ class SledStore:
     def __repr__(self) -> str:
         return f"SledStore({self.tree!r}, strategy={self.strategy.name})"
 
+    def _repr_html_(self) -> str:
+        from sled_sessions import html
+        from sled_sessions.stores import shown
+
+        facts: dict[str, object] = {
+            "tree": self.tree.name.decode(errors="backslashreplace"),
+            "folder": self.tree.db.path,
+            "index": "none" if self.resolution is None else f"in steps of {html.duration(self.resolution)}",
+        }
+        try:
+            facts["sessions"] = html.counted(self.tree.keys())
+            facts["size on disk"] = html.size(self.tree.db.size_on_disk())
+            if self._sessions.index is None:
+                order, first = "in the order of their ids", list(islice(self.records(), html.PAGE))
+            else:
+                order, first = "next to expire", list(islice(self._by_expiry(), html.PAGE))
+        except (sled.SledError, SessionError) as error:
+            return html.card("SledStore", {**facts, "state": error})
+        return html.card("SledStore", facts, shown.first(first, self.clock(), order))
+
     # -- how ----------------------------------------------------------------------------------------------------------
 
     def _encode(self, record: Record) -> tuple[bytes, int]:
@@ -377,6 +398,13 @@ class SledStore:
             found = sorted(self._expiries(low, high)) if index is None else map(split, index.between(low, high))
             for at, key in found:
                 yield codec.microseconds_to_datetime(at), Id(key)
+
+    def _by_expiry(self) -> Iterator[Record]:
+        """The records in the order of the index."""
+        for _, id in self._expiring(None, None):
+            with suppress(DecodeError):
+                if (value := self._get(id.key)) is not None:
+                    yield Record.decode(value)
 
     def _expiries(self, low: int | None = None, high: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Expiries and keys read off the records, for want of an index."""

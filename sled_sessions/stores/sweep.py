@@ -49,6 +49,19 @@ class SweepReport:
     seconds: float = 0.0
     complete: bool = True
 
+    def _repr_html_(self) -> str:
+        from sled_sessions import html
+
+        facts: dict[str, object] = {
+            "strategy": self.strategy.value,
+            "examined": self.examined,
+            "deleted": self.deleted,
+            "undecodable": self.undecodable,
+            "time": html.elapsed(self.seconds),
+            "complete": self.complete,
+        }
+        return html.card("SweepReport", facts)
+
 
 class Sweep:
     """One sweep under way: it counts, watches `limit` and `budget`, and writes the report."""

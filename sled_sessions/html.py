@@ -1,0 +1,157 @@
+"""What objects look like in a notebook: small pieces of HTML, everything escaped, for light themes and dark ones.
+
+The classes say in `_repr_html_` what is worth showing, and this module how it looks. Text has the colour of the page
+around it and lines are half-transparent grey, so that no theme needs to be known; without the style, as where a
+notebook is not trusted, plain tables remain.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from html import escape
+from itertools import islice
+from typing import Any
+
+from sled_sessions.masking import masked
+
+PAGE = 10
+"""How many rows an object shows of what may be very many."""
+
+COUNT_UP_TO = 1000
+"""How far an object counts: sled keeps no count, and a repr must not read a whole database."""
+
+_LONGEST_VALUE = 60
+_LONGEST_DATA = 120
+_MOST_KEYS = 30
+
+_STYLE = """<style>
+.sled-sessions { overflow-x: auto; margin: .3em 0; }
+.sled-sessions table { border-collapse: collapse; margin: .3em 0; font-size: .92em; }
+.sled-sessions caption { caption-side: top; text-align: left; font-weight: 600; padding: 0 0 .3em; color: inherit; }
+.sled-sessions tr { background: none !important; }
+.sled-sessions th, .sled-sessions td { text-align: left !important; vertical-align: top; padding: .2em .9em .2em 0;
+  border-bottom: 1px solid rgba(128, 128, 128, .3); overflow-wrap: anywhere; min-width: 4em; white-space: normal; }
+.sled-sessions th { font-weight: 600; opacity: .75; }
+.sled-sessions td.number { text-align: right !important; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.sled-sessions p { opacity: .75; margin: .2em 0; font-size: .92em; }
+</style>"""
+
+
+class Markup(str):
+    """Text that is HTML already; any other text is escaped where it is used."""
+
+    __slots__ = ()
+
+
+def card(title: str, facts: Mapping[str, object], *parts: Markup) -> str:
+    """An object: what it is, a table of its facts, and whatever else there is to see."""
+    rows = "".join(f"<tr><th>{cell(name)}</th>{_td(value)}</tr>" for name, value in facts.items())
+    return f'{_STYLE}<div class="sled-sessions"><table><caption>{cell(title)}</caption>{rows}</table>{"".join(parts)}</div>'
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = "", caption: str = "") -> Markup:
+    """Rows under the names of their columns, and a line below them."""
+    head = "".join(f"<th>{cell(name)}</th>" for name in columns)
+    body = "".join(f"<tr>{''.join(map(_td, row))}</tr>" for row in rows)
+    top = f"<caption>{cell(caption)}</caption>" if caption else ""
+    foot = f"<p>{cell(note)}</p>" if note else ""
+    return Markup(f"<table>{top}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{foot}")
+
+
+def page(*parts: Markup) -> str:
+    """Parts that stand by themselves."""
+    return f'{_STYLE}<div class="sled-sessions">{"".join(parts)}</div>'
+
+
+def cell(value: object) -> Markup:
+    """A value as HTML: numbers with thousands marked, everything escaped."""
+    return value if isinstance(value, Markup) else Markup(escape(text(value)))
+
+
+def text(value: object) -> str:
+    """A value as text, the same in HTML and on a terminal."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return str(value)
+
+
+def data(values: Mapping[str, Any], *, reveal: bool = False) -> Markup:
+    """A session's data as a table, secrets masked and long values cut, unless they shall be revealed."""
+    shown = dict(values) if reveal else masked(dict(values))
+    rows = [(key, value_text(value, reveal=reveal)) for key, value in islice(shown.items(), _MOST_KEYS)]
+    more = len(shown) - len(rows)
+    return table(("key", "value"), rows, f"and {more:,} more keys" if more else "") if rows else Markup("<p>no data</p>")
+
+
+def data_text(values: Mapping[str, Any], *, reveal: bool = False) -> str:
+    """A session's data in one line."""
+    if reveal:
+        return ", ".join(f"{key}: {value_text(value, reveal=True)}" for key, value in values.items())
+    line = ", ".join(f"{key}: {value_text(value)}" for key, value in islice(masked(dict(values)).items(), _MOST_KEYS))
+    return shortened(line, _LONGEST_DATA)
+
+
+def value_text(value: object, *, reveal: bool = False) -> str:
+    """A JSON value in one line; text stands without its quotation marks."""
+    line = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return line if reveal else shortened(line, _LONGEST_VALUE)
+
+
+def shortened(line: str, longest: int) -> str:
+    """A line with an ellipsis for what is too much."""
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def counted(items: Iterable[object]) -> str:
+    """How many there are, or that there are more than `COUNT_UP_TO`; no more than that are looked at."""
+    number = sum(1 for _ in islice(items, COUNT_UP_TO + 1))
+    return f"more than {COUNT_UP_TO:,}" if number > COUNT_UP_TO else f"{number:,}"
+
+
+def moment(at: datetime, now: datetime | None = None) -> str:
+    """A moment in UTC to the second, and how far from now it is."""
+    shown = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    if now is None:
+        return shown
+    return f"{shown} ({duration(now - at)} ago)" if at <= now else f"{shown} (in {duration(at - now)})"
+
+
+def duration(span: timedelta) -> str:
+    """A span of time in its largest unit that has at least two of it."""
+    seconds = span.total_seconds()
+    for unit, length in _UNITS:
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 1 else elapsed(seconds)
+
+
+def elapsed(seconds: float) -> str:
+    """A measured time to three digits."""
+    for unit, length in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
+def size(octets: int) -> str:
+    """A number of bytes."""
+    if octets < 1000:
+        return f"{octets} bytes"
+    amount, unit = octets / 1000, "kB"
+    for unit in ("kB", "MB", "GB"):
+        if amount < 1000:
+            break
+        amount /= 1000
+    return f"{amount:.3g} {unit}"
+
+
+_UNITS = (("years", 365.25 * 86400), ("days", 86400), ("h", 3600), ("min", 60))
+
+
+def _td(value: object) -> str:
+    kind = ' class="number"' if isinstance(value, int | float) and not isinstance(value, bool) else ""
+    return f"<td{kind}>{cell(value)}</td>"

@@ -1,0 +1,29 @@
+"""What of a session's data may be shown to whoever looks over a shoulder."""
+
+import re
+from typing import Any
+
+MASK = "•••"
+
+_SECRET = re.compile(
+    r"pass(word|wd|phrase|code)|secret|token|[cx]srf|credential|cookie|nonce|signature|(api|private|access).?key"
+    r"|(^|[_.-])(auth|authorization|jwt|key|otp|pin|pw|pwd|session|sid)($|[_.-])",
+    re.IGNORECASE,
+)
+
+
+def is_secret(key: str) -> bool:
+    """Whether a key's name says that its value is nobody else's business: `password`, `csrf_token`, `api_key`, …"""
+    return _SECRET.search(key) is not None
+
+
+def masked(value: Any) -> Any:
+    """A copy of JSON data, at any depth with `MASK` for the values of secret keys; None and bools are no secrets."""
+    if isinstance(value, dict):
+        return {
+            key: MASK if is_secret(key) and each is not None and not isinstance(each, bool) else masked(each)
+            for key, each in dict(value).items()
+        }
+    if isinstance(value, list):
+        return [masked(each) for each in value]
+    return value

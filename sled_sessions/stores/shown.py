@@ -1,0 +1,28 @@
+"""Records in a table, as the stores and the notebook show them."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sled_sessions import html
+from sled_sessions.records import Record
+
+COLUMNS = ("id", "expires", "data")
+
+
+def rows(records: Iterable[Record], now: datetime, *, reveal: bool = False) -> list[tuple[str, str, str]]:
+    """Each record's id, expiry and data; ids cut and secrets masked, unless they shall be revealed."""
+    return [
+        (
+            str(record.id) if reveal else f"{str(record.id)[:4]}…",
+            html.moment(record.expiry_date, now),
+            html.data_text(record.data, reveal=reveal),
+        )
+        for record in records
+    ]
+
+
+def first(records: Sequence[Record], now: datetime, order: str) -> html.Markup:
+    """The first of many records."""
+    if not records:
+        return html.Markup("<p>no sessions</p>")
+    return html.table(COLUMNS, rows(records, now), caption=f"The first {len(records)}, {order}")
