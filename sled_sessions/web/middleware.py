@@ -114,20 +114,11 @@ class SessionMiddleware:
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        presented = self.cookie.find(scope["headers"])
+        exchange = _Exchange(self, scope, send)
         if self.store_is_async:
-            # The session cannot wait for the store when it is used, so it has to have the answer by then.
-            id = None if presented is None else self.cookie.read(presented)
-            record = None if id is None else await self.store.load(id)
-            session = Session(lambda: record, expiry=self.expiry, clock=self.clock)
+            await exchange.open_async()
         else:
-            session = Session(partial(self._load, presented), expiry=self.expiry, clock=self.clock)
-            if kind == "websocket":
-                session.load()  # the handshake's cookie is only good now; the connection may last for hours
-        scope["session"] = session
-        if presented is not None and self.cookie.is_malformed(presented):
-            session.load()  # without a store call; from now on it counts as read, and the cookie will be removed
-        exchange = _Exchange(self, scope, send, presented, session)
+            exchange.open()
         try:
             await self.app(scope, receive, exchange.send_async if self.store_is_async else exchange.send)
         except BaseException:
@@ -137,8 +128,10 @@ class SessionMiddleware:
         if exchange.is_unfinished:
             await self._drive(exchange.finish())
 
-    def _load(self, presented: bytes | None) -> Record | None:
+    def load(self, presented: bytes | None) -> Record | None:
+        """What the store has for a cookie."""
         id = None if presented is None else self.cookie.read(presented)
+        del presented  # should the store fail, no report that shows local variables shows the cookie
         record: Record | None = None if id is None else self.store.load(id)
         return record
 
@@ -154,15 +147,32 @@ class _Exchange:
 
     __slots__ = ("_failed", "_middleware", "_presented", "_scope", "_send", "_session")
 
-    def __init__(
-        self, middleware: SessionMiddleware, scope: Scope, send: Send, presented: bytes | None, session: Session
-    ) -> None:
+    def __init__(self, middleware: SessionMiddleware, scope: Scope, send: Send) -> None:
         self._middleware = middleware
         self._scope = scope
         self._send = send
-        self._presented = presented
-        self._session = session
+        self._presented = middleware.cookie.find(scope["headers"])
         self._failed = scope["type"] == "http"  # until there is a response, and it is no 5xx
+
+    def open(self) -> None:
+        """Give the app a session that is loaded when it is first used."""
+        middleware = self._middleware
+        self._begin(partial(middleware.load, self._presented))
+        if self._scope["type"] == "websocket":
+            self._session.load()  # the handshake's cookie is only good now; the connection may last for hours
+
+    async def open_async(self) -> None:
+        """Give the app a session that is loaded: when it is used it cannot wait for an asyncio store."""
+        middleware = self._middleware
+        id = None if self._presented is None else middleware.cookie.read(self._presented)
+        record = None if id is None else await middleware.store.load(id)
+        self._begin(lambda: record)
+
+    def _begin(self, load: Callable[[], Record | None]) -> None:
+        middleware, presented = self._middleware, self._presented
+        self._session = self._scope["session"] = Session(load, expiry=middleware.expiry, clock=middleware.clock)
+        if presented is not None and middleware.cookie.is_malformed(presented):
+            self._session.load()  # without a store call; from now on it counts as read, and the cookie will be removed
 
     @property
     def is_unfinished(self) -> bool:

@@ -1,0 +1,162 @@
+"""The cookie: its options, and what comes in."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from web.apps import asgi, browser, cookie_value, count, set_cookie
+
+from sled_sessions import Id, MemoryStore, SessionMiddleware
+from sled_sessions.web.cookies import SessionCookie
+
+ID = Id(bytes(range(16)))
+TEXT = str(ID)
+
+
+@pytest.mark.parametrize(
+    ("options", "attributes"),
+    [
+        ({}, "; HttpOnly; SameSite=Strict; Secure; Path=/"),
+        ({"http_only": False}, "; SameSite=Strict; Secure; Path=/"),
+        ({"same_site": "lax"}, "; HttpOnly; SameSite=Lax; Secure; Path=/"),
+        ({"same_site": "none"}, "; HttpOnly; SameSite=None; Secure; Path=/"),
+        ({"secure": False}, "; HttpOnly; SameSite=Strict; Path=/"),
+        ({"path": "/app"}, "; HttpOnly; SameSite=Strict; Secure; Path=/app"),
+        ({"domain": "example.org"}, "; HttpOnly; SameSite=Strict; Secure; Path=/; Domain=example.org"),
+        ({"partitioned": True}, "; HttpOnly; SameSite=Strict; Partitioned; Secure; Path=/"),
+    ],
+)
+def test_attributes(options, attributes):
+    """Attributes stand in the order in which Rust's `cookie` crate writes them, on the removal as well."""
+    cookie = SessionCookie(**options)
+    assert cookie.write(ID, None).decode() == f"id={TEXT}{attributes}"
+    assert cookie.write(ID, timedelta(hours=1)).decode() == f"id={TEXT}{attributes}; Max-Age=3600"
+    assert cookie.removal.decode() == f"id={attributes}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
+
+
+@pytest.mark.parametrize(("seconds", "age"), [(10, 10), (9.000001, 10), (0.5, 1), (0, 0)])
+def test_max_age_is_rounded_up(seconds, age):
+    """A browser does not drop the cookie of a session that still lives."""
+    assert SessionCookie().write(ID, timedelta(seconds=seconds)).decode().endswith(f"; Max-Age={age}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"same_site": "none", "secure": False}, "same_site='none' without secure"),
+        ({"partitioned": True, "secure": False}, "partitioned=True without secure"),
+        ({"name": "__Secure-id", "secure": False}, "without secure"),
+        ({"name": "__Host-id", "secure": False}, "without secure"),
+        ({"name": "__host-id", "path": "/app"}, "with a path that is not '/'"),
+        ({"name": "__Host-id", "domain": "example.org"}, "with a domain"),
+        ({"name": ""}, "cookie name"),
+        ({"name": "a;b"}, "cookie name"),
+        ({"name": "naïve"}, "cookie name"),
+        ({"path": "/; Domain=evil"}, "path must be"),
+        ({"domain": "a\r\nX: y"}, "domain must be"),
+        ({"same_site": "Strict"}, "same_site must be"),
+    ],
+)
+def test_what_browsers_refuse(options, message, store):
+    """A cookie that no browser would keep is refused when the middleware is made."""
+    with pytest.raises(ValueError, match=message):
+        SessionMiddleware(None, store, **options)
+
+
+def test_a_store_is_needed():
+    """Something that is no store is named as what it is."""
+    with pytest.raises(TypeError, match="not str"):
+        SessionMiddleware(None, "storage")
+
+
+@pytest.mark.parametrize(
+    ("headers", "found"),
+    [
+        ([b"id=x"], b"x"),
+        ([b"a=1; id=x; b=2"], b"x"),
+        ([b"a=1;id=x;b=2"], b"x"),
+        ([b"id = x "], b"x"),
+        ([b"id=x; id=y"], b"y"),
+        ([b"id=x", b"id=y"], b"y"),
+        ([b"a=1", b"id=x", b"b=2"], b"x"),
+        ([b'id="x"'], b'"x"'),
+        ([b"id="], b""),
+        ([b"id=a=b"], b"a=b"),
+        ([b"caf\xe9=1; id=x"], b"x"),
+        ([b"id=\xff"], b"\xff"),
+        ([b"ID=x"], None),
+        ([b"id"], None),
+        ([b"=id"], None),
+        ([b"=id=x"], None),
+        ([b"xid=x; idx=y; a=id=z"], None),
+        ([b""], None),
+        ([], None),
+    ],
+)
+def test_finding_the_cookie(headers, found):
+    """The last cookie of the exact name counts, and its value is taken as it is."""
+    assert SessionCookie().find([(b"host", b"id=no"), *((b"cookie", each) for each in headers)]) == found
+
+
+def test_an_oversized_cookie(store, clock):
+    """A megabyte in the cookie is one more visitor without a session."""
+    client = browser(asgi({"/": count}, store, clock=clock))
+    assert client.get("/", headers={"cookie": "id=" + "A" * 1_000_000}).text == "Current count: 0"
+
+
+@given(
+    header=st.one_of(
+        st.binary(),
+        st.lists(
+            st.builds(
+                lambda name, between, value: name + between + value,
+                st.sampled_from([b"id", b" id", b"ID", b"other", b""]),
+                st.sampled_from([b"=", b" = ", b"", b"=="]),
+                st.one_of(st.binary(max_size=30), st.from_regex(rb"\A[A-Za-z0-9_-]{21}[AQgw]\Z")),
+            )
+        ).map(b";".join),
+    ),
+    key=st.sampled_from([{}, {"signed_key": b"k" * 64}, {"private_key": b"k" * 64}]),
+)
+def test_any_bytes_as_cookie_header(header, key):
+    """Whatever bytes come in as Cookie header: no exception, and never somebody else's session."""
+    store = MemoryStore()
+    app = asgi({"/": count}, store, **key)
+    somebody = cookie_value(browser(app).get("/"))
+    assert ("id=" + somebody).encode() not in header
+    response = ask(app, header)
+    assert response["status"] == 200
+    assert response["body"] == b"Current count: 0"
+
+
+def ask(app, cookie: bytes) -> dict:
+    """One request with these raw bytes, which no HTTP client would send."""
+    answer = {"status": 0, "body": b""}
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        answer.update({key: value for key, value in message.items() if key in ("status", "body")})
+
+    exchange = app({"type": "http", "path": "/", "headers": [(b"cookie", cookie)]}, receive, send)
+    with pytest.raises(StopIteration):
+        exchange.send(None)  # nothing in it waits, so that no event loop is needed
+    return answer
+
+
+def test_the_removal_is_accepted(store, clock):
+    """A cookie with a prefix, a path and a domain is removed by the same attributes."""
+
+    def end(session):
+        session.flush()
+        return "ended"
+
+    app = asgi({"/": count, "/end": end}, store, clock=clock, name="__Secure-id", domain="testserver.local")
+    client = browser(app)
+    client.base_url = "https://testserver.local"
+    client.get("/")
+    response = client.get("/end")
+    assert "; Secure; Path=/; Domain=testserver.local; Max-Age=0" in set_cookie(response)
+    assert not client.cookies

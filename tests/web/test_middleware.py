@@ -1,0 +1,454 @@
+"""What the middleware does message by message, on a bare ASGI application."""
+
+import asyncio
+import logging
+import traceback
+from datetime import timedelta
+
+import pytest
+from web.apps import asgi, browser, cookie_value, count, has_cookie
+
+from sled_sessions import AsyncStore, BackendError, EncodeError, Expiry, MemoryStore, SessionMiddleware
+
+START = {"type": "http.response.start", "status": 200, "headers": []}
+BODY = {"type": "http.response.body", "body": b""}
+
+
+class Failing(MemoryStore):
+    """A store whose writes fail while it is told so."""
+
+    broken = False
+
+    def _check(self):
+        if self.broken:
+            raise BackendError("the disk is full")
+
+    def create(self, record):
+        self._check()
+        return super().create(record)
+
+    def update(self, id, change):
+        self._check()
+        return super().update(id, change)
+
+
+@pytest.fixture(params=[lambda store: store, AsyncStore], ids=["sync", "async"])
+def as_store(request):
+    """The store as it is, and as an asyncio store."""
+    return request.param
+
+
+def run(app, *, cookie: str | None = None, kind: str = "http") -> list[dict]:
+    """The messages that an application sends for one request."""
+    sent = []
+
+    async def receive():
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [] if cookie is None else [(b"cookie", f"id={cookie}".encode())]
+    asyncio.run(app({"type": kind, "path": "/", "headers": headers}, receive, send))
+    return sent
+
+
+def headers_of(message: dict) -> dict[str, str]:
+    return {name.decode().lower(): value.decode() for name, value in message["headers"]}
+
+
+def new_session(store, clock, **data) -> str:
+    """A session with this data; its cookie's value."""
+
+    def begin(session):
+        session.update(data)
+        return "begun"
+
+    return cookie_value(browser(asgi({"/": begin}, store, clock=clock)).get("/"))
+
+
+def data_of(store, cookie: str, clock) -> dict:
+    seen = {}
+
+    def look(session):
+        seen.update(session)
+        return "seen"
+
+    browser(asgi({"/": look}, store, clock=clock)).get("/", headers={"cookie": f"id={cookie}"})
+    return seen
+
+
+def test_saved_before_the_first_byte(store, as_store, clock):
+    """When the first byte of the response is on its way, the next request would already see the change."""
+
+    async def app(scope, receive, send):
+        scope["session"]["step"] = 1
+        await send(START)
+        await send(BODY)
+
+    seen = []
+
+    async def send(message):
+        seen.append((message["type"], store.count()))
+
+    middleware = SessionMiddleware(app, as_store(store), clock=clock)
+    asyncio.run(middleware({"type": "http", "path": "/", "headers": []}, None, send))
+    assert seen == [("http.response.start", 1), ("http.response.body", 1)]
+
+
+def test_changes_after_the_start_are_saved(store, as_store, clock):
+    """What a streaming body or a background task changes is saved when the application returns."""
+    cookie = new_session(store, clock, steps=[])
+
+    async def app(scope, receive, send):
+        steps = scope["session"]["steps"]
+        steps.append("before")
+        await send(START)
+        steps.append("while streaming")
+        await send(BODY)
+        scope["session"]["after"] = True
+
+    run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert data_of(store, cookie, clock) == {"steps": ["before", "while streaming"], "after": True}
+
+
+def test_a_flush_after_the_start(store, as_store, clock):
+    """A session that is flushed while the body streams is gone afterwards."""
+    cookie = new_session(store, clock, user="ada")
+
+    async def app(scope, receive, send):
+        await send(START)
+        scope["session"].flush()
+        await send(BODY)
+
+    run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert store.count() == 0
+
+
+def test_too_late_for_a_cookie(store, as_store, clock, caplog):
+    """A session begun after the response has started cannot be told to the browser: not stored, but logged."""
+
+    async def app(scope, receive, send):
+        await send(START)
+        scope["session"]["user"] = "ada"
+        await send(BODY)
+
+    run(SessionMiddleware(app, as_store(store), clock=clock))
+    assert store.count() == 0
+    assert "after the response had started: not saved" in caplog.text
+
+
+def test_failures_while_streaming(store, as_store, clock):
+    """An exception while the body streams drops what was changed since the start."""
+    cookie = new_session(store, clock, n=0)
+
+    async def app(scope, receive, send):
+        scope["session"]["n"] = 1
+        await send(START)
+        scope["session"]["n"] = 2
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert data_of(store, cookie, clock) == {"n": 1}
+
+
+def test_no_response_saves_nothing(store, as_store, clock):
+    """An application that returns without a response has failed."""
+
+    async def app(scope, receive, send):
+        scope["session"]["n"] = 1
+
+    assert run(SessionMiddleware(app, as_store(store), clock=clock)) == []
+    assert store.count() == 0
+
+
+@pytest.mark.parametrize("wrap", [lambda store: store, AsyncStore], ids=["sync", "async"])
+def test_a_store_failure_is_no_success(clock, wrap):
+    """When the session cannot be saved the request fails: no response leaves that pretends it was."""
+    store = Failing(clock=clock)
+    cookie = new_session(store, clock, counter=5)
+    store.broken = True
+    client = browser(asgi({"/": count}, wrap(store), clock=clock))
+    for headers in ({}, {"cookie": f"id={cookie}"}):
+        response = client.get("/", headers=headers)
+        assert response.status_code == 500
+        assert not has_cookie(response)
+    store.broken = False
+    assert client.get("/", headers={"cookie": f"id={cookie}"}).text == "Current count: 5"
+
+
+def test_an_error_page_after_a_store_failure(clock):
+    """An application that answers a store failure with a 5xx of its own is let through."""
+    store = Failing(clock=clock)
+    store.broken = True
+
+    async def app(scope, receive, send):
+        scope["session"]["n"] = 1
+        try:
+            await send(START)
+        except BackendError:
+            await send({**START, "status": 503})
+        await send(BODY)
+
+    assert run(SessionMiddleware(app, store, clock=clock))[0]["status"] == 503
+
+
+def test_deleted_in_the_meantime(store, as_store, clock):
+    """A session that another request has ended is not brought back by a slow one, whose response removes the cookie."""
+    cookie = new_session(store, clock, n=0)
+
+    async def app(scope, receive, send):
+        scope["session"]["n"] = 1
+        (record,) = store.records()
+        store.delete(record.id)
+        await send(START)
+        scope["session"]["n"] = 2
+        await send(BODY)
+
+    start, _ = run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert headers_of(start)["set-cookie"].startswith("id=; ")
+    assert store.count() == 0
+
+
+@pytest.mark.parametrize("act", ["cycle_id", "clear", "flush"])
+def test_ended_in_the_meantime(store, as_store, clock, act):
+    """Neither a new id, nor emptying, nor another log-out brings an ended session back."""
+    cookie = new_session(store, clock, n=0)
+
+    async def app(scope, receive, send):
+        getattr(scope["session"], act)()
+        (record,) = store.records()
+        store.delete(record.id)
+        await send(START)
+        await send(BODY)
+
+    start, _ = run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert headers_of(start)["set-cookie"].startswith("id=; ")
+    assert store.count() == 0
+
+
+def test_parallel_requests_are_merged(store, as_store, clock):
+    """Two requests that run at the same time keep each other's keys; the last one to set a key wins it."""
+    cookie = new_session(store, clock, shared=0, gone=0, kept=0)
+
+    async def slow(scope, receive, send):
+        session = scope["session"]
+        session["slow"] = session["shared"] = 1
+        del session["gone"]
+
+        async def fast(scope, receive, send):
+            scope["session"].update(fast=1, shared=2, gone=2)
+            await send(START)
+
+        async def ignore(message):
+            pass
+
+        await SessionMiddleware(fast, as_store(store), clock=clock)(
+            {"type": "http", "path": "/", "headers": scope["headers"]}, receive, ignore
+        )
+        await send(START)
+        await send(BODY)
+
+    run(SessionMiddleware(slow, as_store(store), clock=clock), cookie=cookie)
+    assert data_of(store, cookie, clock) == {"slow": 1, "fast": 1, "shared": 1, "kept": 0}
+
+
+def test_emptying_keeps_what_others_add(store, as_store, clock):
+    """A request that removes the last key it knows of does not end a session to which another one has added."""
+    cookie = new_session(store, clock, flash="saved!")
+
+    async def app(scope, receive, send):
+        scope["session"].pop("flash")
+        (record,) = store.records()
+        store.save(type(record)(record.id, {**record.data, "cart": [1]}, record.expiry_date))
+        await send(START)
+        await send(BODY)
+
+    run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert data_of(store, cookie, clock) == {"cart": [1]}
+
+
+def test_cycling_keeps_what_others_add(store, as_store, clock):
+    """A login does not lose what another request wrote under the old id meanwhile."""
+    cookie = new_session(store, clock, cart=[])
+
+    async def app(scope, receive, send):
+        scope["session"].cycle_id()
+        (record,) = store.records()
+        store.save(type(record)(record.id, {**record.data, "cart": [1]}, record.expiry_date))
+        await send(START)
+        await send(BODY)
+
+    start, _ = run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    new = headers_of(start)["set-cookie"][3:25]
+    assert data_of(store, new, clock) == {"cart": [1]}
+    assert store.count() == 1
+
+
+def test_a_policy_in_the_past_ends_the_session(store, as_store, clock):
+    """A session whose expiry date has come is not written but ended."""
+    cookie = new_session(store, clock, n=0)
+
+    async def app(scope, receive, send):
+        scope["session"].expiry = Expiry.at(clock() - timedelta(seconds=1))
+        await send(START)
+
+    (start,) = run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert headers_of(start)["set-cookie"].startswith("id=; ")
+    assert store.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ([], {"vary": "Cookie", "cache-control": "private"}),
+        ([(b"vary", b"Accept, Cookie")], {"vary": "Accept, Cookie", "cache-control": "private"}),
+        ([(b"Vary", b"*")], {"vary": "*", "cache-control": "private"}),
+        ([(b"cache-control", b"no-store")], {"vary": "Cookie", "cache-control": "no-store"}),
+    ],
+)
+def test_caching_headers(store, clock, given, expected):
+    """A response with a session cookie is for one visitor; what the application says itself stands."""
+
+    async def app(scope, receive, send):
+        scope["session"]["n"] = 1
+        await send({**START, "headers": given})
+
+    (start,) = run(SessionMiddleware(app, store, clock=clock))
+    headers = headers_of(start)
+    del headers["set-cookie"]
+    assert headers == expected
+    assert len(start["headers"]) == 3
+
+
+def test_vary_beside_others(store, clock):
+    """Cookie is added to what a response varies by already."""
+
+    async def app(scope, receive, send):
+        assert "n" not in scope["session"]
+        await send({**START, "headers": [(b"vary", b"Accept-Encoding")]})
+
+    (start,) = run(SessionMiddleware(app, store, clock=clock))
+    assert start["headers"] == [(b"vary", b"Accept-Encoding"), (b"vary", b"Cookie")]
+
+
+def test_no_store_call_for_an_untouched_session(clock):
+    """A request that leaves its session alone makes no store call, cookie or not."""
+
+    class Silent(MemoryStore):
+        def load(self, id):
+            raise AssertionError("loaded")
+
+    async def app(scope, receive, send):
+        await send(START)
+        await send(BODY)
+
+    start, _ = run(SessionMiddleware(app, Silent(clock=clock), clock=clock), cookie="A" * 22)
+    assert start is START
+
+
+def test_one_load_however_often_it_is_used(clock):
+    """However often a request uses its session, it is loaded once."""
+    loads = []
+
+    class Counting(MemoryStore):
+        def load(self, id):
+            loads.append(id)
+            return super().load(id)
+
+    store = Counting(clock=clock)
+    cookie = new_session(store, clock, n=1)
+    loads.clear()
+
+    async def app(scope, receive, send):
+        for _ in range(3):
+            assert scope["session"]["n"] == 1
+        await send(START)
+
+    run(SessionMiddleware(app, store, clock=clock), cookie=cookie)
+    assert len(loads) == 1
+
+
+def test_what_the_app_puts_in_its_place(store, as_store, clock):
+    """An application that replaces the session, as Litestar's set_session does, has replaced its data."""
+    cookie = new_session(store, clock, old=1)
+
+    async def app(scope, receive, send):
+        scope["session"] = {"new": 2}
+        await send(START)
+
+    run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert data_of(store, cookie, clock) == {"new": 2}
+
+
+@pytest.mark.parametrize("nothing", [None, {}, object()])
+def test_what_the_app_takes_away(store, as_store, clock, nothing):
+    """An application that puts nothing in the session's place, as Litestar's clear_session does, has ended it."""
+    cookie = new_session(store, clock, old=1)
+
+    async def app(scope, receive, send):
+        scope["session"] = nothing
+        await send(START)
+
+    (start,) = run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert headers_of(start)["set-cookie"].startswith("id=; ")
+    assert store.count() == 0
+
+
+def test_other_protocols_pass(store):
+    """Lifespan events go through untouched."""
+    scopes = []
+
+    async def app(scope, receive, send):
+        scopes.append(scope)
+
+    asyncio.run(SessionMiddleware(app, store)({"type": "lifespan"}, None, None))
+    assert scopes == [{"type": "lifespan"}]
+
+
+def test_fixation(store, clock):
+    """An id that an attacker made up, kept from a session that ended, or holds himself, never becomes the victim's."""
+    mallory = new_session(store, clock, user="mallory")
+    made_up, ended = "AAAAAAAAAAAAAAAAAAAAAA", new_session(store, clock, user="x")
+
+    def login(session):
+        session.cycle_id()
+        session["user"] = "victim"
+        return "welcome"
+
+    def logout(session):
+        session.flush()
+        return "bye"
+
+    client = browser(asgi({"/login": login, "/logout": logout}, store, clock=clock))
+    client.get("/logout", headers={"cookie": f"id={ended}"})
+    for planted in (made_up, ended, mallory):
+        client.cookies.clear()
+        new = cookie_value(client.get("/login", headers={"cookie": f"id={planted}"}))
+        assert new != planted
+        assert data_of(store, planted, clock) == {}
+        assert data_of(store, new, clock) == {"user": "victim"}
+
+
+def test_nothing_tells_the_id(store, clock, caplog):
+    """Neither logs, nor messages, nor our frames in a traceback with local variables show an id or a value."""
+    cookie = new_session(store, clock, secret="hunter2")
+    caplog.set_level(logging.DEBUG)
+
+    async def app(scope, receive, send):
+        assert scope["session"]["secret"]
+        scope["session"]["cart"] = [cookie]
+        scope["session"]["cart"].append(object())
+        await send(START)
+
+    with pytest.raises(EncodeError) as caught:
+        run(SessionMiddleware(app, store, clock=clock), cookie=cookie)
+    stack = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
+    own = [frame.locals for frame in stack if "/sled_sessions/web/" in frame.filename]
+    for variables in own:
+        variables.pop("scope", None)  # the request itself, which each ASGI application has in its hands
+    assert own
+    for text in (str(own), str(caught.value), caplog.text):
+        assert cookie not in text
+        assert "hunter2" not in text

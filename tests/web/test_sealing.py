@@ -1,0 +1,110 @@
+"""Signed and encrypted cookies."""
+
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from web.apps import asgi, browser, cookie_value, count
+
+from sled_sessions import SessionMiddleware
+from sled_sessions.web.sealing import Private, Signed
+
+OLD, NEW, STRANGE = (bytes([n]) * 64 for n in (1, 2, 3))
+
+
+def seals(key):
+    return [Signed(key), Private(key, "id")]
+
+
+@given(text=st.text(st.characters(codec="ascii")))
+def test_round_trip(text):
+    """What was sealed is opened."""
+    for seal in seals(NEW):
+        assert seal.open(seal.seal(text)) == text
+
+
+@given(value=st.text())
+def test_what_was_not_sealed_is_not_opened(value):
+    """No text opens that nobody with a key wrote, and none raises."""
+    for seal in seals(NEW):
+        assert seal.open(value) is None
+
+
+@given(st.data())
+def test_each_character_counts(data):
+    """A sealed value with one character changed is not opened."""
+    for seal in seals(NEW):
+        value = seal.seal("mlgwO8-5u_-Fz9g15_X-mQ")
+        place = data.draw(st.integers(0, len(value) - 1))
+        other = data.draw(st.characters(codec="ascii").filter(lambda c: c != value[place]))  # noqa: B023
+        assert seal.open(value[:place] + other + value[place + 1 :]) is None
+
+
+def test_strange_keys():
+    """What another key sealed is not opened."""
+    for ours, strange in zip(seals(NEW), seals(STRANGE), strict=True):
+        assert ours.open(strange.seal("text")) is None
+
+
+def test_encrypted_values_belong_to_a_name():
+    """An encrypted value cannot be moved to a cookie of another name."""
+    assert Private(NEW, "id").open(Private(NEW, "other").seal("text")) is None
+
+
+def test_encrypting_twice():
+    """Each encryption has a nonce of its own."""
+    assert Private(NEW, "id").seal("text") != Private(NEW, "id").seal("text")
+
+
+@pytest.mark.parametrize("option", ["signed_key", "private_key"])
+def test_rotation(option, store, clock):
+    """After a rotation old cookies are good and new ones are sealed with the first key."""
+    routes = {"/": count}
+    before = browser(asgi(routes, store, clock=clock, **{option: OLD}))
+    during = browser(asgi(routes, store, clock=clock, **{option: [NEW, OLD]}))
+    after = browser(asgi(routes, store, clock=clock, **{option: [NEW]}))
+    old = cookie_value(before.get("/"))
+    response = during.get("/", headers={"cookie": f"id={old}"})
+    assert response.text == "Current count: 1"
+    assert after.get("/", headers={"cookie": f"id={cookie_value(response)}"}).text == "Current count: 2"
+    assert after.get("/", headers={"cookie": f"id={old}"}).text == "Current count: 0"
+
+
+@pytest.mark.parametrize("option", ["signed_key", "private_key"])
+def test_a_plain_id_is_no_sealed_one(option, store, clock):
+    """With a key, the bare id of a live session opens nothing."""
+    routes = {"/": count}
+    plain = cookie_value(browser(asgi(routes, store, clock=clock)).get("/"))
+    sealed = browser(asgi(routes, store, clock=clock, **{option: NEW}))
+    assert sealed.get("/", headers={"cookie": f"id={plain}"}).text == "Current count: 0"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"signed_key": b"x" * 63}, ValueError, "at least 64 bytes"),
+        ({"private_key": b"x" * 32}, ValueError, "at least 64 bytes"),
+        ({"signed_key": "x" * 64}, TypeError, "bytes or a list of bytes"),
+        ({"signed_key": []}, ValueError, "at least one key"),
+        ({"signed_key": NEW, "private_key": NEW}, ValueError, "not both"),
+    ],
+)
+def test_bad_keys(options, error, message, store):
+    """A key that is none is refused when the middleware is made, and the message does not show it."""
+    with pytest.raises(error, match=message) as caught:
+        SessionMiddleware(None, store, **options)
+    assert "xxxx" not in str(caught.value)
+
+
+def test_without_cryptography(monkeypatch, store):
+    """private_key without the package says what to install."""
+    monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
+    with pytest.raises(ImportError, match=r"sled_sessions\[private\]"):
+        SessionMiddleware(None, store, private_key=NEW)
+
+
+def test_keys_are_not_shown(store):
+    """No repr of the middleware's cookie or its seal shows a key."""
+    cookie = SessionMiddleware(None, store, signed_key=b"secret" * 11).cookie
+    assert "secret" not in repr(cookie) + repr(cookie.seal)
