@@ -45,3 +45,10 @@ __all__ = [
     "Sweeper",
     "sled",
 ]
+
+
+def load_ipython_extension(ipython: object) -> None:
+    """Load the magics, for `%load_ext sled_sessions`."""
+    from sled_sessions.notebook.extension import load
+
+    load(ipython)

@@ -46,7 +46,7 @@ class Markup(str):
 def card(title: str, facts: Mapping[str, object], *parts: Markup) -> str:
     """An object: what it is, a table of its facts, and whatever else there is to see."""
     rows = "".join(f"<tr><th>{cell(name)}</th>{_td(value)}</tr>" for name, value in facts.items())
-    return f'{_STYLE}<div class="sled-sessions"><table><caption>{cell(title)}</caption>{rows}</table>{"".join(parts)}</div>'
+    return page(Markup(f"<table><caption>{cell(title)}</caption>{rows}</table>"), *parts)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = "", caption: str = "") -> Markup:
@@ -71,7 +71,7 @@ def cell(value: object) -> Markup:
 def text(value: object) -> str:
     """A value as text, the same in HTML and on a terminal."""
     if value is None:
-        return "–"
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -84,7 +84,9 @@ def data(values: Mapping[str, Any], *, reveal: bool = False) -> Markup:
     shown = dict(values) if reveal else masked(dict(values))
     rows = [(key, value_text(value, reveal=reveal)) for key, value in islice(shown.items(), _MOST_KEYS)]
     more = len(shown) - len(rows)
-    return table(("key", "value"), rows, f"and {more:,} more keys" if more else "") if rows else Markup("<p>no data</p>")
+    return (
+        table(("key", "value"), rows, f"and {more:,} more keys" if more else "") if rows else Markup("<p>no data</p>")
+    )
 
 
 def data_text(values: Mapping[str, Any], *, reveal: bool = False) -> str:
@@ -117,7 +119,9 @@ def moment(at: datetime, now: datetime | None = None) -> str:
     shown = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     if now is None:
         return shown
-    return f"{shown} ({duration(now - at)} ago)" if at <= now else f"{shown} (in {duration(at - now)})"
+    if abs(at - now) < timedelta(seconds=1):
+        return f"{shown} (now)"
+    return f"{shown} ({duration(now - at)} ago)" if at < now else f"{shown} (in {duration(at - now)})"
 
 
 def duration(span: timedelta) -> str:
@@ -141,14 +145,11 @@ def size(octets: int) -> str:
     """A number of bytes."""
     if octets < 1000:
         return f"{octets} bytes"
-    amount, unit = octets / 1000, "kB"
-    for unit in ("kB", "MB", "GB"):
-        if amount < 1000:
-            break
-        amount /= 1000
-    return f"{amount:.3g} {unit}"
+    unit, length = next((unit, length) for unit, length in _SIZES if octets >= length)
+    return f"{octets / length:.3g} {unit}"
 
 
+_SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 _UNITS = (("years", 365.25 * 86400), ("days", 86400), ("h", 3600), ("min", 60))
 
 

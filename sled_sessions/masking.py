@@ -13,7 +13,7 @@ _SECRET = re.compile(
 
 
 def is_secret(key: str) -> bool:
-    """Whether a key's name says that its value is nobody else's business: `password`, `csrf_token`, `api_key`, …"""
+    """Whether a key's name, such as `password`, `csrf_token` or `api_key`, says that its value is a secret."""
     return _SECRET.search(key) is not None
 
 

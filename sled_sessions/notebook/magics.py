@@ -1,0 +1,328 @@
+"""The magics: a line for each thing that people do with a store at the keyboard."""
+
+import contextlib
+import functools
+import statistics
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from IPython.core.error import UsageError
+from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class
+from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+
+from sled_sessions import html, sled
+from sled_sessions.errors import SessionError
+from sled_sessions.notebook.arguments import duration, moment
+from sled_sessions.notebook.plots import plot_expiries
+from sled_sessions.notebook.progress import progress_bar
+from sled_sessions.notebook.table import Table
+from sled_sessions.records import Id, Record
+from sled_sessions.session import Session, SessionManager
+from sled_sessions.stores import shown
+from sled_sessions.stores.indexed_tree import IndexReport
+from sled_sessions.stores.memory import MemoryStore
+from sled_sessions.stores.sled import SledStore
+from sled_sessions.stores.sweep import PROGRESS_STEP, SweepReport, SweepStrategy
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+_STRATEGIES = {strategy.value: strategy for strategy in SweepStrategy}
+
+# Before every session that there can be: a sweep at this moment looks as any sweep does, and deletes nothing.
+_NOTHING_IS_DUE = datetime.min.replace(tzinfo=UTC)
+
+_store = argument("store", nargs="?", default="store", help="The name of the store; `store` if left out.")
+
+
+def _in_one_line(magic: _Method) -> _Method:
+    """Say what went wrong in one line: a mistake at the keyboard needs no traceback."""
+
+    @functools.wraps(magic)
+    def wrapped(*arguments: Any) -> Any:
+        try:
+            return magic(*arguments)
+        except (SessionError, sled.SledError, OSError, ValueError, ImportError) as error:
+            raise UsageError(" ".join(str(error).split()) or type(error).__name__) from None
+
+    return wrapped  # type: ignore[return-value]
+
+
+@magics_class
+class SessionMagics(Magics):
+    """The magics of `%load_ext sled_sessions`."""
+
+    @line_magic
+    @magic_arguments()
+    @argument("path", help="The folder of the database.")
+    @argument("--as", dest="name", default="store", help="The name to give the store; `store` if left out.")
+    @argument("--tree", default="session", help="The tree of the records; `session` if left out.")
+    @argument("--create", action="store_true", help="Make the database if there is none.")
+    @argument("--full-scan", action="store_true", help="Keep no expiry index, and drop one that is there.")
+    @argument("--resolution", default="1s", help="The step of the expiry index, such as 500ms, 1s, 5min.")
+    @_in_one_line
+    def sessions_open(self, line: str) -> SledStore:
+        """Open a database, and give its store a name.
+
+        A store of that name that this magic opened on the same folder is closed first, so that a cell can run again.
+        Close it with `store.close()`; until then no other process can open the database.
+        """
+        given = parse_argstring(self.sessions_open, line)
+        if not given.name.isidentifier():
+            msg = f"{given.name!r} cannot be the name of a variable"
+            raise UsageError(msg)
+        path = Path(given.path).expanduser()
+        if not given.create and not any((path / file).exists() for file in ("conf", "durability_cookie")):
+            msg = f"there is no sled database in {path}; to make one, add --create"
+            raise UsageError(msg)
+        before = self._variables.get(given.name)
+        if isinstance(before, SledStore) and before.tree.db.path == path.resolve():
+            before.close()
+        with progress_bar("building the expiry index") as progress:
+            store = SledStore.open(
+                path,
+                given.tree,
+                strategy=SweepStrategy.FULL_SCAN if given.full_scan else SweepStrategy.EXPIRY_INDEX,
+                resolution=duration(given.resolution),
+                progress=progress,
+            )
+        self._variables[given.name] = store
+        return store
+
+    @line_cell_magic
+    @magic_arguments()
+    @_store
+    @argument("--page", type=int, default=1, help="Which page to show, from 1.")
+    @argument("--size", type=int, default=20, help="Sessions on a page; 20 if left out.")
+    @argument("--live", action="store_true", help="Only sessions that have not expired.")
+    @argument("--expired", action="store_true", help="Only sessions that have expired and wait for a sweep.")
+    @argument("--where", action="append", default=[], metavar="KEY=VALUE", help="Only sessions with this value.")
+    @argument("--reveal", action="store_true", help="Show whole ids, secrets and long values.")
+    @_in_one_line
+    def sessions(self, line: str, cell: str | None = None) -> Table:
+        """Show the sessions of a store, page by page, in the order of their ids.
+
+        As a cell magic it shows those for which the expression in the cell is true. It sees `record`, its `data`, and
+        `live`:
+
+            %%sessions store
+            live and data.get("counter", 0) > 3
+        """
+        given = parse_argstring(self.sessions, line)
+        store = self._store(given.store)
+        if given.page < 1 or given.size < 1:
+            msg = "--page and --size count from 1"
+            raise UsageError(msg)
+        now = store.clock()
+        condition = self._condition(given, cell, now)
+        with progress_bar("looking through the sessions") as progress:
+            found = (record for record in _counted(store.records(), progress) if condition(record))
+            first = (given.page - 1) * given.size
+            page = list(islice(found, first, first + given.size + 1))
+        is_last = len(page) <= given.size
+        return Table(
+            f"Sessions of {given.store}"
+            if is_last and given.page == 1
+            else f"Sessions of {given.store}, page {given.page}",
+            shown.COLUMNS,
+            shown.rows(page[: given.size], now, reveal=given.reveal),
+            "" if is_last else f"more: --page {given.page + 1}",
+        )
+
+    @line_magic
+    @magic_arguments()
+    @_store
+    @argument("--strategy", choices=list(_STRATEGIES), help="How to find them; the store's own way if left out.")
+    @argument("--now", help="The moment that counts: 2030-01-31T12:00 (UTC), +2h, -7d.")
+    @argument("--limit", type=int, help="Delete at most so many.")
+    @argument("--budget", help="Stop after this time, such as 500ms or 2s.")
+    @_in_one_line
+    def sessions_sweep(self, line: str) -> SweepReport:
+        """Delete the sessions that have expired."""
+        given = parse_argstring(self.sessions_sweep, line)
+        store = self._store(given.store)
+        with progress_bar("sweeping") as progress:
+            return store.delete_expired(
+                _STRATEGIES.get(given.strategy),
+                now=None if given.now is None else moment(given.now, store.clock()),
+                limit=given.limit,
+                budget=None if given.budget is None else duration(given.budget),
+                progress=progress,
+            )
+
+    @line_magic
+    @magic_arguments()
+    @_store
+    @_in_one_line
+    def sessions_verify(self, line: str) -> IndexReport:
+        """Compare the expiry index with the records; nothing is changed."""
+        return self._sled_store(parse_argstring(self.sessions_verify, line).store).verify_index()
+
+    @line_magic
+    @magic_arguments()
+    @_store
+    @_in_one_line
+    def sessions_rebuild(self, line: str) -> IndexReport:
+        """Build the expiry index anew from the records, as after a Rust program wrote to the database."""
+        store = self._sled_store(parse_argstring(self.sessions_rebuild, line).store)
+        with progress_bar("building the expiry index") as progress:
+            return store.rebuild_index(progress)
+
+    @line_magic
+    @magic_arguments()
+    @_store
+    @argument("--from", dest="start", help="Leave out what expires before: 2030-01-31T12:00 (UTC), +2h, -7d.")
+    @argument("--to", dest="stop", help="Leave out what expires from then on.")
+    @argument("--bins", type=int, default=48, help="How many bars.")
+    @_in_one_line
+    def sessions_expiries(self, line: str) -> Any:
+        """Plot how many sessions expire when, from the index alone."""
+        given = parse_argstring(self.sessions_expiries, line)
+        store = self._store(given.store)
+        start, stop = (None if at is None else moment(at, store.clock()) for at in (given.start, given.stop))
+        return plot_expiries(store, start=start, stop=stop, bins=given.bins)
+
+    @line_magic
+    @magic_arguments()
+    @_store
+    @argument("--repeat", type=int, default=3, help="How often each is run; 3 if left out.")
+    @_in_one_line
+    def sessions_time(self, line: str) -> Table:
+        """Time a sweep that finds nothing due with each strategy, side by side, on this store.
+
+        The sweeps run at a moment before all sessions, so they look as any sweep does and delete nothing. For sweeps
+        that delete, on databases made for it, see `sled_sessions.bench.compare_sweeps`.
+        """
+        given = parse_argstring(self.sessions_time, line)
+        store = self._store(given.store)
+        if given.repeat < 1:
+            msg = "--repeat counts from 1"
+            raise UsageError(msg)
+        reports: dict[SweepStrategy, list[SweepReport]] = {strategy: [] for strategy in SweepStrategy}
+        with progress_bar("sweeping") as progress:
+            for _ in range(given.repeat):
+                for strategy, past in reports.items():
+                    past.append(store.delete_expired(strategy, now=_NOTHING_IS_DUE, progress=progress))
+        return Table(
+            f"A sweep of {given.store} with nothing due",
+            ("strategy", "examined", "median time", "fastest", "slowest"),
+            [
+                (
+                    strategy.value,
+                    past[-1].examined,
+                    *map(html.elapsed, (statistics.median(times), min(times), max(times))),
+                )
+                for strategy, past in reports.items()
+                if (times := [report.seconds for report in past])
+            ],
+        )
+
+    @cell_magic
+    @magic_arguments()
+    @_store
+    @argument("--id", help="The session to open: its text, or an expression that gives an Id. A new one if left out.")
+    @_in_one_line
+    def session(self, line: str, cell: str) -> Session:
+        """Run the cell with a session of the store at hand, named `session`, and save it afterwards.
+
+        When the cell raises, nothing is saved.
+
+            %%session store
+            session["cart"] = ["apples"]
+        """
+        given = parse_argstring(self.session, line)
+        store = self._store(given.store)
+        manager = SessionManager(store, clock=store.clock)
+        session = manager.open(None if given.id is None else self._id(given.id))
+        session.load()
+        self._variables["session"] = session
+        if not self._shell.run_cell(cell).success:
+            msg = "the cell raised, so the session was not saved"
+            raise UsageError(msg)
+        manager.commit(session)
+        return session
+
+    # -- how ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def _shell(self) -> Any:
+        return self.shell
+
+    @property
+    def _variables(self) -> dict[str, Any]:
+        variables: dict[str, Any] = self._shell.user_ns
+        return variables
+
+    def _store(self, name: str) -> SledStore | MemoryStore:
+        store = self._variables.get(name)
+        if isinstance(store, SledStore | MemoryStore):
+            return store
+        is_what = "is no store" if name in self._variables else "is not defined"
+        msg = f"{name} {is_what}; open one: %sessions_open FOLDER --as {name if name.isidentifier() else 'store'}"
+        raise UsageError(msg)
+
+    def _sled_store(self, name: str) -> SledStore:
+        store = self._store(name)
+        if isinstance(store, SledStore):
+            return store
+        msg = f"{name} is a {type(store).__name__}, whose index cannot be looked at; this is for a SledStore"
+        raise UsageError(msg)
+
+    def _id(self, written: str) -> Id:
+        with contextlib.suppress(SessionError):
+            return Id.parse(written)
+        try:
+            id = eval(written, self._variables)  # noqa: S307 - the person at the keyboard may run code here
+        except Exception as error:  # noqa: BLE001 - whatever the expression raised is shown
+            msg = f"--id: {written} gave {type(error).__name__}: {error}"
+            raise UsageError(msg) from None
+        if isinstance(id, Id):
+            return id
+        msg = f"--id: {written} is no session id"
+        raise UsageError(msg)
+
+    def _condition(self, given: Any, cell: str | None, now: datetime) -> Callable[[Record], bool]:
+        """What a session must be like to be shown."""
+        wanted = []
+        for each in given.where:
+            key, is_there, value = each.partition("=")
+            if not is_there:
+                msg = f"--where {each}: write KEY=VALUE"
+                raise UsageError(msg)
+            wanted.append((key, value))
+        try:
+            expression = None if cell is None else compile(cell.strip(), "<the cell>", "eval")
+        except SyntaxError as error:
+            msg = f"the cell must be one expression: {error.msg}"
+            raise UsageError(msg) from None
+        names = dict(self._variables)
+
+        def holds(record: Record) -> bool:
+            live = record.expiry_date > now
+            if (given.live and not live) or (given.expired and live):
+                return False
+            if any(
+                key not in record.data or html.value_text(record.data[key], reveal=True) != value
+                for key, value in wanted
+            ):
+                return False
+            if expression is None:
+                return True
+            try:
+                names.update(record=record, data=record.data, live=live)
+                return bool(eval(expression, names))  # noqa: S307 - as in any cell
+            except Exception as error:  # noqa: BLE001 - whatever the expression raised is shown
+                msg = f"the expression gave {type(error).__name__} on {record.id!r}: {error}"
+                raise UsageError(msg) from None
+
+        return holds
+
+
+def _counted(records: Iterator[Record], progress: Callable[[int, int | None], object]) -> Iterator[Record]:
+    """The records, with progress told now and then."""
+    for number, record in enumerate(records):
+        if number % PROGRESS_STEP == 0:
+            progress(number, None)
+        yield record

@@ -1,0 +1,67 @@
+"""A web application inside the notebook, on a free port of this machine."""
+
+import socket
+import threading
+import time
+from types import TracebackType
+from typing import Any, Self
+
+START_WITHIN = 10.0
+"""Seconds that an application has for its start-up."""
+
+
+class Server:
+    """An ASGI application that uvicorn serves on a thread, to this machine only. Get one with `serve`.
+
+    Attributes:
+        url: Where it answers, such as `http://127.0.0.1:49152`.
+    """
+
+    def __init__(self, app: Any) -> None:
+        try:
+            import uvicorn
+        except ImportError:
+            msg = "serving needs uvicorn: pip install 'sled_sessions[web]'"
+            raise ImportError(msg) from None
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        # Off the main thread uvicorn leaves signals alone, so that interrupting a cell does not stop the server.
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="sled_sessions server", daemon=True
+        )
+        self._thread.start()
+        end = time.monotonic() + START_WITHIN
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > end:
+                self.stop()
+                msg = "the application did not start; its log says why"
+                raise RuntimeError(msg)
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        """Stop serving, after the requests that are under way; stopping again does nothing."""
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"Server({self.url!r}, {'running' if self._thread.is_alive() else 'stopped'})"
+
+
+def serve(app: Any) -> Server:
+    """Serve an ASGI application until `stop()`, or for the length of a `with` block.
+
+    Raises:
+        ImportError: uvicorn is not installed.
+        RuntimeError: The application's start-up failed.
+    """
+    return Server(app)
