@@ -1,0 +1,168 @@
+"""Sessions in WebSockets, over a real server and message by message."""
+
+import asyncio
+import time
+
+import httpx
+import pytest
+from web.apps import asgi, browser, cookie_value, count
+from web.server import serving
+from websockets.sync.client import connect
+
+from sled_sessions import AsyncStore, Id, SessionMiddleware
+from sled_sessions.examples import websocket
+from sled_sessions.stores.clock import utc_now
+
+SCOPE = {"type": "websocket", "path": "/", "headers": []}
+
+
+@pytest.fixture(params=[lambda store: store, AsyncStore], ids=["sync", "async"])
+def as_store(request):
+    """The store as it is, and as an asyncio store."""
+    return request.param
+
+
+def data_of(store, cookie):
+    return store.load(Id.parse(cookie)).data
+
+
+def open_socket(app, messages, *, cookie=None):
+    """Run a WebSocket application on these incoming messages; what it sent."""
+    sent = []
+
+    async def receive():
+        return messages.pop(0)
+
+    async def send(message):
+        sent.append(message)
+
+    headers = [] if cookie is None else [(b"cookie", f"id={cookie}".encode())]
+    asyncio.run(app({**SCOPE, "headers": headers}, receive, send))
+    return sent
+
+
+def test_on_a_real_server(any_store, clock):
+    """A page begins a session, a WebSocket with its cookie goes on in it, and a later page sees what it did."""
+    clock.now = utc_now()
+    with serving(websocket.make_app(any_store)) as address, httpx.Client(base_url=f"http://{address}") as client:
+        assert '<span id="lines">0</span>' in client.get("/").text
+        cookie = f"id={client.cookies['id']}"
+        for expected in (["1: a", "2: b"], ["3: a", "4: b"]):
+            with connect(f"ws://{address}/echo", additional_headers={"cookie": cookie}) as socket:
+                for line in "ab":
+                    socket.send(line)
+                assert [socket.recv(), socket.recv()] == expected
+            wait_for(lambda n=expected[-1][0]: f'<span id="lines">{n}</span>' in client.get("/").text)
+
+
+def wait_for(condition, seconds=5.0):
+    """The server saves when it has seen the client go, which the client cannot see."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_cookie_on_accept(store, as_store, clock):
+    """A session that is begun before the WebSocket is accepted comes with the handshake's response."""
+
+    async def app(scope, receive, send):
+        scope["session"]["n"] = 1
+        await send({"type": "websocket.accept"})
+
+    (accept,) = open_socket(SessionMiddleware(app, as_store(store), clock=clock), [])
+    headers = dict(accept["headers"])
+    assert headers[b"set-cookie"].startswith(b"id=")
+    assert store.count() == 1
+
+
+def test_saved_on_close(store, as_store, clock):
+    """Changes are in the store before the close is sent."""
+    cookie = cookie_value(browser(asgi({"/": count}, store, clock=clock)).get("/"))
+    seen = []
+
+    async def app(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        scope["session"]["counter"] = 5
+        await send({"type": "websocket.close"})
+        seen.append(data_of(store, cookie))
+
+    open_socket(SessionMiddleware(app, as_store(store), clock=clock), [], cookie=cookie)
+    assert seen == [{"counter": 5}]
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError])
+def test_saved_when_the_client_goes(store, as_store, clock, error):
+    """Changes are saved when the client has gone, also when the application lets an exception tell so."""
+    cookie = cookie_value(browser(asgi({"/": count}, store, clock=clock)).get("/"))
+
+    async def app(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        scope["session"]["counter"] = 5
+        await receive()
+        if error is not None:
+            raise error
+
+    try:
+        open_socket(
+            SessionMiddleware(app, as_store(store), clock=clock), [{"type": "websocket.disconnect"}], cookie=cookie
+        )
+    except ConnectionResetError:
+        assert error is ConnectionResetError
+    assert data_of(store, cookie) == {"counter": 5}
+
+
+def test_others_keys_stay(store, as_store, clock):
+    """What pages set while a WebSocket is open is still there when it has closed."""
+    cookie = cookie_value(browser(asgi({"/": count}, store, clock=clock)).get("/"))
+
+    async def app(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        scope["session"]["socket"] = 1
+        store.update(
+            Id.parse(cookie), lambda record: type(record)(record.id, {**record.data, "page": 1}, record.expiry_date)
+        )
+
+    open_socket(SessionMiddleware(app, as_store(store), clock=clock), [], cookie=cookie)
+    assert data_of(store, cookie) == {"counter": 1, "socket": 1, "page": 1}
+
+
+def test_loaded_at_the_handshake(store, as_store, clock):
+    """A session that expires while the WebSocket is open can still be read in it, and is not brought back."""
+    cookie = cookie_value(browser(asgi({"/": count}, store, clock=clock)).get("/"))
+
+    async def app(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        clock.advance(days=15)
+        assert scope["session"]["counter"] == 1
+        scope["session"]["counter"] = 2
+
+    open_socket(SessionMiddleware(app, as_store(store), clock=clock), [], cookie=cookie)
+    assert store.load(Id.parse(cookie)) is None
+
+
+def test_refused(store, as_store, clock):
+    """A WebSocket that is closed instead of accepted changes an old session, and begins none."""
+    cookie = cookie_value(browser(asgi({"/": count}, store, clock=clock)).get("/"))
+
+    async def app(scope, receive, send):
+        scope["session"]["refused"] = True
+        await send({"type": "websocket.close"})
+
+    middleware = SessionMiddleware(app, as_store(store), clock=clock)
+    open_socket(middleware, [])
+    assert store.count() == 1
+    open_socket(middleware, [], cookie=cookie)
+    assert data_of(store, cookie) == {"counter": 1, "refused": True}
+
+
+def test_refused_with_a_response(store, as_store, clock):
+    """A WebSocket that is answered with an HTTP response is treated as a request."""
+
+    async def app(scope, receive, send):
+        scope["session"]["n"] = 1
+        await send({"type": "websocket.http.response.start", "status": 403, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b""})
+
+    start, _ = open_socket(SessionMiddleware(app, as_store(store), clock=clock), [])
+    assert b"set-cookie" in dict(start["headers"])
