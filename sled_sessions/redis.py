@@ -9,9 +9,10 @@ import asyncio
 import logging
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextvars import ContextVar
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,7 +21,9 @@ import attrs
 try:
     from redis.asyncio import Redis, RedisCluster
     from redis.asyncio.connection import AbstractConnection
-    from redis.exceptions import RedisClusterException, RedisError
+    from redis.asyncio.retry import Retry
+    from redis.backoff import ExponentialWithJitterBackoff
+    from redis.exceptions import RedisError
 except ImportError as error:
     msg = "RedisStore needs the package redis, version 8 or later: pip install 'sled_sessions[redis]'"
     raise ImportError(msg) from error
@@ -33,9 +36,6 @@ from sled_sessions.stores.protocol import Change, check_change, key_of
 from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
 
 _log = logging.getLogger(__name__)
-
-_FAILURES = (RedisError, RedisClusterException, OSError)
-"""What a client raises when the server cannot be asked, or refuses; RedisClusterException is no RedisError."""
 
 _SWAP = """
 local found = redis.call('GET', KEYS[1])
@@ -130,7 +130,9 @@ class RedisStore:
         if scheme in _CLUSTER_SCHEMES:
             store = cls(RedisCluster.from_url(_CLUSTER_SCHEMES[scheme] + separator + rest), **options)
         else:
-            store = cls(Redis.from_url(url), **options)
+            # What Redis() does by itself, from_url does not: repeat over ten attempts, 10 ms apart and then longer.
+            retry = Retry(ExponentialWithJitterBackoff(base=0.01, cap=1), 10)
+            store = cls(Redis.from_url(url, retry=retry), **options)
         store._owns_client = True
         return store
 
@@ -155,7 +157,8 @@ class RedisStore:
         while True:
             key, value, expiry = self._key(record.id), self._encode(record), _pxat(record)
             # Sent twice, it may leave a record under an id that nobody has been told; that one expires by itself.
-            if await self._answer(self.client.set(key, value, pxat=expiry, nx=True), deadline, [key]):
+            attempt = partial(self.client.set, key, value, pxat=expiry, nx=True)
+            if await self._answer(attempt, deadline, [key]):
                 self._remember(key, value)
                 return record
             record = attrs.evolve(record, id=Id.new())
@@ -163,7 +166,8 @@ class RedisStore:
     async def save(self, record: Record) -> None:
         """Store a session, new or known."""
         key, value = self._key(record.id), self._encode(record)
-        await self._answer(self._once(key, "SET", key, value, "PXAT", _pxat(record)), self._deadline(), [key])
+        write = partial(self._once, key, "SET", key, value, "PXAT", _pxat(record))
+        await self._answer(write, self._deadline(), [key])
         self._remember(key, value)
 
     async def load(self, id: Id) -> Record | None:
@@ -176,7 +180,7 @@ class RedisStore:
         """Remove a session; false when there was none, or when only the second of two attempts was answered."""
         key = self._key(id)
         _seen.set(None)
-        return bool(await self._answer(self.client.delete(key), self._deadline(), [key]))
+        return bool(await self._answer(partial(self.client.delete, key), self._deadline(), [key]))
 
     async def update(self, id: Id, change: Change) -> Record | None:
         """Read, change and write a live session as one step, across processes; None when it is gone or expired.
@@ -205,7 +209,7 @@ class RedisStore:
                 value, is_guess = await self._get(key, deadline), False  # look again before it is said
                 continue
             record, encoded = changed
-            swap = self._once(key, "EVAL", _SWAP, 1, key, value, encoded, _pxat(record))
+            swap = partial(self._once, key, "EVAL", _SWAP, 1, key, value, encoded, _pxat(record))
             value = await self._answer(swap, deadline, [key])
             if value == _SWAPPED:
                 self._remember(key, encoded)
@@ -259,7 +263,7 @@ class RedisStore:
             pipeline = self.client.pipeline(transaction=False)
             for key in keys:
                 pipeline.get(key)
-            for value in await self._answer(pipeline.execute(raise_on_error=False), self._deadline(), keys):
+            for value in await self._answer(partial(pipeline.execute, raise_on_error=False), self._deadline(), keys):
                 if isinstance(value, Exception):
                     raise _backend_error(value, keys)
                 if value is not None:  # deleted since
@@ -288,7 +292,7 @@ class RedisStore:
         return seen[2] if seen is not None and seen[0] is self and seen[1] == key else None
 
     async def _get(self, key: bytes, deadline: float) -> bytes | None:
-        value: bytes | None = await self._answer(self.client.get(key), deadline, [key])
+        value: bytes | None = await self._answer(partial(self.client.get, key), deadline, [key])
         if value is not None:
             self._remember(key, value)
         return value
@@ -300,19 +304,21 @@ class RedisStore:
         record = check_change(id, change(record))
         return record, self._encode(record)
 
-    async def _answer(self, call: Awaitable[Any], deadline: float, keys: Iterable[bytes]) -> Any:
-        """What the server answers by the deadline.
+    async def _answer(self, call: Callable[[], Awaitable[Any]], deadline: float, keys: Iterable[bytes]) -> Any:
+        """What the server answers by the deadline to a call of the client.
 
         Raises:
             BackendError: Nothing, or that it will not.
         """
         try:
             async with asyncio.timeout_at(deadline):
-                return await call
+                if isinstance(self.client, RedisCluster):
+                    await self.client.initialize()  # the first commands would guess their nodes, and be moved
+                return await call()
         except TimeoutError as error:
             msg = f"the server has not answered within {self.timeout.total_seconds():g} s"
             raise BackendError(msg) from error
-        except _FAILURES as error:
+        except Exception as error:  # noqa: BLE001 - a client that lost its server raises more than its own errors
             if "READONLY" in str(error) and isinstance(self.client, Redis):
                 # The master has become a replica. Connect anew: its name may lead to the new master by now.
                 await self.client.connection_pool.disconnect(inuse_connections=False)
@@ -323,7 +329,6 @@ class RedisStore:
         """Send a command past the client's retry policy, which cannot know whether a lost answer was a success."""
         client = self.client
         if isinstance(client, RedisCluster):
-            await client.initialize()
             # To a node that the caller names a command is sent once; MOVED and ASK are still followed.
             return await client.execute_command(*command, target_nodes=[client.get_node_from_key(key)])  # type: ignore[arg-type]
         pool = client.connection_pool
@@ -343,7 +348,7 @@ class RedisStore:
         for target in await self._masters():
             cursor, known = 0, set[bytes]()
             while True:
-                scan = self.client.scan(cursor, match=pattern, count=_PAGE, **target)
+                scan = partial(self.client.scan, cursor, match=pattern, count=_PAGE, **target)
                 cursor, found = await self._answer(scan, self._deadline(), ())
                 if isinstance(cursor, dict):  # of the nodes of a Cluster that were asked
                     (cursor,) = cursor.values()
@@ -357,7 +362,7 @@ class RedisStore:
         """How to tell `scan` where to look."""
         if not isinstance(self.client, RedisCluster):
             return [{}]
-        await self._answer(self.client.initialize(), self._deadline(), ())
+        await self._answer(self.client.initialize, self._deadline(), ())
         return [{"target_nodes": node} for node in self.client.get_primaries()]
 
     def _is_session(self, key: bytes) -> bool:
@@ -373,7 +378,7 @@ _CLUSTER_SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 
 def _pxat(record: Record) -> int:
     """The record's expiry in milliseconds, rounded up so that the server never deletes a live one; it takes no 0."""
-    return max(1, -(-codec.datetime_to_microseconds(record.expiry_date) // 1000))
+    return max(1, -(-codec.to_microseconds(record.expiry_date) // 1000))
 
 
 async def _was_closed(connection: AbstractConnection) -> bool:

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from redis import Redis
@@ -33,6 +35,17 @@ def free_port() -> int:
                 continue
             if port + 10000 < 65536:
                 return port
+
+
+def eventually(check: Callable[[], object], what: Callable[[], object] = str) -> None:
+    """Wait until `check` is true, or raises no RedisError any more."""
+    until = time.monotonic() + 30
+    while True:
+        with suppress(RedisError):
+            if check():
+                return
+        assert time.monotonic() < until, what()
+        time.sleep(0.02)
 
 
 class Server:
@@ -62,17 +75,8 @@ class Server:
         self.wait()
 
     def wait(self) -> None:
-        until = time.monotonic() + 20
         with self.client() as client:
-            while True:
-                try:
-                    client.ping()
-                except RedisError:
-                    assert self.process.poll() is None, (self.folder / "log").read_text()
-                    assert time.monotonic() < until, (self.folder / "log").read_text()
-                    time.sleep(0.02)
-                else:
-                    return
+            eventually(client.ping, (self.folder / "log").read_text)
 
     def client(self) -> Redis:
         return Redis(port=self.port, socket_timeout=10)
@@ -115,20 +119,13 @@ class Cluster:
 
     def wait(self) -> None:
         """Wait until every node knows that all slots are served."""
-        until = time.monotonic() + 30
         for node in self.nodes:
             with node.client() as client:
-                while True:
-                    state = client.execute_command("CLUSTER INFO")
-                    state = (
-                        state
-                        if isinstance(state, dict)
-                        else dict(line.split(":", 1) for line in state.decode().split("\r\n") if ":" in line)
-                    )
-                    if state["cluster_state"] == "ok" and int(state["cluster_known_nodes"]) == 3:
-                        break
-                    assert time.monotonic() < until, state
-                    time.sleep(0.02)
+                eventually(lambda client=client: self._is_whole(client.cluster("INFO")))
+
+    @staticmethod
+    def _is_whole(info: dict[str, str]) -> bool:
+        return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3"
 
     def flush(self) -> None:
         for node in self.nodes:

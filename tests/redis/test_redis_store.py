@@ -1,0 +1,327 @@
+"""RedisStore beyond the contract: its keys and bytes, what it asks the server, and what it says to a mistake."""
+
+import asyncio
+import traceback
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import attrs
+import pytest
+import redis
+import redis.asyncio
+from servers import Server
+
+from sled_sessions import BackendError, DecodeError, EncodeError, Id, Record, RecordTooLarge, SweepStrategy
+from sled_sessions.records import codec
+from sled_sessions.redis import RedisStore
+
+pytestmark = pytest.mark.anyio
+
+
+def new_record(seconds: float = 600, **data: object) -> Record:
+    return Record(Id.new(), data, datetime.now(UTC) + timedelta(seconds=seconds))
+
+
+def with_data(data):
+    return lambda record: attrs.evolve(record, data=data)
+
+
+def increment(record):
+    return attrs.evolve(record, data={"n": record.data["n"] + 1})
+
+
+@pytest.fixture
+async def pair(served):
+    """Two stores on one server, as two processes have them."""
+    async with RedisStore.from_url(served.url) as one, RedisStore.from_url(served.url) as other:
+        yield one, other
+
+
+@pytest.fixture
+async def single(server):
+    async with RedisStore.from_url(server.url) as store:
+        yield store
+
+
+# -- keys, bytes, expiry ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["session:", "", "sité*[x]:", "{tag}"])
+async def test_a_record_lies_under_its_id(served, prefix):
+    """The key is prefix and id, the value the record's bytes, and the server's expiry the record's, rounded up."""
+    async with RedisStore.from_url(served.url, prefix=prefix) as store:
+        record = await store.create(new_record(user="ada"))
+        key = f"{prefix}{record.id}"
+        assert await store.client.get(key) == record.encode()
+        expiry = codec.to_microseconds(record.expiry_date)
+        assert await store.client.pttl(key) > 590_000
+        with suppress(redis.ResponseError):  # Redis 6.2 has no PEXPIRETIME
+            assert await store.client.pexpiretime(key) == -(-expiry // 1000)
+        assert await store.load(record.id) == record
+        assert await store.count() == 1
+
+
+async def test_the_server_deletes_what_expires(store):
+    """An expired session leaves the server with no sweep."""
+    await store.save(new_record(0.2))
+    for _ in range(500):
+        if await store.count() == 0:
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("it stayed")
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [datetime(1, 1, 1, tzinfo=UTC), datetime(1969, 12, 31, 23, 59, 59, tzinfo=UTC), datetime(1970, 1, 1, tzinfo=UTC)],
+)
+async def test_saved_as_expired(store, moment):
+    """A session whose expiry is moved into the past, as far as it may be, is gone at once; so is one created there."""
+    record = await store.create(new_record(n=1))
+    ended = await store.update(record.id, lambda now: attrs.evolve(now, expiry_date=moment))
+    assert ended.expiry_date == moment
+    assert await store.load(record.id) is None
+    await store.save(attrs.evolve(record, expiry_date=moment))
+    await store.create(attrs.evolve(record, expiry_date=moment))
+    assert await store.load(record.id) is None
+    assert await store.count() == 0
+
+
+async def test_the_last_moment_there_is(store):
+    """An expiry at the end of Python's calendar is one that the server takes."""
+    record = await store.create(attrs.evolve(new_record(), expiry_date=datetime.max.replace(tzinfo=UTC)))
+    assert await store.load(record.id) == record
+
+
+async def test_expiry_to_the_microsecond(served):
+    """By the store's clock a session is live until its expiry and not from it on, whatever the server's clock says."""
+    record = new_record()
+    now = record.expiry_date
+    async with RedisStore.from_url(served.url, clock=lambda: now) as store:
+        await store.save(record)
+        assert await store.load(record.id) is None
+        assert await store.update(record.id, lambda record: pytest.fail("called")) is None
+        now -= timedelta(microseconds=1)
+        assert await store.load(record.id) == record
+
+
+async def test_stores_with_different_prefixes(served):
+    """Stores with different prefixes do not see each other's sessions, nor keys that are no sessions."""
+    async with RedisStore.from_url(served.url, prefix="a:") as one, RedisStore.from_url(served.url, prefix="?:") as two:
+        await one.client.set("a:note", "x", px=60_000)
+        await two.client.set("?:" + "!" * 22, "x", px=60_000)
+        record = await one.create(new_record())
+        assert [each async for each in one.records()] == [record]
+        assert await two.count() == 0
+        assert await two.load(record.id) is None
+
+
+async def test_all_records_of_all_masters(store):
+    """Counting and listing go over every page of every master, and list each session once."""
+    records = [new_record(n=n) for n in range(2500)]
+    for start in range(0, len(records), 50):
+        await asyncio.gather(*(store.create(record) for record in records[start : start + 50]))
+    assert await store.count() == 2500
+    found = [record async for record in store.records()]
+    assert sorted(found, key=lambda record: record.id) == sorted(records, key=lambda record: record.id)
+
+
+async def test_nothing_to_sweep(store):
+    """delete_expired does nothing and reports that: no strategy, nothing looked at, nothing deleted."""
+    await store.create(new_record())
+    for strategy in (None, *SweepStrategy):
+        report = await store.delete_expired(strategy, on_expired=lambda record: pytest.fail("called"))
+        assert (report.strategy, report.examined, report.deleted, report.complete) == (None, 0, 0, True)
+    assert await store.count() == 1
+
+
+# -- round trips ------------------------------------------------------------------------------------------------------
+
+
+async def test_round_trips(single, server, commands):
+    """A load is one command; a create, a save, a delete, and an update after a load, are one command each."""
+    await single.client.ping()
+    with commands() as seen:
+        record = await single.create(new_record(n=1))
+    assert seen == ["SET"]
+    with commands() as seen:
+        await single.save(record)
+    assert seen == ["SET"]
+    with commands() as seen:
+        await single.load(record.id)
+    assert seen == ["GET"]
+    with commands() as seen:
+        await single.update(record.id, with_data({"n": 2}))
+    assert seen == ["EVAL"]
+    with commands() as seen:
+        await single.update(record.id, with_data({"n": 3}))
+    assert seen == ["EVAL"]
+    with commands() as seen:
+        await single.delete(record.id)
+    assert seen == ["DEL"]
+
+
+async def test_round_trips_of_an_update_out_of_the_blue(single, server, commands):
+    """An update of a session that this task has not loaded reads it first; so does one that another writer overtook."""
+    record = new_record(n=1)
+    async with RedisStore.from_url(server.url) as other:
+        await other.save(record)
+        await single.client.ping()
+        with commands() as seen:
+            await single.update(record.id, with_data({"n": 2}))
+        assert seen == ["GET", "EVAL"]
+        await asyncio.create_task(other.update(record.id, with_data({"n": 3})))
+        with commands() as seen:
+            assert (await single.update(record.id, increment)).data == {"n": 4}
+        assert seen == ["EVAL", "EVAL"]
+
+
+# -- updates ----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_update_works_on_what_is_there(pair):
+    """A session that was loaded, and that another process then changed, is updated from its present state."""
+    one, other = pair
+    record = await one.create(new_record(n=1))
+    await one.load(record.id)
+    await other.save(attrs.evolve(record, data={"n": 5}))
+    assert (await one.update(record.id, increment)).data == {"n": 6}
+    assert (await other.load(record.id)).data == {"n": 6}
+
+
+async def test_an_update_does_not_bring_back_what_another_deleted(pair):
+    """A session that was loaded, and that another process then deleted, stays deleted."""
+    one, other = pair
+    record = await one.create(new_record(n=1))
+    await one.load(record.id)
+    await other.delete(record.id)
+    assert await one.update(record.id, with_data({"n": 2})) is None
+    assert await other.load(record.id) is None
+
+
+async def test_an_error_over_an_old_state_is_not_raised(pair):
+    """What the function raises counts only when it was raised over the session as it is."""
+    one, other = pair
+    record = await one.create(new_record(stock=0))
+    await one.load(record.id)
+    await other.save(attrs.evolve(record, data={"stock": 1}))
+
+    def take(now):
+        assert now.data["stock"] > 0, "sold out"
+        return attrs.evolve(now, data={"stock": now.data["stock"] - 1})
+
+    assert (await one.update(record.id, take)).data == {"stock": 0}
+    with pytest.raises(AssertionError, match="sold out"):
+        await one.update(record.id, take)
+
+
+async def test_an_expiry_that_another_moved(served):
+    """A session that this task saw expire, and that another process prolonged, is updated."""
+    record = new_record()
+    now = record.expiry_date - timedelta(seconds=1)
+    async with RedisStore.from_url(served.url, clock=lambda: now) as one, RedisStore.from_url(served.url) as other:
+        await one.save(record)
+        await other.save(attrs.evolve(record, expiry_date=record.expiry_date + timedelta(hours=1)))
+        now += timedelta(seconds=2)
+        assert (await one.update(record.id, with_data({"n": 2}))).data == {"n": 2}
+
+
+async def test_updates_under_contention(pair):
+    """Of 400 updates by 80 tasks on two clients none is lost."""
+    record = await pair[0].create(new_record(n=0))
+
+    async def work(store):
+        for _ in range(5):
+            await store.update(record.id, increment)
+
+    await asyncio.gather(*(work(store) for store in pair * 40))
+    assert (await pair[1].load(record.id)).data == {"n": 400}
+
+
+async def test_others_always_come_first(server):
+    """An update that loses every time gives up with BackendError, and has written nothing."""
+    record = new_record(n=0)
+    async with RedisStore.from_url(server.url, timeout=timedelta(seconds=0.3)) as store:
+        await store.save(record)
+        with server.client() as other:
+
+            def change(now):
+                theirs = attrs.evolve(record, data={"theirs": now.data.get("theirs", 0) + 1})
+                other.set(f"session:{record.id}", theirs.encode(), keepttl=True)
+                return attrs.evolve(record, data={"mine": True})
+
+            with pytest.raises(BackendError, match=r"0\.3 s"):
+                await store.update(record.id, change)
+        assert "theirs" in (await store.load(record.id)).data
+
+
+# -- mistakes ---------------------------------------------------------------------------------------------------------
+
+
+def test_clients_that_cannot_do():
+    """A blocking client, and one that decodes, are refused when the store is made, with the way out."""
+    with pytest.raises(TypeError, match=r"redis\.asyncio"):
+        RedisStore(redis.Redis())
+    with pytest.raises(ValueError, match="decode_responses"):
+        RedisStore(redis.asyncio.Redis(decode_responses=True))
+    with pytest.raises(ValueError, match="URL"):
+        RedisStore.from_url("http://localhost")
+
+
+async def test_a_client_of_ones_own_stays_open(server):
+    """Closing the store closes only a client that it made itself."""
+    async with redis.asyncio.Redis(port=server.port) as client:
+        async with RedisStore(client) as store:
+            record = await store.create(new_record())
+        assert await client.exists(f"session:{record.id}")
+
+
+async def test_bytes_that_are_no_record(store):
+    """What is no record, or another session's, is an error for who loads it and skipped by who lists."""
+    mine, other = new_record(), new_record(secret=1)
+    await store.client.set(f"session:{mine.id}", other.encode())
+    with pytest.raises(DecodeError, match="another"):
+        await store.load(mine.id)
+    await store.client.set(f"session:{mine.id}", b"garbage")
+    for use in (store.load(mine.id), store.update(mine.id, lambda now: now)):
+        with pytest.raises(DecodeError, match="no session record"):
+            await use
+    await store.save(other)
+    assert [record async for record in store.records()] == [other]
+    assert await store.count() == 2
+
+
+async def test_what_cannot_be_stored(store):
+    """A record too large, a value that JSON has not, and an id that is text are refused, and nothing is written."""
+    record = await store.create(new_record(n=1))
+    with pytest.raises(RecordTooLarge, match=r"65,\d\d\d bytes.*65,536"):
+        await store.save(attrs.evolve(record, data={"text": "x" * 65_536}))
+    with pytest.raises(EncodeError):
+        await store.update(record.id, with_data({"n": {1}}))
+    with pytest.raises(TypeError, match=r"Id\.parse"):
+        await store.load(str(record.id))
+    assert await store.load(record.id) == record
+
+
+async def test_no_id_in_an_error():
+    """An answer in which the server repeats the command reaches neither message nor traceback."""
+    server = Server("--rename-command", "EVAL", "", "--rename-command", "SET", "")
+    record = new_record(password="hunter2")
+    try:
+        async with RedisStore.from_url(server.url) as store:
+            await store.client.execute_command("SETEX", f"session:{record.id}", 600, record.encode())
+            for use in (store.save(record), store.create(record), store.update(record.id, lambda now: now)):
+                with pytest.raises(BackendError) as caught:
+                    await use
+                shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value)
+                assert str(record.id) not in shown
+                assert "hunter2" not in shown
+                assert "ResponseError" in shown
+    finally:
+        server.close()
+
+
+async def test_repr_shows_no_password(server):
+    """The repr of a store has its prefix, and of the client only the kind."""
+    store = RedisStore.from_url(f"redis://user:hunter2@127.0.0.1:{server.port}")
+    assert repr(store) == "RedisStore(Redis, prefix='session:')"
