@@ -53,7 +53,7 @@ class SweepReport:
         from sled_sessions import html
 
         facts: dict[str, object] = {
-            "strategy": self.strategy.value,
+            "strategy": "the server's own" if self.strategy is None else self.strategy.value,
             "examined": self.examined,
             "deleted": self.deleted,
             "undecodable": self.undecodable,
