@@ -1,0 +1,134 @@
+"""Records as JSON Lines: text that people and other programs read, and from which the very same bytes come back.
+
+A line is an object of `id`, `expiry_date` (RFC 3339 with nanoseconds and offset, as the record has it) and `data`.
+Where that would not give back the record's bytes, as for a float of 32 bits that some Rust program wrote, or for bytes
+that are no record at all, the line has the bytes too: `value`, and `key` where there is no id, in base64.
+"""
+
+import re
+from base64 import b64decode, b64encode
+from datetime import date
+from typing import Any
+
+import msgspec
+
+from sled_sessions.errors import DecodeError
+from sled_sessions.records import Id, codec
+
+
+class _Record(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    key: bytes
+    data: dict[str, Any]
+    moment: codec.Moment
+
+
+class _Line(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
+    id: str | None = None
+    expiry_date: str | None = None
+    data: dict[str, Any] | None = None
+    key: str | None = None
+    value: str | None = None
+
+
+_read_record = msgspec.msgpack.Decoder(_Record).decode
+_write_record = msgspec.msgpack.Encoder().encode
+_read_line = msgspec.json.Decoder(_Line).decode
+_write_line = msgspec.json.Encoder().encode
+
+_MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|([+-])(\d\d):(\d\d)(?::(\d\d))?)")
+
+
+def to_line(key: bytes, value: bytes) -> bytes:
+    """Write what lies in a store under a key as a line, without its end."""
+    line = _readable(key, value)
+    if line is not None and _value_of(line) == (key, value):
+        return _write_line(line)
+    if line is not None:
+        line.value = b64encode(value).decode()
+        return _write_line(line)
+    return _write_line(_Line(key=b64encode(key).decode(), value=b64encode(value).decode()))
+
+
+def from_line(line: bytes | str) -> tuple[bytes, bytes]:
+    """Read a line: the key, and the bytes that `to_line` was given.
+
+    Raises:
+        DecodeError: It is no such line.
+        EncodeError: JSON data that no record can hold, such as a lone surrogate.
+    """
+    try:
+        return _value_of(_read_line(line))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DecodeError(f"not a session as a line of JSON: {error}") from None
+
+
+def _readable(key: bytes, value: bytes) -> _Line | None:
+    """The line without `value`, if the bytes are the record of this key and its date is one of Python's calendar."""
+    try:
+        codec.decode_expiry(value)
+        record = _read_record(value)
+        if record.key != key:
+            return None
+        return _Line(str(Id(key)), _text_of(record.moment), record.data)
+    except (msgspec.DecodeError, DecodeError, UnicodeDecodeError, RecursionError, ValueError, OverflowError):
+        return None
+
+
+def _value_of(line: _Line) -> tuple[bytes, bytes]:
+    if line.id is not None:
+        key = Id.parse(line.id).key
+    elif line.key is not None and line.value is not None:
+        key = _base64(line.key)
+    else:
+        msg = "not a session as a line of JSON: it has neither an id nor a key and a value"
+        raise DecodeError(msg)
+    if line.value is not None:
+        return key, _base64(line.value)
+    if line.expiry_date is None or line.data is None:
+        msg = "not a session as a line of JSON: expiry_date or data is missing"
+        raise DecodeError(msg)
+    value = _write_record((key, line.data, _moment_of(line.expiry_date)))
+    codec.decode_expiry(value)  # raises for an hour or an offset that there is not
+    return key, value
+
+
+def _text_of(moment: codec.Moment) -> str:
+    year, ordinal, hour, minute, second, nanosecond, hours, minutes, seconds = moment
+    day = date.fromordinal(date(year, 1, 1).toordinal() + ordinal - 1)
+    fraction = f".{nanosecond:09}" if nanosecond else ""
+    sign = "-" if min(hours, minutes, seconds) < 0 else "+"
+    offset = f"{sign}{abs(hours):02}:{abs(minutes):02}" + (f":{abs(seconds):02}" if seconds else "")
+    return f"{day}T{hour:02}:{minute:02}:{second:02}{fraction}{'Z' if offset == '+00:00' else offset}"
+
+
+def _moment_of(text: str) -> codec.Moment:
+    found = _MOMENT.fullmatch(text)
+    try:
+        if found is None:
+            raise ValueError
+        day = date(int(found[1]), int(found[2]), int(found[3]))
+    except ValueError:
+        msg = "expiry_date is no moment such as 2030-01-31T12:00:00.5Z or 2030-01-31T12:00:00+01:00"
+        raise DecodeError(msg) from None
+    return (
+        day.year,
+        day.toordinal() - date(day.year, 1, 1).toordinal() + 1,
+        int(found[4]),
+        int(found[5]),
+        int(found[6]),
+        int((found[7] or "").ljust(9, "0")),
+        *_offset(found),
+    )
+
+
+def _offset(found: re.Match[str]) -> tuple[int, int, int]:
+    sign = -1 if found[9] == "-" else 1
+    return sign * int(found[10] or 0), sign * int(found[11] or 0), sign * int(found[12] or 0)
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except ValueError:
+        msg = "not a session as a line of JSON: key or value is no base64"
+        raise DecodeError(msg) from None
