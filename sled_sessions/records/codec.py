@@ -38,7 +38,6 @@ _Moment = tuple[
 ]
 
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-_MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -68,11 +67,12 @@ def encode(key: bytes, data: dict[str, Any], expiry_date: datetime) -> bytes:
     moment = to_moment(expiry_date)
     if not isinstance(data, dict):
         raise EncodeError(f"data must be a dict, not {type(data).__name__}")
-    if is_plain(data):
-        try:
-            return _encode((key, data, moment))
-        except (OverflowError, UnicodeEncodeError):
-            pass  # `to_plain` finds the place and raises
+    try:
+        value = _encode((key, data, moment))
+        if is_plain(data, value):
+            return value
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        pass  # `to_plain` finds the place and raises, or finds a plain type to store
     return _encode((key, to_plain(data), moment))
 
 
@@ -99,13 +99,16 @@ def decode_expiry(value: bytes) -> int:
         head = _decode_head(value)
     except (msgspec.DecodeError, RecursionError) as error:
         raise _no_record(error) from None
-    return to_microseconds(head.expiry)
+    year, ordinal, hour, minute, second, nanosecond, hours, minutes, seconds = head.expiry
+    since = _day(year, ordinal) * 86_400 + hour * 3600 + minute * 60 + second
+    if hours or minutes or seconds:
+        since -= hours * 3600 + minutes * 60 + seconds
+    return since * 1_000_000 + nanosecond // 1000
 
 
 def to_moment(expiry_date: datetime) -> Moment:
     """The nine integers of an aware datetime."""
     year = expiry_date.year
-    ordinal = expiry_date.toordinal() - _day_before(year)
     nanosecond = expiry_date.microsecond * 1000
     if expiry_date.tzinfo is UTC:
         hours = minutes = seconds = 0
@@ -117,7 +120,7 @@ def to_moment(expiry_date: datetime) -> Moment:
         hours, minutes, seconds = sign * hours, sign * minutes, sign * seconds
     return (
         year,
-        ordinal,
+        _ordinal(year, expiry_date.month, expiry_date.day),
         expiry_date.hour,
         expiry_date.minute,
         expiry_date.second,
@@ -142,23 +145,13 @@ def to_datetime(moment: Moment) -> datetime:
     return datetime(year, month, day, hour, minute, second, nanosecond // 1000, zone)
 
 
-def to_microseconds(moment: Moment) -> int:
-    """Microseconds since the Unix epoch, rounded down; any year, also those that Python's datetime lacks.
-
-    Raises:
-        DecodeError: The year has no such day.
-    """
-    year, ordinal, hour, minute, second, nanosecond, hours, minutes, seconds = moment
-    minute_of_epoch = (_day(year, ordinal) * 24 + hour - hours) * 60 + minute - minutes
-    return (minute_of_epoch * 60 + second - seconds) * 1_000_000 + nanosecond // 1000
-
-
-def datetime_to_microseconds(moment: datetime) -> int:
+def to_microseconds(moment: datetime) -> int:
     """Microseconds since the Unix epoch of an aware datetime; exact, where `timestamp()` is a float."""
-    return (moment - _EPOCH) // _MICROSECOND
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
-def microseconds_to_datetime(microseconds: int) -> datetime:
+def from_microseconds(microseconds: int) -> datetime:
     """The moment in UTC; the first or last one Python knows when it lies outside the years 1 to 9999."""
     try:
         return _EPOCH + timedelta(microseconds=microseconds)
@@ -195,6 +188,11 @@ def _day(year: int, ordinal: int) -> int:
     if day > _day_before(year + 1):
         raise _no_record(f"the year {year} has no day {ordinal}")
     return day - _EPOCH_DAY
+
+
+@lru_cache(maxsize=1024)
+def _ordinal(year: int, month: int, day: int) -> int:
+    return date(year, month, day).toordinal() - _day_before(year)
 
 
 @lru_cache(maxsize=1024)

@@ -1,50 +1,34 @@
 """Which Python values a session may hold: those that JSON has, since every tower-sessions store can carry them."""
 
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping
 from typing import Any, TypeAlias
+
+import msgspec
 
 from sled_sessions.errors import EncodeError
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
-MAX_DEPTH = 128
-"""Containers inside containers, the data itself included; serde_json, which Rust programs use, has the same limit."""
+MAX_DEPTH = 512
+"""Containers inside containers, the data itself included: half of what rmp-serde reads, and Python's stack allows."""
 
-_SCALARS = frozenset({type(None), bool, int, str})
-_PLAIN = _SCALARS | {float, list, dict}
-_STR = {str}
+_NO_CONTAINERS = bytes(byte for byte in range(256) if not (0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF))
+_NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 
 
-def is_plain(data: dict[str, Any]) -> bool:
-    """Whether `data` consists of JSON's own Python types alone, so that it can be encoded as it is.
+def is_plain(data: dict[str, Any], encoded: bytes) -> bool:
+    """Whether `data` surely holds nothing but what JSON has, so that its MessagePack form is good as it is.
 
-    This is the fast path of a save; integers beyond 64 bits and lone surrogates are left to the encoder.
+    The fast path of a save: each test is one call into C and may be wrong only towards no, whereupon `to_plain` looks
+    closer. msgspec encodes more than JSON has, yet makes another value of it on the way to JSON's types.
     """
-    return type(data) is dict and _keys_are_plain(data) and _are_plain(data.values(), MAX_DEPTH - 1)
-
-
-def _keys_are_plain(data: dict[Any, Any]) -> bool:
-    return not data or set(map(type, data)) == _STR
-
-
-def _are_plain(values: Iterable[Any], depth: int) -> bool:
-    types = set(map(type, values))
-    if types <= _SCALARS:
-        return True
-    if not (types <= _PLAIN and depth):
-        return False
-    for value in values:
-        kind = type(value)
-        if kind is float:
-            if not math.isfinite(value):
-                return False
-        elif kind is dict:
-            if not (_keys_are_plain(value) and _are_plain(value.values(), depth - 1)):
-                return False
-        elif kind is list and not _are_plain(value, depth - 1):
-            return False
-    return True
+    return (
+        msgspec.to_builtins(data, str_keys=True) == data
+        and (len(encoded) <= MAX_DEPTH or len(encoded.translate(None, _NO_CONTAINERS)) <= MAX_DEPTH)  # a byte a level
+        and not (0xCB in encoded and _NOT_FINITE.search(encoded))
+    )
 
 
 def to_plain(value: object, path: str = "data", depth: int = MAX_DEPTH) -> JSON:
@@ -69,14 +53,17 @@ def to_plain(value: object, path: str = "data", depth: int = MAX_DEPTH) -> JSON:
         raise EncodeError(f"{path}: JSON has no {type(value).__name__}; {_CURES.get(type(value).__name__, _CURE)}")
     if depth == 0:
         raise EncodeError(f"{path[:60]}…: more than {MAX_DEPTH} levels deep, or a container that holds itself")
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise EncodeError(f"{path}: a key is {type(key).__name__}, not str; JSON's keys are text")
-        return {
-            _text(key, f"{path}: a key"): to_plain(each, f"{path}[{key!r}]", depth - 1) for key, each in value.items()
-        }
-    return [to_plain(each, f"{path}[{place}]", depth - 1) for place, each in enumerate(value)]
+    if not isinstance(value, Mapping):
+        plain_list = []
+        for place, each in enumerate(value):  # no comprehension: it would take a frame of its own on each level
+            plain_list.append(to_plain(each, f"{path}[{place}]", depth - 1))
+        return plain_list
+    plain_dict = {}
+    for key, each in value.items():
+        if not isinstance(key, str):
+            raise EncodeError(f"{path}: a key is {type(key).__name__}, not str; JSON's keys are text")
+        plain_dict[_text(key, f"{path}: a key")] = to_plain(each, f"{path}[{key!r}]", depth - 1)
+    return plain_dict
 
 
 _CURE = "convert it to text, a number, a list or a dict"

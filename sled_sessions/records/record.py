@@ -1,16 +1,12 @@
 """The record: a session as a store holds it."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Self
 
 import attrs
 
 from sled_sessions.records import codec
 from sled_sessions.records.id import Id
-
-
-def _aware(_record: "Record", _attribute: object, moment: datetime) -> None:
-    codec.require_aware(moment, "expiry_date")
 
 
 @attrs.define(repr=False)
@@ -23,12 +19,16 @@ class Record:
         expiry_date: An aware datetime, to the microsecond; the session is live before it and expired from it on.
 
     Raises:
-        EncodeError: `expiry_date` is naive.
+        EncodeError: `expiry_date` is naive; when it becomes so later, the record cannot be encoded.
     """
 
     id: Id
     data: dict[str, Any]
-    expiry_date: datetime = attrs.field(validator=_aware)
+    expiry_date: datetime
+
+    def __attrs_post_init__(self) -> None:
+        if getattr(self.expiry_date, "tzinfo", None) is not UTC:  # as it nearly always is; loading should not wait
+            codec.require_aware(self.expiry_date, "expiry_date")
 
     def encode(self) -> bytes:
         """Write the record as the Rust crate would; `codec` says how.

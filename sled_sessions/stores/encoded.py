@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from sled_sessions.errors import DecodeError, RecordTooLarge
-from sled_sessions.records import Id, Record
+from sled_sessions.records import Id, Record, codec
 
 MAX_RECORD_BYTES = 64 * 1024
 """The default limit; sled puts values over about 128 KB into files of their own, and never deletes those."""
@@ -14,9 +14,9 @@ def encode_within(record: Record, max_bytes: int) -> bytes:
 
     Raises:
         RecordTooLarge: They are more than `max_bytes`.
-        EncodeError: JSON cannot hold the data.
+        EncodeError: JSON cannot hold the data, or the expiry is naive.
     """
-    value = record.encode()
+    value = codec.encode(record.id.key, record.data, record.expiry_date)
     if len(value) > max_bytes:
         raise RecordTooLarge(
             f"the record has {len(value):,} bytes, and max_record_bytes is {max_bytes:,}; "
@@ -31,8 +31,8 @@ def decode_live(id: Id, value: bytes, now: datetime) -> Record | None:
     Raises:
         DecodeError: The bytes are no record, or another session's.
     """
-    record = Record.decode(value)
-    if record.id != id:
+    key, data, expiry_date = codec.decode(value)
+    if key != id.key:
         msg = "the bytes under this id are the record of another one"
         raise DecodeError(msg)
-    return record if record.expiry_date > now else None
+    return Record(id, data, expiry_date) if expiry_date > now else None

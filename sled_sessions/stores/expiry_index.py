@@ -42,7 +42,7 @@ class ExpiryIndex:
     Args:
         entries: The tree of the entries.
         meta: The tree of the marker.
-        resolution: The step that expiries are rounded down to.
+        resolution: The step that expiries are rounded down to; `step` is the same in microseconds.
     """
 
     def __init__(self, entries: sled.Tree, meta: sled.Tree, resolution: timedelta) -> None:
@@ -50,19 +50,19 @@ class ExpiryIndex:
         if step < 1:
             msg = "resolution must be at least one microsecond"
             raise ValueError(msg)
-        self._step = step
+        self.step = step
         self._meta = meta
         self.tree = entries
         self.resolution = resolution
 
     def entry(self, microseconds: int, key: bytes) -> bytes:
         """The entry of a record that expires then."""
-        return _pack(microseconds - microseconds % self._step + _SIGN) + key
+        return _pack(microseconds - microseconds % self.step + _SIGN) + key
 
     def due(self, now: int, after: bytes | None = None) -> Iterator[bytes]:
         """The entries that may have expired at `now`: those before it and those of the step that is running."""
         start = b"" if after is None else after + b"\0"
-        return self.tree.keys(start, _bound(now - now % self._step + 1))
+        return self.tree.keys(start, _bound(now - now % self.step + 1))
 
     def between(self, start: int | None, stop: int | None) -> Iterator[bytes]:
         """The entries whose rounded expiry lies from `start` on and before `stop`, in microseconds."""
@@ -93,7 +93,17 @@ class ExpiryIndex:
 
     @property
     def _marker(self) -> _Marker:
-        return _Marker(_VERSION, self._step)
+        return _Marker(_VERSION, self.step)
+
+
+def kept_resolution(meta: sled.Tree) -> timedelta | None:
+    """The resolution of the index whose marker lies in this tree; None when there is no whole index."""
+    found = meta.get(_MARKER)
+    try:
+        marker = None if found is None else msgspec.msgpack.decode(found, type=_Marker)
+    except msgspec.DecodeError:
+        return None
+    return None if marker is None or marker.version != _VERSION else timedelta(microseconds=marker.resolution_us)
 
 
 def split(entry: bytes) -> tuple[int, bytes]:

@@ -76,6 +76,7 @@ class IndexedTree:
         self.tree = tree
         self.index: ExpiryIndex | None = None
         self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
+        self._get, self._insert, self._compare_and_swap = tree.get, tree.insert, tree.compare_and_swap
 
     @classmethod
     def of(cls, tree: sled.Tree) -> "IndexedTree":
@@ -90,34 +91,45 @@ class IndexedTree:
     # -- records ------------------------------------------------------------------------------------------------------
 
     def create(self, key: bytes, value: bytes, expiry: int) -> bool:
-        """Write a record if there is none under this key."""
-        with self._lock(key):
+        """Write a record, which expires then, if there is none under this key."""
+        with self._locks[key[-1] % _STRIPES]:
             if key in self.tree:
                 return False
-            self._write(key, value, expiry, None)
+            if self.index is None:
+                self._insert(key, value)
+            else:
+                self._move(self.index, key, value, expiry, None)
             return True
 
     def save(self, key: bytes, value: bytes, expiry: int) -> None:
-        """Write a record, new or known."""
-        with self._lock(key):
-            self._write(key, value, expiry, None if self.index is None else self.tree.get(key))
+        """Write a record, new or known, which expires then."""
+        with self._locks[key[-1] % _STRIPES]:
+            index = self.index
+            old = None if index is None else self._get(key)
+            old_expiry = None if old is None else _expiry_or_none(old)
+            if index is None or (old_expiry is not None and old_expiry // index.step == expiry // index.step):
+                self._insert(key, value)
+            else:
+                self._move(index, key, value, expiry, old_expiry)
 
-    def swap(self, key: bytes, old: bytes, value: bytes, expiry: int) -> bool:
-        """Write a record if `old` is still what lies there."""
-        with self._lock(key):
-            if self.tree.get(key) != old:
+    def swap(self, key: bytes, old: bytes, old_expiry: int, value: bytes, expiry: int) -> bool:
+        """Write a record, which expires then, if the old one is still what lies there."""
+        with self._locks[key[-1] % _STRIPES]:
+            index = self.index
+            if index is None or old_expiry // index.step == expiry // index.step:
+                return self._compare_and_swap(key, old, value)
+            if self._get(key) != old:
                 return False
-            self._write(key, value, expiry, old)
+            self._move(index, key, value, expiry, old_expiry)
             return True
 
     def remove(self, key: bytes) -> bool:
         """Remove a record and its entry; false when there was none."""
         with self._lock(key):
             old = self.tree.remove(key)
-            if old is None:
-                return False
-            self._remove_entry(key, old)
-            return True
+            if old is not None and self.index is not None and (entry := _entry(self.index, key, old)) is not None:
+                self.index.tree.remove(entry)
+            return old is not None
 
     def expire(self, key: bytes, until: int, entry: bytes | None = None) -> bytes | None:
         """Remove a record if it has expired by then, and return what it was.
@@ -197,23 +209,12 @@ class IndexedTree:
                 stack.enter_context(lock)
             yield
 
-    def _write(self, key: bytes, value: bytes, expiry: int, old: bytes | None) -> None:
-        """Write entry, record, old entry's removal; the caller holds the lock and knows that `old` lies there."""
-        index = self.index
-        if index is None:
-            self.tree.insert(key, value)
-            return
-        entry = index.entry(expiry, key)
-        before = None if old is None else _entry(index, key, old)
-        if before != entry:
-            index.tree.insert(entry, b"")
-        self.tree.insert(key, value)
-        if before is not None and before != entry:
-            index.tree.remove(before)
-
-    def _remove_entry(self, key: bytes, old: bytes) -> None:
-        if self.index is not None and (entry := _entry(self.index, key, old)) is not None:
-            self.index.tree.remove(entry)
+    def _move(self, index: ExpiryIndex, key: bytes, value: bytes, expiry: int, old_expiry: int | None) -> None:
+        """Write entry, record, old entry's removal; the caller holds the lock, and the two steps differ."""
+        index.tree.insert(index.entry(expiry, key), b"")
+        self._insert(key, value)
+        if old_expiry is not None:
+            index.tree.remove(index.entry(old_expiry, key))
 
     def _build(self, index: ExpiryIndex, progress: Progress | None) -> IndexReport:
         start = time.perf_counter()
@@ -261,9 +262,15 @@ _shared: WeakValueDictionary[tuple[sled.Db, bytes], IndexedTree] = WeakValueDict
 _shared_lock = threading.Lock()
 
 
-def _entry(index: ExpiryIndex, key: bytes, value: bytes) -> bytes | None:
-    """The entry of a record, None for one that cannot be read."""
+def _expiry_or_none(value: bytes) -> int | None:
+    """When a record expires, None for one that cannot be read."""
     try:
-        return index.entry(codec.decode_expiry(value), key)
+        return codec.decode_expiry(value)
     except DecodeError:
         return None
+
+
+def _entry(index: ExpiryIndex, key: bytes, value: bytes) -> bytes | None:
+    """The entry of a record, None for one that cannot be read."""
+    expiry = _expiry_or_none(value)
+    return None if expiry is None else index.entry(expiry, key)

@@ -79,7 +79,7 @@ class MemoryStore:
         progress: Progress | None = None,
     ) -> SweepReport:
         """Remove the expired sessions; the options are those of `SledStore.delete_expired`."""
-        until = codec.datetime_to_microseconds(codec.require_aware(self.clock() if now is None else now, "now"))
+        until = codec.to_microseconds(codec.require_aware(self.clock() if now is None else now, "now"))
         strategy = strategy or SweepStrategy.EXPIRY_INDEX
         sweep = Sweep(strategy, limit, budget, progress)
         with self._lock:
@@ -109,17 +109,17 @@ class MemoryStore:
     def first_expiry(self) -> datetime | None:
         """When the next session expires, or did; None when there is none. O(1)."""
         with self._lock:
-            return codec.microseconds_to_datetime(self._index[0][0]) if self._index else None
+            return codec.from_microseconds(self._index[0][0]) if self._index else None
 
     def expiring(self, start: datetime | None = None, stop: datetime | None = None) -> Iterator[tuple[datetime, Id]]:
         """The sessions that expire from `start` on and before `stop`, earliest first. O(log n + those)."""
         low, high = (
-            None if bound is None else (codec.datetime_to_microseconds(codec.require_aware(bound, name)),)
+            None if bound is None else (codec.to_microseconds(codec.require_aware(bound, name)),)
             for name, bound in (("start", start), ("stop", stop))
         )
         with self._lock:
             found = list(self._index.irange(low, high, inclusive=(True, False)))
-        return ((codec.microseconds_to_datetime(expiry), Id(key)) for expiry, key in found)
+        return ((codec.from_microseconds(expiry), Id(key)) for expiry, key in found)
 
     def __repr__(self) -> str:
         return f"MemoryStore({self.count()} records)"

@@ -12,9 +12,10 @@ from typing import Self
 import attrs
 
 from sled_sessions import sled
-from sled_sessions.errors import BackendError, DecodeError, RecordTooLarge, SessionError
+from sled_sessions.errors import BackendError, DecodeError, SessionError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.stores.clock import Clock, utc_now
+from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
 from sled_sessions.stores.expiry_index import ExpiryIndex, split
 from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport
 from sled_sessions.stores.protocol import Change, check_change, key_of
@@ -23,9 +24,6 @@ from sled_sessions.stores.sweep import PROGRESS_STEP, OnExpired, Progress, Sweep
 _log = logging.getLogger(__name__)
 
 RESOLUTION = timedelta(seconds=1)
-
-MAX_RECORD_BYTES = 64 * 1024
-"""The default limit; sled puts values over about 128 KB into files of their own, and never deletes those."""
 
 
 class SledStore:
@@ -157,9 +155,8 @@ class SledStore:
             EncodeError: The record cannot be written; nothing was.
             BackendError: The engine failed.
         """
-        value, expiry = self._encode(record)
         try:
-            self._sessions.save(record.id.key, value, expiry)
+            self._sessions.save(record.id.key, *self._encode(record))
         except sled.SledError as error:
             raise BackendError(str(error)) from error
 
@@ -175,7 +172,7 @@ class SledStore:
             value = self._get(key)
         except sled.SledError as error:
             raise BackendError(str(error)) from error
-        return None if value is None else self._live(id, value)
+        return None if value is None else decode_live(id, value, self.clock())
 
     def delete(self, id: Id) -> bool:
         """Remove a session; false when there was none. O(log n).
@@ -198,10 +195,10 @@ class SledStore:
         """
         key = key_of(id)
         try:
-            while (old := self._get(key)) is not None and (record := self._live(id, old)) is not None:
+            while (old := self._get(key)) is not None and (record := decode_live(id, old, self.clock())) is not None:
+                old_expiry = codec.to_microseconds(record.expiry_date)
                 changed = check_change(id, change(record))
-                value, expiry = self._encode(changed)
-                if self._sessions.swap(key, old, value, expiry):
+                if self._sessions.swap(key, old, old_expiry, *self._encode(changed)):
                     return changed
         except sled.SledError as error:
             raise BackendError(str(error)) from error
@@ -239,6 +236,8 @@ class SledStore:
         strategy = SweepStrategy.FULL_SCAN if index is None else strategy or self.strategy
         sweep = Sweep(strategy, limit, budget, progress)
         after = self._resume_after.pop(strategy, None)
+        if limit is None and budget is None:
+            after = None  # it is going to see everything anyway, so also what has expired behind an earlier part
         with _backend_errors():
             if index is not None and strategy is SweepStrategy.EXPIRY_INDEX:
                 stopped_at = self._sweep_index(sweep, index, until, after, on_expired)
@@ -276,7 +275,7 @@ class SledStore:
         index = self._sessions.index
         with _backend_errors():
             first = min((at for at, _ in self._expiries()), default=None) if index is None else index.first()
-        return None if first is None else codec.microseconds_to_datetime(first)
+        return None if first is None else codec.from_microseconds(first)
 
     def expiring(self, start: datetime | None = None, stop: datetime | None = None) -> Iterator[tuple[datetime, Id]]:
         """The sessions that expire from `start` on and before `stop`, earliest first, without reading the records.
@@ -336,20 +335,7 @@ class SledStore:
 
     def _encode(self, record: Record) -> tuple[bytes, int]:
         """The record's bytes and its expiry in microseconds."""
-        value = record.encode()
-        if len(value) > self.max_record_bytes:
-            raise RecordTooLarge(
-                f"the record has {len(value):,} bytes, and max_record_bytes is {self.max_record_bytes:,}; "
-                "keep what is large elsewhere and its key in the session"
-            )
-        return value, codec.datetime_to_microseconds(record.expiry_date)
-
-    def _live(self, id: Id, value: bytes) -> Record | None:
-        key, data, expiry_date = codec.decode(value)
-        if key != id.key:
-            msg = "the bytes under this id are the record of another one"
-            raise DecodeError(msg)
-        return Record(id, data, expiry_date) if expiry_date > self.clock() else None
+        return encode_within(record, self.max_record_bytes), codec.to_microseconds(record.expiry_date)
 
     def _sweep_index(
         self, sweep: Sweep, index: ExpiryIndex, until: int, after: bytes | None, on_expired: OnExpired | None
@@ -366,10 +352,11 @@ class SledStore:
         self, sweep: Sweep, until: int, after: bytes | None, on_expired: OnExpired | None
     ) -> bytes | None:
         """Sweep by reading every record; returns the key at which `limit` or `budget` ended it."""
+        decode_expiry = codec.decode_expiry
         for key, value in self.tree.range(None if after is None else after + b"\0"):
             sweep.examined += 1
             try:
-                is_due = codec.decode_expiry(value) <= until
+                is_due = decode_expiry(value) <= until
             except DecodeError:
                 sweep.undecodable += 1
                 is_due = False
@@ -397,7 +384,7 @@ class SledStore:
         with _backend_errors():
             found = sorted(self._expiries(low, high)) if index is None else map(split, index.between(low, high))
             for at, key in found:
-                yield codec.microseconds_to_datetime(at), Id(key)
+                yield codec.from_microseconds(at), Id(key)
 
     def _by_expiry(self) -> Iterator[Record]:
         """The records in the order of the index."""
@@ -427,4 +414,4 @@ def _backend_errors() -> Iterator[None]:
 
 
 def _microseconds(moment: datetime, name: str) -> int:
-    return codec.datetime_to_microseconds(codec.require_aware(moment, name))
+    return codec.to_microseconds(codec.require_aware(moment, name))

@@ -58,7 +58,7 @@ def test_an_entry_is_the_rounded_expiry_and_the_id(db, clock, moment, step):
     store = SledStore(db.open_tree("session"), resolution=step, clock=clock)
     record = Record(Id.new(), {}, moment)
     store.save(record)
-    microseconds = codec.datetime_to_microseconds(moment)
+    microseconds = codec.to_microseconds(moment)
     rounded = microseconds // (step // timedelta(microseconds=1)) * (step // timedelta(microseconds=1))
     assert list(_index(store)) == [((rounded + 2**63).to_bytes(8, "big") + record.id.key, b"")]
 
@@ -88,7 +88,7 @@ def test_reads_the_crates_database(rust_storage):
         assert records.keys() == rows.keys()
         for id, record in records.items():
             assert record.data == rows[id]["data"]
-            assert codec.datetime_to_microseconds(record.expiry_date) * 1000 == int(rows[id]["expiry_ns"])
+            assert codec.to_microseconds(record.expiry_date) * 1000 == int(rows[id]["expiry_ns"])
         report = store.verify_index()
         assert report
         assert (report.records, report.entries) == (60, 60)
