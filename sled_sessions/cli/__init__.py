@@ -26,4 +26,4 @@ def main() -> None:
     Commands(help="Sessions in a sled database: run the examples, look at a database, keep it in order.")()
 
 
-_COMMANDS = ("counter",)
+_COMMANDS = ("bench", "counter")

@@ -1,0 +1,37 @@
+"""cachelib's files: what Flask-Session keeps sessions in when it is told "filesystem" or "cachelib"."""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from cachelib import FileSystemCache
+
+from sled_sessions import Id
+from sled_sessions.bench.peers.base import Peer, Session
+
+
+class CachelibPeer(Peer):
+    """`FileSystemCache` without a limit; it deletes what has expired only when a limit is reached."""
+
+    name = "cachelib"
+    most = 10_000
+    keeps = "what the kernel has not written"
+    has_sweep = False
+
+    def __init__(self, folder: Path) -> None:
+        self._cache = FileSystemCache(str(folder), threshold=0)
+
+    def save(self, sessions: Iterable[Session], *, new: bool) -> None:
+        for id, data, expiry in sessions:
+            self._cache.set(bytes(id).hex(), data, timeout=int(expiry.timestamp() - time.time()))
+
+    def load(self, ids: Iterable[Id]) -> list[dict[str, Any] | None]:
+        return [self._cache.get(bytes(id).hex()) for id in ids]
+
+    def delete(self, ids: Iterable[Id]) -> None:
+        for id in ids:
+            self._cache.delete(bytes(id).hex())
+
+    def close(self) -> None:
+        pass  # each call opens and closes its file

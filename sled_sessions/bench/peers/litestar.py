@@ -1,0 +1,54 @@
+"""Litestar's FileStore."""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from litestar.stores.file import FileStore
+
+from sled_sessions import Id
+from sled_sessions.bench.peers.base import AsyncPeer, Session
+
+_encode = msgspec.json.Encoder().encode  # as Litestar's session middleware does
+_decode = msgspec.json.Decoder().decode
+
+
+class LitestarPeer(AsyncPeer):
+    """`litestar.stores.file.FileStore`."""
+
+    name = "litestar-file"
+    most = 10_000
+    keeps = "what the kernel has not written"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._store = FileStore(folder)
+
+    def save(self, sessions: Iterable[Session], *, new: bool) -> None:
+        async def save() -> None:
+            for id, data, expiry in sessions:
+                seconds = int(expiry.timestamp() - time.time())
+                await self._store.set(bytes(id).hex(), _encode(data), expires_in=seconds)
+
+        self._run(save())
+
+    def load(self, ids: Iterable[Id]) -> list[dict[str, Any] | None]:
+        async def load() -> list[dict[str, Any] | None]:
+            found = [await self._store.get(bytes(id).hex()) for id in ids]
+            return [None if value is None else _decode(value) for value in found]
+
+        result: list[dict[str, Any] | None] = self._run(load())
+        return result
+
+    def delete(self, ids: Iterable[Id]) -> None:
+        async def delete() -> None:
+            for id in ids:
+                await self._store.delete(bytes(id).hex())
+
+        self._run(delete())
+
+    def sweep(self) -> int | None:
+        self._run(self._store.delete_expired())
+        return None

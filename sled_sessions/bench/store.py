@@ -1,0 +1,207 @@
+"""The store's operations, each beside its floor: the bare calls, on the same tree of the same database."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+
+import attrs
+
+from sled_sessions import Id, Record, SweepStrategy
+from sled_sessions.bench import floors
+from sled_sessions.bench.database import Database
+from sled_sessions.bench.measuring import Side, take_turns
+from sled_sessions.bench.result import Line
+from sled_sessions.bench.workload import FIRST_EXPIRY, microseconds, moment
+
+BATCH = 2000
+"""Operations in a run: some milliseconds, against a timer that is good to a microsecond."""
+
+_STEP = timedelta(seconds=10)
+
+
+@attrs.frozen
+class Operation:
+    """An operation of the store and its floor.
+
+    Attributes:
+        name: As in the results.
+        floor_is: The calls that the floor consists of.
+        ours: The store's side.
+        floor: The other side.
+        rarer: By what the number of turns is divided: for what takes long, and varies little for that.
+    """
+
+    name: str
+    floor_is: str
+    ours: Side
+    floor: Side
+    rarer: int = 1
+
+    def measure(self, sessions: int, repeat: int) -> Line:
+        """Time both, in turns."""
+        times = take_turns({"ours": self.ours, "floor": self.floor}, max(repeat // self.rarer, 3))
+        return Line.compare(self.name, sessions, times["ours"], times["floor"], self.floor_is)
+
+
+def operations(database: Database) -> Iterator[Operation]:
+    """The operations, in an order in which none finds what another one left behind."""
+    yield from _on_one_session(database)
+    yield from _sweeps(database)
+    yield _index_build(database)
+
+
+def _on_one_session(database: Database) -> Iterator[Operation]:
+    workload, store, tree, index = database.workload, database.store, database.tree, database.index
+    # Whatever is written has to differ from what is there, also from an earlier run: sled skips a write of the same.
+    fresh = count(int(time.time()) % (1 << 30))
+    steps, news = count(1), count()
+
+    def ids(turn: int) -> list[Id]:
+        return [workload.id(number) for number in workload.random_numbers(BATCH)]
+
+    def known(turn: int) -> list[Record]:
+        version = next(fresh)
+        return [workload.record(number, version) for number in workload.random_numbers(BATCH)]
+
+    def moved(turn: int) -> list[Record]:
+        # The floor knows no index, so it must not meet a session that has moved: those have odd numbers.
+        version, delay = next(fresh), _STEP * next(steps)
+        return [workload.record(number, version, delay) for number in workload.random_numbers(BATCH, odd=True)]
+
+    def new(turn: int) -> list[Record]:
+        return [workload.record(number) for number in workload.new_numbers(BATCH, next(news))]
+
+    def stored(turn: int) -> list[Record]:
+        records = new(turn)
+        save(records)
+        return records
+
+    def parts(make: Callable[[int], list[Record]]) -> Callable[[int], list[floors.Parts]]:
+        return lambda turn: [floors.parts(record) for record in make(turn)]
+
+    def save(records: Iterable[Record]) -> None:
+        save_one = store.save
+        for record in records:
+            save_one(record)
+
+    def load(ids: Iterable[Id]) -> None:
+        load_one = store.load
+        for id in ids:
+            load_one(id)
+
+    def update(ids: Iterable[Id]) -> None:
+        version, update_one = next(fresh), store.update
+
+        def change(record: Record) -> Record:
+            record.data["visits"] = version
+            return record
+
+        for id in ids:
+            update_one(id, change)
+
+    def delete(ids: Iterable[Id]) -> None:
+        delete_one = store.delete
+        for id in ids:
+            delete_one(id)
+
+    def save_floor(records: Iterable[floors.Parts]) -> None:
+        floors.save(tree, records)
+
+    def side(run: Callable[[Any], object], prepare: Callable[[int], Any], restore: Any = None) -> Side:
+        return Side(run, prepare, restore, operations=None)
+
+    def pairs(turn: int) -> list[tuple[bytes, bytes]]:
+        return [(bytes(record.id), floors.entry(record)) for record in stored(turn)]
+
+    yield Operation(
+        "load",
+        "get, decode",
+        side(load, ids),
+        side(lambda keys: floors.load(tree, keys), lambda turn: floors.keys(ids(turn))),
+    )
+    yield Operation("save, same index step", "encode, insert", side(save, known), side(save_floor, parts(known)))
+    yield Operation(
+        "update",
+        "get, decode, encode, insert",
+        side(update, ids),
+        side(lambda keys: floors.update(tree, keys, next(fresh)), lambda turn: floors.keys(ids(turn))),
+    )
+    yield Operation("save, other index step", "encode, insert", side(save, moved), side(save_floor, parts(known)))
+    yield Operation(
+        "save, new session",
+        "encode, insert",
+        side(save, new, lambda records: delete(record.id for record in records)),
+        side(save_floor, parts(new), lambda parts: delete(Id(key) for key, *_ in parts)),
+    )
+    yield Operation(
+        "delete",
+        "remove the record, remove its entry",
+        side(delete, lambda turn: [record.id for record in stored(turn)]),
+        side(lambda given: floors.delete(tree, index, given), pairs),
+    )
+
+
+def _sweeps(database: Database) -> Iterator[Operation]:
+    workload, store, tree, index = database.workload, database.store, database.tree, database.index
+    by_index, by_scan = SweepStrategy.EXPIRY_INDEX, SweepStrategy.FULL_SCAN
+
+    def due(share: str, due: int, now: datetime) -> Iterator[Operation]:
+        def side(run: Callable[[], int], divisor: int) -> Side:
+            def checked(turn: int) -> None:
+                if (deleted := run()) != due:
+                    raise AssertionError(f"{deleted} sessions were deleted, {due} are due")
+
+            return Side(checked, restore=lambda turn: database.put_back(range(due)), operations=divisor)
+
+        stop, until = floors.bound(microseconds(now)), moment(now)
+        rarer = 4 if due < workload.sessions else 10
+        yield Operation(
+            f"index sweep, {share} due",
+            "range over the index; for each: get, two removes",
+            side(lambda: store.delete_expired(by_index, now=now).deleted, 1),
+            side(lambda: floors.sweep_index(tree, index, stop), 1),
+            rarer,
+        )
+        yield Operation(
+            f"full scan, {share} due",
+            "iterate, decode the expiry; for each due: get, two removes",
+            side(lambda: store.delete_expired(by_scan, now=now).deleted, 1),
+            side(lambda: floors.sweep_by_scan(tree, index, until), 1),
+            rarer,
+        )
+
+    nothing = floors.bound(microseconds(FIRST_EXPIRY - timedelta(hours=1)))
+    times = range(100)  # one alone takes no longer than the timer's own call
+    yield Operation(
+        "index sweep, nothing due",
+        "range over the index",
+        Side(lambda turn: [store.delete_expired(by_index) for _ in times], operations=len(times)),
+        Side(lambda turn: [floors.sweep_index(tree, index, nothing) for _ in times], operations=len(times)),
+    )
+    yield Operation(
+        "full scan, nothing due",
+        "iterate, decode the expiry",
+        Side(lambda turn: store.delete_expired(by_scan)),
+        Side(lambda turn: floors.scan(tree)),
+        rarer=2,
+    )
+    yield from due("1 %", workload.due, workload.due_at)
+    yield from due("all", workload.sessions, workload.all_due_at)
+
+
+def _index_build(database: Database) -> Operation:
+    tree, name = database.tree, b"floor"
+
+    def empty(turn: int) -> Any:
+        tree.db.drop_tree(name)
+        return tree.db.open_tree(name)
+
+    return Operation(
+        "index build",
+        "iterate, decode the expiry; for each: insert",
+        Side(lambda turn: database.build_index(), prepare=lambda turn: database.drop_index()),
+        Side(lambda index: floors.build_index(tree, index), empty, lambda index: tree.db.drop_tree(name)),
+        rarer=4,
+    )

@@ -1,0 +1,86 @@
+"""`sled-sessions bench`: what the package costs on this machine."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sled_sessions.bench import run
+from sled_sessions.bench.peers import NAMES
+from sled_sessions.bench.run import FEWEST, PARTS, SIZES
+
+
+class _Words(click.ParamType[tuple[str, ...]]):
+    """Words with commas between them, out of those that there are."""
+
+    name = "names"
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        self._words = words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        if value == "all":
+            return self._words
+        chosen = () if value == "none" else tuple(word.strip() for word in value.split(","))
+        for word in chosen:
+            if word not in self._words:
+                self.fail(f"{word!r} is none of {', '.join(self._words)}, all, none", param, ctx)
+        return chosen
+
+
+class _Sizes(click.ParamType[tuple[int, ...]]):
+    """Numbers of sessions with commas between them."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            sizes = tuple(int(word.replace("_", "")) for word in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is no list of numbers such as 10000,100000", param, ctx)
+        if min(sizes) < FEWEST:
+            self.fail(f"fewer than {FEWEST} sessions show nothing", param, ctx)
+        return sizes
+
+
+@click.command("bench")
+@click.option("--sizes", type=_Sizes(), default=SIZES, help="Numbers of sessions. [default: 10000,100000,1000000]")
+@click.option("--peers", type=_Words(NAMES), default="all", help=f"What else to measure: {', '.join(NAMES)}; or none.")
+@click.option("--parts", type=_Words(tuple(PARTS)), default="all", help=f"What to measure: {', '.join(PARTS)}.")
+@click.option("--repeat", type=click.IntRange(min=3), default=20, show_default=True, help="Turns of quick operations.")
+@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Keep the databases here.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the ratios into this file.")
+def command(
+    sizes: tuple[int, ...],
+    peers: tuple[str, ...],
+    parts: tuple[str, ...],
+    repeat: int,
+    folder: Path | None,
+    as_json: bool,
+    plot: Path | None,
+) -> None:
+    """Measure the store beside the bare engine and beside its peers.
+
+    Each figure is a median; each ratio is taken turn by turn, so that a busy machine slows both of its sides. The
+    databases take about 700 bytes of disk for each session.
+    """
+    if plot is not None:
+        try:
+            import matplotlib as mpl
+        except ImportError:
+            raise click.ClickException("--plot needs matplotlib: pip install 'sled_sessions[bench]'") from None
+        mpl.use("agg")
+    steps = len(sizes) * sum(PARTS[part] for part in parts)
+    with click.progressbar(length=steps, file=sys.stderr, item_show_func=lambda name: name or "") as bar:
+        result = run(sizes, peers, parts=parts, repeat=repeat, folder=folder, watch=lambda name: bar.update(1, name))
+    click.echo(result.to_json() if as_json else repr(result))
+    if plot is not None:
+        figure = result.plot().get_figure(root=True)
+        if figure is not None:
+            figure.savefig(plot)
