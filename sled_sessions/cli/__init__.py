@@ -1,29 +1,117 @@
-"""The command `sled-sessions`. Each of its commands is a module of this folder, imported when it is called."""
+"""The command `sled-sessions`: parses, calls what the package has for everybody, and prints.
+
+Exit codes, for scripts: 0 done; 1 failed; 2 used wrongly; 3 looked and found something wrong, or found no such
+session; 4 another process has the database open; 5 the database is damaged; 130 interrupted.
+"""
 
 import importlib
+import os
 import sys
+from typing import Any
+
+_SECTIONS = {
+    "Look": {
+        "stats": ("look", "How much is stored, how much of the file that is, and what has expired."),
+        "list": ("look", "Sessions, filtered and a page at a time."),
+        "show": ("look", "One session."),
+    },
+    "Keep in order": {
+        "delete": ("keep", "End sessions."),
+        "sweep": ("keep", "Delete the expired sessions."),
+        "verify": ("keep", "Check that everything can be read and the expiry index is right."),
+        "reindex": ("keep", "Build the expiry index anew."),
+    },
+    "Move": {
+        "export": ("move", "Write sessions as JSON Lines."),
+        "import": ("move", "Read sessions from JSON Lines."),
+        "copy": ("copy", "Copy live sessions between databases, servers and files."),
+        "backup": ("move", "Save a whole database in one file."),
+        "restore": ("move", "Make a database of a backup."),
+        "compact": ("move", "Copy a database without its dead space."),
+        "migrate": ("move", "Copy a database into another format of sled."),
+        "salvage": ("move", "Copy what can still be read of a damaged database."),
+    },
+    "Try": {
+        "counter": ("counter", "Serve the counter app."),
+        "example": ("example", "Run an example."),
+        "bench": ("bench", "Measure."),
+    },
+}
+_COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in section.items()}
 
 
 def main() -> None:
     """Run the command line."""
     try:
         import click
+        import rich  # noqa: F401 - the commands print with it
     except ImportError:
-        sys.exit("sled-sessions needs its command-line parts: pip install 'sled_sessions[web]'")
+        sys.exit("sled-sessions needs its command-line parts: pip install 'sled_sessions[cli]'")
 
     class Commands(click.Group):
-        """The commands by the names of their modules, so that `--help` of one imports no other."""
+        """The commands by their names; the module of one is imported when it is called, and for no other's help."""
 
         def list_commands(self, ctx: click.Context) -> list[str]:
-            return sorted(_COMMANDS)
+            return list(_COMMANDS)
 
         def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
             if name not in _COMMANDS:
                 return None
-            command: click.Command = importlib.import_module(f"sled_sessions.cli.{name}").command
+            module = importlib.import_module(f"sled_sessions.cli.{_COMMANDS[name][0]}")
+            command: click.Command = module.COMMANDS[name] if hasattr(module, "COMMANDS") else module.command
             return command
 
-    Commands(help="Sessions in a sled database: run the examples, look at a database, keep it in order.")()
+        def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+            for title, section in _SECTIONS.items():
+                with formatter.section(title):
+                    formatter.write_dl([(name, text) for name, (_, text) in section.items()], col_max=10)
+
+    group = Commands(
+        name="sled-sessions",
+        help="Sessions in a sled database: look at them, keep them in order, move them, try things out.",
+        epilog="Exit codes: 0 done, 1 failed, 2 used wrongly, 3 found something wrong or nothing, 4 database is open "
+        "elsewhere, 5 database is damaged.",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    click.version_option(package_name="sled_sessions", message="%(version)s")(group)
+    sys.exit(_run(group))
 
 
-_COMMANDS = ("bench", "counter")
+def _run(group: Any) -> int:
+    """Call the command that was asked for, and tell errors in one line."""
+    import click
+
+    try:
+        answer = group.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _fail("interrupted", 130)
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        code = _code_of(error)
+        if code is None:
+            raise
+        return _fail(str(error), code)
+    return answer if isinstance(answer, int) else 0
+
+
+def _code_of(error: BaseException) -> int | None:
+    """The exit code of an error that a user may meet; None for those that are bugs."""
+    from sled_sessions import BackendError, SessionError, sled
+
+    if isinstance(error, BackendError) and error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, sled.DatabaseLocked):
+        return 4
+    if isinstance(error, sled.Corruption | sled.ReportableBug):
+        return 5
+    return 1 if isinstance(error, sled.SledError | SessionError | OSError) else None
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"sled-sessions: {' '.join(message.split())}\n")
+    return code

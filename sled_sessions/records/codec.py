@@ -89,21 +89,25 @@ def decode(value: bytes) -> tuple[bytes, dict[str, Any], datetime]:
     return whole.id, whole.data, to_datetime(whole.expiry)
 
 
-def decode_expiry(value: bytes) -> int:
-    """Read only when a record expires, in microseconds since the Unix epoch, rounded down; the data is skipped.
+def decode_moment(value: bytes) -> Moment:
+    """Read only when a record expires; the data is skipped.
 
     Raises:
         DecodeError: The bytes are no record.
     """
     try:
-        head = _decode_head(value)
+        return _decode_head(value).expiry
     except (msgspec.DecodeError, RecursionError) as error:
         raise _no_record(error) from None
-    year, ordinal, hour, minute, second, nanosecond, hours, minutes, seconds = head.expiry
-    since = _day(year, ordinal) * 86_400 + hour * 3600 + minute * 60 + second
-    if hours or minutes or seconds:
-        since -= hours * 3600 + minutes * 60 + seconds
-    return since * 1_000_000 + nanosecond // 1000
+
+
+def decode_expiry(value: bytes) -> int:
+    """Read only when a record expires, in microseconds since the Unix epoch, rounded down.
+
+    Raises:
+        DecodeError: The bytes are no record.
+    """
+    return moment_to_microseconds(decode_moment(value))
 
 
 def to_moment(expiry_date: datetime) -> Moment:
@@ -143,6 +147,24 @@ def to_datetime(moment: Moment) -> datetime:
     month, day = _month_and_day(year, ordinal)
     zone = _zone(hours, minutes, seconds) if hours or minutes or seconds else UTC
     return datetime(year, month, day, hour, minute, second, nanosecond // 1000, zone)
+
+
+def moment_to_microseconds(moment: Moment) -> int:
+    """Microseconds since the Unix epoch, rounded down; any year, also those that Python's datetime lacks.
+
+    Raises:
+        DecodeError: The year has no such day.
+    """
+    year, ordinal, hour, minute, second, nanosecond, hours, minutes, seconds = moment
+    since = _day(year, ordinal) * 86_400 + hour * 3600 + minute * 60 + second
+    if hours or minutes or seconds:
+        since -= hours * 3600 + minutes * 60 + seconds
+    return since * 1_000_000 + nanosecond // 1000
+
+
+def latest_moment(microseconds: int) -> Moment:
+    """No record whose nine integers compare greater expires by then, whatever its offset from UTC."""
+    return to_moment(from_microseconds(microseconds + 86_400_000_000))
 
 
 def to_microseconds(moment: datetime) -> int:

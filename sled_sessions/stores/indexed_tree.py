@@ -76,7 +76,8 @@ class IndexedTree:
         self.tree = tree
         self.index: ExpiryIndex | None = None
         self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
-        self._get, self._insert, self._compare_and_swap = tree.get, tree.insert, tree.compare_and_swap
+        self._get, self._insert, self._remove = tree.get, tree.insert, tree.remove
+        self._compare_and_swap = tree.compare_and_swap
 
     @classmethod
     def of(cls, tree: sled.Tree) -> "IndexedTree":
@@ -126,7 +127,7 @@ class IndexedTree:
     def remove(self, key: bytes) -> bool:
         """Remove a record and its entry; false when there was none."""
         with self._lock(key):
-            old = self.tree.remove(key)
+            old = self._remove(key)
             if old is not None and self.index is not None and (entry := _entry(self.index, key, old)) is not None:
                 self.index.tree.remove(entry)
             return old is not None
@@ -140,21 +141,23 @@ class IndexedTree:
             DecodeError: The record cannot be read; it stays, and so does the hint.
         """
         with self._lock(key):
-            value = self.tree.get(key)
+            index = self.index
+            value = self._get(key)
             if value is None:
-                if entry is not None and self.index is not None:
-                    self.index.tree.remove(entry)
+                if entry is not None and index is not None:
+                    index.tree.remove(entry)
                 return None
             expiry = codec.decode_expiry(value)
-            if expiry <= until:
-                self.tree.remove(key)
-            if self.index is not None:
-                own = self.index.entry(expiry, key)
-                if expiry <= until:
-                    self.index.tree.remove(own)
+            is_due = expiry <= until
+            if is_due:
+                self._remove(key)
+            if index is not None:
+                own = index.entry(expiry, key)
+                if is_due:
+                    index.tree.remove(own)
                 if entry is not None and entry != own:
-                    self.index.tree.remove(entry)
-            return value if expiry <= until else None
+                    index.tree.remove(entry)
+            return value if is_due else None
 
     # -- the index ----------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from sled_sessions.errors import BackendError, DecodeError, SessionError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.stores.clock import Clock, utc_now
 from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
-from sled_sessions.stores.expiry_index import ExpiryIndex, split
+from sled_sessions.stores.expiry_index import KEY_LENGTH, ExpiryIndex, split
 from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport
 from sled_sessions.stores.protocol import Change, check_change, key_of
 from sled_sessions.stores.sweep import PROGRESS_STEP, OnExpired, Progress, Sweep, SweepReport, SweepStrategy
@@ -343,7 +343,7 @@ class SledStore:
         """Sweep by the index; returns the entry at which `limit` or `budget` ended it."""
         for entry in index.due(until, after):
             sweep.examined += 1
-            self._expire(sweep, split(entry)[1], until, entry, on_expired)
+            self._expire(sweep, entry[-KEY_LENGTH:], until, entry, on_expired)
             if sweep.is_over:
                 return entry
         return None
@@ -352,11 +352,12 @@ class SledStore:
         self, sweep: Sweep, until: int, after: bytes | None, on_expired: OnExpired | None
     ) -> bytes | None:
         """Sweep by reading every record; returns the key at which `limit` or `budget` ended it."""
-        decode_expiry = codec.decode_expiry
+        latest, decode_moment = codec.latest_moment(until), codec.decode_moment
         for key, value in self.tree.range(None if after is None else after + b"\0"):
             sweep.examined += 1
             try:
-                is_due = decode_expiry(value) <= until
+                moment = decode_moment(value)
+                is_due = moment <= latest and codec.moment_to_microseconds(moment) <= until
             except DecodeError:
                 sweep.undecodable += 1
                 is_due = False

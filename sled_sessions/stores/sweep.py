@@ -69,6 +69,9 @@ class Sweep:
     def __init__(
         self, strategy: SweepStrategy, limit: int | None, budget: timedelta | None, progress: Progress | None
     ) -> None:
+        if limit is not None and limit < 1:
+            msg = "limit must be at least 1"
+            raise ValueError(msg)
         self.strategy = strategy
         self.examined = 0
         self.deleted = 0

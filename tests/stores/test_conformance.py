@@ -224,6 +224,12 @@ def test_a_listener_that_raises(store, new_record):
     assert store.delete_expired().deleted == 4
 
 
+def test_a_limit_of_nothing_is_refused(store):
+    """A sweep that may delete nothing would never end; it is refused."""
+    with pytest.raises(ValueError, match="at least 1"):
+        store.delete_expired(limit=0)
+
+
 def test_naive_moments_are_refused(store):
     """A sweep at a naive moment is refused."""
     with pytest.raises(EncodeError, match="time zone"):

@@ -1,0 +1,37 @@
+"""What the commands that serve an app have in common."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def serving_options(function: _F) -> _F:
+    """The options `--path`, `--host` and `--port`."""
+    for option in (
+        click.option(
+            "--port", type=click.IntRange(0, 65535), default=3000, show_default=True, help="0 picks a free one."
+        ),
+        click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
+        click.option(
+            "--path",
+            type=click.Path(path_type=Path),
+            default="storage",
+            show_default=True,
+            help="The database folder; made if missing.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def serve(app: Any, host: str, port: int) -> None:
+    """Run a real server until Ctrl-C, with this package's log beside the server's own."""
+    import uvicorn
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s:     %(name)s: %(message)s")
+    uvicorn.run(app, host=host, port=port)
