@@ -50,7 +50,7 @@ class Signed:
 
     @staticmethod
     def _digest(key: bytes, text: str) -> str:
-        return binascii.b2a_base64(hmac.digest(key, text.encode(), "sha256"), newline=False).decode()
+        return _base64(hmac.digest(key, text.encode(), "sha256"))
 
 
 class Private:
@@ -71,7 +71,7 @@ class Private:
         """The encrypted text; another one on each call."""
         nonce = os.urandom(_NONCE_LENGTH)
         sealed = nonce + self._ciphers[0].encrypt(nonce, text.encode(), self._name)
-        return binascii.b2a_base64(sealed, newline=False).decode()
+        return _base64(sealed)
 
     def open(self, value: str) -> str | None:
         """The text, if it was encrypted for this cookie with one of the keys."""
@@ -79,7 +79,8 @@ class Private:
             sealed = binascii.a2b_base64(value, strict_mode=True)
         except ValueError:
             return None
-        if len(sealed) <= _NONCE_LENGTH:
+        # One spelling only, as in Rust: Python overlooks bits that are set behind the last byte.
+        if len(sealed) <= _NONCE_LENGTH or _base64(sealed) != value:
             return None
         for cipher in self._ciphers:
             try:
@@ -87,6 +88,10 @@ class Private:
             except (self._invalid, UnicodeDecodeError):
                 continue
         return None
+
+
+def _base64(data: bytes) -> str:
+    return binascii.b2a_base64(data, newline=False).decode()
 
 
 def _check(keys: Keys, name: str) -> list[bytes]:

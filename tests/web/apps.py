@@ -98,7 +98,27 @@ def litestar(routes: Routes, store: object, **options: Any) -> Any:
     )
 
 
-FRAMEWORKS = {"asgi": asgi, "starlette": starlette, "fastapi": fastapi, "litestar": litestar}
+def quart_(routes: Routes, store: object, **options: Any) -> Any:
+    import quart
+
+    from sled_sessions.web.quart import QuartSessions
+
+    def endpoint(route):
+        async def answer():
+            status, text = answer_of(route, quart)
+            return quart.Response(text, status)
+
+        return answer
+
+    app = quart.Quart("test")
+    app.session_interface = QuartSessions()
+    for path, route in routes.items():
+        app.add_url_rule(path, path, endpoint(route))
+    app.asgi_app = SessionMiddleware(app.asgi_app, store, **options)
+    return app
+
+
+FRAMEWORKS = {"asgi": asgi, "starlette": starlette, "fastapi": fastapi, "litestar": litestar, "quart": quart_}
 
 
 class Transport(httpx.BaseTransport):

@@ -1,0 +1,26 @@
+"""Quart: makes `quart.session` the session that `SessionMiddleware` put into the ASGI scope.
+
+app = Quart(__name__)
+app.session_interface = QuartSessions()
+app.asgi_app = SessionMiddleware(app.asgi_app, store)
+"""
+
+from typing import Any
+
+from sled_sessions.session.session import Session
+
+
+class QuartSessions:
+    """What Quart calls a session interface; loading, saving and cookies are left to the middleware."""
+
+    def is_null_session(self, obj: object) -> bool:
+        """Whether this stands for a session that could not be opened: there are none."""
+        return False
+
+    async def open_session(self, app: Any, request: Any) -> Session:
+        """The session of a request or a WebSocket."""
+        session: Session = request.scope["session"]
+        return session
+
+    async def save_session(self, app: Any, session: Any, response: Any) -> None:
+        """Leave it to the middleware."""
