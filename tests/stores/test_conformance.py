@@ -224,6 +224,7 @@ def test_a_listener_that_raises(store, new_record):
     assert store.delete_expired().deleted == 4
 
 
+@pytest.mark.usefixtures("sweeps")
 def test_a_limit_of_nothing_is_refused(store):
     """A sweep that may delete nothing would never end; it is refused."""
     with pytest.raises(ValueError, match="at least 1"):
