@@ -10,11 +10,13 @@ import logging
 import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 import attrs
 
@@ -47,6 +49,8 @@ return 1
 It is sent whole each time: the server finds it by its hash, and there is no second trip when it has forgotten it."""
 
 _SWAPPED = 1
+
+_CONTENDED = "others kept writing this session until the time was up"
 
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.064
@@ -82,6 +86,8 @@ class RedisStore:
             closed. Let no replica answer it: what a replica says is late.
         prefix: What the keys begin with. Stores with different prefixes share a server.
         timeout: How long a call may take, retries included.
+        concurrency: How many commands may be under way at once. More wait their turn, where the client would refuse
+            them once it has its `max_connections`.
         max_record_bytes: Refuse larger records; the default is SledStore's, so that sessions can move there.
         clock: Returns the present moment as an aware datetime.
 
@@ -96,6 +102,7 @@ class RedisStore:
         *,
         prefix: str = "session:",
         timeout: timedelta = timedelta(seconds=5),
+        concurrency: int = 64,
         max_record_bytes: int = MAX_RECORD_BYTES,
         clock: Clock = utc_now,
     ) -> None:
@@ -111,6 +118,8 @@ class RedisStore:
         self.timeout = timeout
         self.max_record_bytes = max_record_bytes
         self.clock = clock
+        self._places = asyncio.Semaphore(concurrency)
+        self._sessions: WeakValueDictionary[bytes, _Turn] = WeakValueDictionary()
         self._owns_client = False
 
     @classmethod
@@ -185,43 +194,41 @@ class RedisStore:
     async def update(self, id: Id, change: Change) -> Record | None:
         """Read, change and write a live session as one step, across processes; None when it is gone or expired.
 
-        Nothing is locked: the new record goes in if the old one is still there, byte for byte, and otherwise `change`
-        gets the other writer's.
+        Nothing is locked on the server: the new record goes in if the old one is still there, byte for byte, and
+        otherwise `change` gets the other writer's. This store's own updates of a session wait for each other.
 
         Raises:
             BackendError: Also when other writers came first until `timeout` was over.
         """
-        key, deadline, pause = self._key(id), self._deadline(), _FIRST_PAUSE
-        value = self._recall(key)
-        is_guess = value is not None
-        if value is None:
-            value = await self._get(key, deadline)
-        while value is not None:
-            try:
-                changed = self._changed(id, value, change)
-            except Exception:
-                if not is_guess:
-                    raise
-                changed = None
-            if changed is None:
-                if not is_guess:
+        key, deadline = self._key(id), self._deadline()
+        async with self._turn(key, deadline) as turn:
+            value = turn.value or self._recall(key)
+            is_guess = value is not None
+            if value is None:
+                value = await self._get(key, deadline)
+            while value is not None:
+                try:
+                    changed = self._changed(id, value, change)
+                except Exception:
+                    if not is_guess:
+                        raise
+                    changed = None
+                if changed is not None:
+                    record, encoded = changed
+                    swap = partial(self._once, key, "EVAL", _SWAP, 1, key, value, encoded, _pxat(record))
+                    value = await self._answer(swap, deadline, [key])
+                    if value == _SWAPPED:
+                        turn.value = encoded
+                        self._remember(key, encoded)
+                        return record
+                    if not is_guess:
+                        await turn.give_way(deadline)
+                elif is_guess:
+                    value = await self._get(key, deadline)  # look again before it is said
+                else:
                     return None
-                value, is_guess = await self._get(key, deadline), False  # look again before it is said
-                continue
-            record, encoded = changed
-            swap = partial(self._once, key, "EVAL", _SWAP, 1, key, value, encoded, _pxat(record))
-            value = await self._answer(swap, deadline, [key])
-            if value == _SWAPPED:
-                self._remember(key, encoded)
-                return record
-            if not is_guess:
-                if asyncio.get_running_loop().time() + pause > deadline:
-                    msg = f"others kept writing this session for {self.timeout.total_seconds():g} s"
-                    raise BackendError(msg)
-                await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - no secret is made of it
-                pause = min(2 * pause, _LONGEST_PAUSE)
-            is_guess = False
-        return None
+                is_guess = False
+            return None
 
     async def delete_expired(
         self,
@@ -291,6 +298,22 @@ class RedisStore:
         seen = _seen.get()
         return seen[2] if seen is not None and seen[0] is self and seen[1] == key else None
 
+    @asynccontextmanager
+    async def _turn(self, key: bytes, deadline: float) -> AsyncIterator["_Turn"]:
+        """Hold the session against this store's other updates: only those of other processes can come first."""
+        turn = self._sessions.get(key)
+        if turn is None:
+            turn = self._sessions[key] = _Turn()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await turn.lock.acquire()
+        except TimeoutError:
+            raise BackendError(_CONTENDED) from None
+        try:
+            yield turn
+        finally:
+            turn.lock.release()
+
     async def _get(self, key: bytes, deadline: float) -> bytes | None:
         value: bytes | None = await self._answer(partial(self.client.get, key), deadline, [key])
         if value is not None:
@@ -311,7 +334,7 @@ class RedisStore:
             BackendError: Nothing, or that it will not.
         """
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(deadline), self._places:
                 if isinstance(self.client, RedisCluster):
                     await self.client.initialize()  # the first commands would guess their nodes, and be moved
                 return await call()
@@ -371,6 +394,29 @@ class RedisStore:
         except DecodeError:
             return False
         return True
+
+
+@attrs.define(eq=False)
+class _Turn:
+    """One session's updates in this process, one after the other.
+
+    Attributes:
+        lock: Held by the one that is under way.
+        value: What the last one wrote, for the next to begin with.
+        pause: How long to wait, at most, when another process came first.
+    """
+
+    lock: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+    value: bytes | None = None
+    pause: float = _FIRST_PAUSE
+
+    async def give_way(self, deadline: float) -> None:
+        """Wait a little, so that processes that keep meeting each other part."""
+        wait = random.uniform(0, self.pause)  # noqa: S311 - no secret is made of it
+        if asyncio.get_running_loop().time() + wait > deadline:
+            raise BackendError(_CONTENDED)
+        await asyncio.sleep(wait)
+        self.pause = min(2 * self.pause, _LONGEST_PAUSE)
 
 
 _CLUSTER_SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}

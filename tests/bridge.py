@@ -12,6 +12,7 @@ class Blocking:
     def __init__(self, store: object, loop: asyncio.AbstractEventLoop) -> None:
         self.store = store
         self._loop = loop
+        self.awaited = Awaited(store, loop)
 
     def create(self, record):
         return self._run(self.store.create(record))
@@ -42,6 +43,35 @@ class Blocking:
 
     def _run(self, call):
         return asyncio.run_coroutine_threadsafe(call, self._loop).result()
+
+
+class Awaited:
+    """The same store on the same event loop for code that awaits on others, such as one loop for each request."""
+
+    def __init__(self, store: object, loop: asyncio.AbstractEventLoop) -> None:
+        self.store = store
+        self._loop = loop
+
+    async def create(self, record):
+        return await self._run(self.store.create(record))
+
+    async def save(self, record):
+        return await self._run(self.store.save(record))
+
+    async def load(self, id):
+        return await self._run(self.store.load(id))
+
+    async def delete(self, id):
+        return await self._run(self.store.delete(id))
+
+    async def update(self, id, change):
+        return await self._run(self.store.update(id, change))
+
+    async def delete_expired(self, *arguments, **options):
+        return await self._run(self.store.delete_expired(*arguments, **options))
+
+    def _run(self, call):
+        return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._loop))
 
 
 async def _list(items: AsyncIterator[object]) -> list[object]:
