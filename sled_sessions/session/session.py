@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias, TypeVar
 
 from sled_sessions.records import Expiry, Id, Record
-from sled_sessions.records.codec import datetime_to_microseconds, microseconds_to_datetime
+from sled_sessions.records.codec import from_microseconds, to_microseconds
 from sled_sessions.session.tracking import TrackedDict
 from sled_sessions.stores.clock import Clock, utc_now
 
@@ -23,6 +23,7 @@ DEADLINE: Final = "_ends_at_most"
 _ENDED: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _MICROSECOND: Final = timedelta(microseconds=1)
+_LAST: Final = to_microseconds(datetime.max.replace(tzinfo=UTC))
 
 
 class Outcome(enum.Enum):
@@ -174,7 +175,11 @@ class Session(TrackedDict):
         if not self.is_loaded:
             return html.card("Session", {"state": "not loaded yet"})
         state = "new" if self._id is None else "changed" if self.is_modified else "as stored"
-        facts = {"id": self._id, "state": state, "expires, if committed now": html.moment(self.expiry_date)}
+        facts = {
+            "id": "none yet" if self._id is None else html.masked_id(self._id),
+            "state": state,
+            "expires, if committed now": html.moment(self.expiry_date),
+        }
         return html.card("Session", facts, html.data(dict(self)))
 
     @property
@@ -256,11 +261,11 @@ class Session(TrackedDict):
         deadline = None if record is None else record.data.get(DEADLINE)
         expiry_date, at_most = self._expiry.expiry_date(now), self._expiry.at_most
         if at_most is not None:
-            latest = datetime_to_microseconds(now) + at_most // _MICROSECOND
+            latest = min(to_microseconds(now) + at_most // _MICROSECOND, _LAST)
             deadline = min(latest, deadline) if isinstance(deadline, int) else latest
         if not isinstance(deadline, int):  # None, or no deadline of ours
             return expiry_date, None
-        return min(expiry_date, microseconds_to_datetime(deadline)), deadline
+        return min(expiry_date, from_microseconds(deadline)), deadline
 
     def _is_worth_touching(self, touch_after: timedelta | None) -> bool:
         if touch_after is None or self._stored is None:
