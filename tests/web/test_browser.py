@@ -1,0 +1,113 @@
+"""A real browser on the login example, on a real server."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.options import Options
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from web.server import serving
+
+from sled_sessions import Id, SledStore, sled
+from sled_sessions.examples import login
+from sled_sessions.stores.clock import utc_now
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs Chromium and its driver: apt-get install chromium chromium-driver"
+)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[webdriver.Chrome]:
+    options = Options()
+    options.binary_location = CHROMIUM
+    for flag in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
+        options.add_argument(flag)
+    with webdriver.Chrome(options=options, service=Service(DRIVER)) as browser:
+        browser.implicitly_wait(5)
+        yield browser
+
+
+@pytest.fixture
+def store(tmp_path, clock) -> Iterator[SledStore]:
+    clock.now = utc_now()
+    with sled.open(tmp_path / "storage") as db:
+        yield SledStore(db.open_tree("session"), clock=clock)
+
+
+@pytest.fixture
+def visit(chromium, store) -> Iterator[webdriver.Chrome]:
+    """The browser, without cookies, on the example's first page."""
+    with serving(login.make_app(store)) as address:
+        chromium.get(f"http://{address}/")
+        chromium.delete_all_cookies()
+        yield chromium
+
+
+def log_in(browser):
+    browser.find_element(By.NAME, "user").send_keys("ada")
+    browser.find_element(By.NAME, "password").send_keys("lovelace")
+    browser.find_element(By.ID, "login").click()
+    return browser.find_element(By.ID, "visits").text
+
+
+def cookie_of(browser):
+    return (browser.get_cookie("id") or {}).get("value")
+
+
+def test_log_in_and_count(visit):
+    """The browser keeps the cookie, as it was told to, and each visit counts."""
+    assert cookie_of(visit) is None
+    assert log_in(visit) == "1"
+    cookie = visit.get_cookie("id")
+    assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"], cookie["path"]) == (True, False, "Lax", "/")
+    assert visit.execute_script("return document.cookie") == ""
+    visit.refresh()
+    assert visit.find_element(By.ID, "visits").text == "2"
+
+
+def test_rotate(visit, store):
+    """A new id takes the place of the old one in the browser, and the visits go on."""
+    log_in(visit)
+    old = cookie_of(visit)
+    visit.find_element(By.ID, "rotate").click()
+    assert visit.find_element(By.ID, "visits").text == "2"
+    assert cookie_of(visit) not in (None, old)
+    assert store.load(Id.parse(old)) is None
+
+
+def test_log_out(visit, store):
+    """After log-out the cookie is gone, the back button shows nothing private, and a stolen cookie opens nothing."""
+    log_in(visit)
+    private, stolen = visit.current_url, cookie_of(visit)
+    visit.find_element(By.ID, "logout").click()
+    assert visit.title == "Log in"
+    assert cookie_of(visit) is None
+    assert store.count() == 0
+    visit.back()
+    assert visit.title == "Log in"
+    assert "Hello" not in visit.page_source
+    visit.add_cookie({"name": "id", "value": stolen})
+    visit.get(private)
+    assert visit.title == "Log in"
+
+
+def test_expire(visit, clock):
+    """After the idle time the visitor has to log in again, and the browser has dropped the cookie."""
+    log_in(visit)
+    clock.advance(minutes=16)
+    visit.refresh()
+    assert visit.title == "Log in"
+    assert cookie_of(visit) is None
+
+
+def test_a_planted_cookie(visit):
+    """An id that was planted before the login is not the one that the visitor has afterwards."""
+    visit.add_cookie({"name": "id", "value": "A" * 22})
+    visit.refresh()
+    log_in(visit)
+    assert cookie_of(visit) not in (None, "A" * 22)

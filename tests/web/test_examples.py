@@ -1,0 +1,89 @@
+"""The examples, on a real server."""
+
+from datetime import timedelta
+
+import httpx
+import pytest
+from web.server import serving
+
+from sled_sessions import Id
+from sled_sessions.examples import counter, login, strongly_typed
+from sled_sessions.stores.clock import utc_now
+
+
+@pytest.fixture(autouse=True)
+def now(clock):
+    """Real servers answer to real time."""
+    clock.now = utc_now()
+
+
+def client(address, **options):
+    return httpx.Client(base_url=f"http://{address}", **options)
+
+
+def test_counter(store, clock):
+    """It counts, its cookie is the reference's, and its Sweeper deletes what has expired."""
+    app = counter.make_app(store, sweep_every=timedelta(seconds=0.05))
+    with serving(app) as address, client(address) as visitor:
+        assert [visitor.get("/").text for _ in range(3)] == [f"Current count: {n}" for n in range(3)]
+        cookie = visitor.get("/").headers["set-cookie"]
+        assert cookie.partition(";")[2] == " HttpOnly; SameSite=Strict; Path=/; Max-Age=10"
+        assert store.count() == 1
+        clock.advance(minutes=1)
+        wait_until(lambda: store.count() == 0)
+        assert visitor.get("/").text == "Current count: 0"
+
+
+def wait_until(condition, seconds=5.0):
+    import time
+
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def test_login(store, clock):
+    """Logging in changes the id, a wrong password does not log in, logging out ends the session on the server."""
+    with serving(login.make_app(store)) as address, client(address, follow_redirects=True) as visitor:
+        assert "Log in" in visitor.get("/private").text
+        assert visitor.post("/login", data={"user": "ada", "password": "wrong"}).status_code == 403
+        assert visitor.post("/login", data={"user": "grace", "password": ""}).status_code == 403
+        assert store.count() == 0
+        page = visitor.post("/login", data={"user": "ada", "password": "lovelace"})
+        assert "Hello ada" in page.text
+        assert page.headers["cache-control"] == "no-store"
+        first = visitor.cookies["id"]
+        assert 'id="visits">2<' in visitor.post("/rotate").text
+        assert store.load(Id.parse(first)) is None
+        visitor.post("/logout")
+        assert "id" not in visitor.cookies
+        assert store.count() == 0
+
+
+def test_login_over_https(store, clock):
+    """Behind HTTPS its cookie has the prefix that ties it to the host."""
+    from web.apps import browser
+
+    cookie = browser(login.make_app(store, secure=True)).post("/login", data={"user": "ada", "password": "lovelace"})
+    assert cookie.headers["set-cookie"].startswith("__Host-id=")
+
+
+def test_login_ends_at_most_hours_after_it_began(store, clock):
+    """However busy it is, a session of the login example has an end."""
+    app = login.make_app(store, at_most=timedelta(hours=1))
+    with serving(app) as address, client(address, follow_redirects=True) as visitor:
+        visitor.post("/login", data={"user": "ada", "password": "lovelace"})
+        (record,) = store.records()
+        assert "_ends_at_most" in record.data
+        clock.advance(hours=1, seconds=1)
+        assert "Log in" in visitor.get("/private").text
+
+
+def test_strongly_typed(store, clock):
+    """The typed data comes back with its types."""
+    with serving(strongly_typed.make_app(store)) as address, client(address) as visitor:
+        first, second = visitor.get("/").json(), visitor.get("/").json()
+    assert (first["pageviews"], second["pageviews"]) == (1, 2)
+    assert second["first_seen"] == first["first_seen"]
+    assert second["last_seen"] > first["last_seen"]
