@@ -51,7 +51,8 @@ def eventually(check: Callable[[], object], what: Callable[[], object] = str) ->
 class Server:
     """One server process, with its data in a folder of its own; what it acknowledged survives `kill`."""
 
-    durable = ("--appendonly", "yes", "--save", "")
+    # With everysec a write may wait for the last fsync while its answer does not.
+    durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
 
     def __init__(self, *options: str, binary: str = VALKEY) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="sessions-server-"))

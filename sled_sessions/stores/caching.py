@@ -142,9 +142,12 @@ class AsyncCachingStore(CachingStore):
 
     A cached session is shown for `max_age` from the moment when the store was asked for it, and then asked for again:
     a bound that holds whatever happens to the network, which notices of invalidation could not promise. What lies in
-    the cache from an earlier run of the program is not shown before the store has confirmed it. Updates are the
-    store's own, on what is there by then, so an old session that was shown is never written back. While the store is
+    the cache from an earlier run of the program is not shown before the store has confirmed it. While the store is
     away, sessions are shown for `max_age` and no longer.
+
+    Updates are the store's own, on what is there by then, so keys that an old session shows are not written back; what
+    a program computes from them is. Counters and carts need a visitor to stay on one machine (a load balancer's sticky
+    sessions), or no cache.
 
     It belongs to one event loop. A blocking store in it is called inline, as by `AsyncStore`.
     """

@@ -1,0 +1,149 @@
+"""Two uvicorn processes behind one client that alternates between them: one site."""
+
+import asyncio
+import itertools
+import random
+import re
+import time
+from contextlib import ExitStack, asynccontextmanager
+
+import httpx
+import pytest
+
+from sled_sessions.examples.shared import serving
+from sled_sessions.stores.caching import MAX_AGE
+
+pytestmark = pytest.mark.anyio
+
+SESSIONS = 50
+ROUNDS = 40
+
+
+class Visitor:
+    """A browser that knows how often its visits were counted."""
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self.client = client
+        self.cookies: dict[str, str] = {}
+        self.counted = 0  # visits that were answered
+        self.unknown = 0  # visits that failed, of which nobody knows whether they were counted
+        self.failed = 0
+        self.processes: set[str] = set()
+
+    async def visit(self, address: str) -> None:
+        headers = {"cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        answer = await self.client.get(address, headers=headers if self.cookies else None)
+        if answer.status_code == 500:
+            self.failed += 1
+            self.unknown += bool(self.cookies)  # a session whose cookie never arrived is nobody's
+            return
+        assert answer.status_code == 200
+        self.cookies |= dict(answer.cookies)
+        count, process = re.fullmatch(r"Current count: (\d+), says process (\d+)", answer.text).groups()
+        assert self.counted <= int(count) <= self.counted + self.unknown
+        self.counted, self.unknown = int(count) + 1, 0
+        self.processes.add(process)
+
+
+@asynccontextmanager
+async def visitors(number):
+    async with httpx.AsyncClient(timeout=60) as client:
+        client.cookies.jar.set_policy(_NoCookies())
+        yield [Visitor(client) for _ in range(number)]
+
+
+class _NoCookies:
+    """The visitors keep their own."""
+
+    netscape = rfc2965 = hide_cookie2 = False
+
+    def set_ok(self, cookie, request):
+        return False
+
+    def return_ok(self, cookie, request):
+        return False
+
+    def domain_return_ok(self, domain, request):
+        return False
+
+    def path_return_ok(self, path, request):
+        return False
+
+
+async def visit_in_turn(visitor, addresses, rounds):
+    """One visit after the other, each at the next process."""
+    turns = itertools.cycle(random.sample(addresses, len(addresses)))
+    for address in itertools.islice(turns, rounds):
+        await visitor.visit(address)
+
+
+async def test_every_count_is_right(served):
+    """Of 2,000 requests of 50 sessions, each sent to the other process than the one before, none is lost or doubled."""
+    with serving(served.url) as one, serving(served.url) as other:
+        async with visitors(SESSIONS) as everybody:
+            await asyncio.gather(*(visit_in_turn(visitor, [one, other], ROUNDS) for visitor in everybody))
+            assert [(visitor.counted, visitor.failed) for visitor in everybody] == [(ROUNDS, 0)] * SESSIONS
+            assert all(len(visitor.processes) == 2 for visitor in everybody)
+
+
+@pytest.fixture(params=["own_server", "own_cluster"])
+def mortal(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.timeout(240)
+async def test_a_node_is_killed_in_the_middle(mortal, record_property):
+    """While a node is dead requests fail, each for itself and in bounded time; no session ever shows a wrong count."""
+    node = mortal.nodes[1] if hasattr(mortal, "nodes") else mortal
+    with serving(mortal.url) as one, serving(mortal.url) as other:
+        async with visitors(SESSIONS) as everybody:
+
+            async def all_visit(rounds):
+                await asyncio.gather(*(visit_in_turn(visitor, [one, other], rounds) for visitor in everybody))
+
+            await all_visit(ROUNDS // 4)
+            visiting = asyncio.create_task(all_visit(ROUNDS // 2))
+            await asyncio.sleep(0.2)
+            node.kill()
+            await asyncio.sleep(6)
+            node.start()
+            mortal.wait()
+            await visiting
+            for visitor in everybody:  # until everybody has been served again
+                while visitor.unknown or not visitor.counted:
+                    await visitor.visit(one)
+            before = [visitor.counted for visitor in everybody]
+            failed = sum(visitor.failed for visitor in everybody)
+            record_property("failed", failed)
+            assert failed > 0
+            await all_visit(ROUNDS // 4)
+            assert [visitor.counted for visitor in everybody] == [count + ROUNDS // 4 for count in before]
+            assert sum(visitor.failed for visitor in everybody) == failed
+
+
+@pytest.fixture
+def machines(server, tmp_path):
+    """Two processes with a cache of its own each, as two machines have."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(serving(server.url, cache=str(tmp_path / name))) for name in "AB"]
+
+
+async def test_a_log_out_on_another_machine(machines):
+    """A session that machine B has in its cache is gone there when it was logged out on machine A and a second ago."""
+    a, b = machines
+    async with visitors(1) as (visitor,):
+        await visitor.visit(a)
+        headers = {"cookie": f"id={visitor.cookies['id']}"}
+        assert "count: 1" in (await visitor.client.get(f"{b}/peek", headers=headers)).text
+        assert (await visitor.client.post(f"{a}/logout", headers=headers)).text == "Good-bye"
+        gone = time.monotonic() + MAX_AGE.total_seconds()
+        assert "count: None" in (await visitor.client.get(f"{a}/peek", headers=headers)).text
+        await asyncio.sleep(max(0, gone - time.monotonic()))
+        assert "count: None" in (await visitor.client.get(f"{b}/peek", headers=headers)).text
+
+
+async def test_every_count_is_right_with_caches(machines):
+    """Visitors who stay on a machine, as with a load balancer's sticky sessions, are counted right by its cache."""
+    async with visitors(20) as everybody:
+        await asyncio.gather(*(visit_in_turn(v, [machines[n % 2]], 10) for n, v in enumerate(everybody)))
+        assert [(visitor.counted, visitor.failed) for visitor in everybody] == [(10, 0)] * 20
