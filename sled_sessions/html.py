@@ -26,13 +26,15 @@ _MOST_KEYS = 30
 
 _STYLE = """<style>
 .sled-sessions { overflow-x: auto; margin: .3em 0; }
-.sled-sessions table { border-collapse: collapse; margin: .3em 0; font-size: .92em; }
+.sled-sessions table { border-collapse: collapse; margin: .3em 0; font-size: .92em; table-layout: auto; }
 .sled-sessions caption { caption-side: top; text-align: left; font-weight: 600; padding: 0 0 .3em; color: inherit; }
 .sled-sessions tr { background: none !important; }
 .sled-sessions th, .sled-sessions td { text-align: left !important; vertical-align: top; padding: .2em .9em .2em 0;
-  border-bottom: 1px solid rgba(128, 128, 128, .3); overflow-wrap: anywhere; min-width: 4em; white-space: normal; }
+  border-bottom: 1px solid rgba(128, 128, 128, .3); max-width: none; white-space: normal; overflow-wrap: anywhere; }
+.sled-sessions th, .sled-sessions td:first-child { white-space: nowrap; }
+.sled-sessions td + td { min-width: 8em; }
 .sled-sessions th { font-weight: 600; opacity: .75; }
-.sled-sessions td.number { text-align: right !important; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.sled-sessions td.number { min-width: 0; text-align: right !important; white-space: nowrap; }
 .sled-sessions p { opacity: .75; margin: .2em 0; font-size: .92em; }
 </style>"""
 
@@ -45,7 +47,7 @@ class Markup(str):
 
 def card(title: str, facts: Mapping[str, object], *parts: Markup) -> str:
     """An object: what it is, a table of its facts, and whatever else there is to see."""
-    rows = "".join(f"<tr><th>{cell(name)}</th>{_td(value)}</tr>" for name, value in facts.items())
+    rows = "".join(f"<tr><th>{cell(name)}</th><td>{cell(value)}</td></tr>" for name, value in facts.items())
     return page(Markup(f"<table><caption>{cell(title)}</caption>{rows}</table>"), *parts)
 
 
@@ -114,6 +116,11 @@ def counted(items: Iterable[object]) -> str:
     return f"more than {COUNT_UP_TO:,}" if number > COUNT_UP_TO else f"{number:,}"
 
 
+def masked_id(id: object) -> str:
+    """The first characters of a session's id, as its repr has them: whoever knows all of it holds the session."""
+    return f"{str(id)[:4]}…"
+
+
 def moment(at: datetime, now: datetime | None = None) -> str:
     """A moment in UTC to the second, and how far from now it is."""
     shown = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -143,9 +150,7 @@ def elapsed(seconds: float) -> str:
 
 def size(octets: int) -> str:
     """A number of bytes."""
-    if octets < 1000:
-        return f"{octets} bytes"
-    unit, length = next((unit, length) for unit, length in _SIZES if octets >= length)
+    unit, length = next((unit, length) for unit, length in _SIZES if octets >= length or length == 1e3)
     return f"{octets / length:.3g} {unit}"
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import shlex
 import statistics
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class
-from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
+from IPython.core.magic_arguments import argument, magic_arguments
 
 from sled_sessions import html, sled
 from sled_sessions.errors import SessionError
@@ -69,7 +70,7 @@ class SessionMagics(Magics):
         A store of that name that this magic opened on the same folder is closed first, so that a cell can run again.
         Close it with `store.close()`; until then no other process can open the database.
         """
-        given = parse_argstring(self.sessions_open, line)
+        given = _parse(self.sessions_open, line)
         if not given.name.isidentifier():
             msg = f"{given.name!r} cannot be the name of a variable"
             raise UsageError(msg)
@@ -110,7 +111,7 @@ class SessionMagics(Magics):
             %%sessions store
             live and data.get("counter", 0) > 3
         """
-        given = parse_argstring(self.sessions, line)
+        given = _parse(self.sessions, line)
         store = self._store(given.store)
         if given.page < 1 or given.size < 1:
             msg = "--page and --size count from 1"
@@ -141,7 +142,7 @@ class SessionMagics(Magics):
     @_in_one_line
     def sessions_sweep(self, line: str) -> SweepReport:
         """Delete the sessions that have expired."""
-        given = parse_argstring(self.sessions_sweep, line)
+        given = _parse(self.sessions_sweep, line)
         store = self._store(given.store)
         with progress_bar("sweeping") as progress:
             return store.delete_expired(
@@ -158,7 +159,7 @@ class SessionMagics(Magics):
     @_in_one_line
     def sessions_verify(self, line: str) -> IndexReport:
         """Compare the expiry index with the records; nothing is changed."""
-        return self._sled_store(parse_argstring(self.sessions_verify, line).store).verify_index()
+        return self._sled_store(_parse(self.sessions_verify, line).store).verify_index()
 
     @line_magic
     @magic_arguments()
@@ -166,7 +167,7 @@ class SessionMagics(Magics):
     @_in_one_line
     def sessions_rebuild(self, line: str) -> IndexReport:
         """Build the expiry index anew from the records, as after a Rust program wrote to the database."""
-        store = self._sled_store(parse_argstring(self.sessions_rebuild, line).store)
+        store = self._sled_store(_parse(self.sessions_rebuild, line).store)
         with progress_bar("building the expiry index") as progress:
             return store.rebuild_index(progress)
 
@@ -179,7 +180,7 @@ class SessionMagics(Magics):
     @_in_one_line
     def sessions_expiries(self, line: str) -> Any:
         """Plot how many sessions expire when, from the index alone."""
-        given = parse_argstring(self.sessions_expiries, line)
+        given = _parse(self.sessions_expiries, line)
         store = self._store(given.store)
         start, stop = (None if at is None else moment(at, store.clock()) for at in (given.start, given.stop))
         return plot_expiries(store, start=start, stop=stop, bins=given.bins)
@@ -195,7 +196,7 @@ class SessionMagics(Magics):
         The sweeps run at a moment before all sessions, so they look as any sweep does and delete nothing. For sweeps
         that delete, on databases made for it, see `sled_sessions.bench.compare_sweeps`.
         """
-        given = parse_argstring(self.sessions_time, line)
+        given = _parse(self.sessions_time, line)
         store = self._store(given.store)
         if given.repeat < 1:
             msg = "--repeat counts from 1"
@@ -232,7 +233,7 @@ class SessionMagics(Magics):
             %%session store
             session["cart"] = ["apples"]
         """
-        given = parse_argstring(self.session, line)
+        given = _parse(self.session, line)
         store = self._store(given.store)
         manager = SessionManager(store, clock=store.clock)
         session = manager.open(None if given.id is None else self._id(given.id))
@@ -318,6 +319,22 @@ class SessionMagics(Magics):
                 raise UsageError(msg) from None
 
         return holds
+
+
+def _parse(magic: Any, line: str) -> Any:
+    """What was written on a magic's line, read as a shell would read it.
+
+    What follows an option that takes a value is the value, also if it begins with a dash, as ids and `-7d` do.
+    """
+    parser = magic.parser
+    options = {name: action.nargs != 0 for action in parser._actions for name in action.option_strings}
+    words: list[str] = []
+    for word in shlex.split(line):
+        if words and options.get(words[-1]) and word not in options:
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return parser.parse_args(words)
 
 
 def _counted(records: Iterator[Record], progress: Callable[[int, int | None], object]) -> Iterator[Record]:

@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,9 +28,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
         # Off the main thread uvicorn leaves signals alone, so that interrupting a cell does not stop the server.
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name="sled_sessions server", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="sled_sessions server", daemon=True)
         self._thread.start()
         end = time.monotonic() + START_WITHIN
         while not self._server.started:
@@ -52,6 +51,10 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _run(self) -> None:
+        with suppress(SystemExit):  # how uvicorn ends when the start-up fails
+            self._server.run(sockets=[self._socket])
 
     def __repr__(self) -> str:
         return f"Server({self.url!r}, {'running' if self._thread.is_alive() else 'stopped'})"

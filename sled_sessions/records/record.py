@@ -55,4 +55,5 @@ class Record:
     def _repr_html_(self) -> str:
         from sled_sessions import html
 
-        return html.card(f"Record {self.id!r}", {"expires": html.moment(self.expiry_date)}, html.data(self.data))
+        facts = {"expires": html.moment(self.expiry_date)}
+        return html.card(f"Record {html.masked_id(self.id)}", facts, html.data(self.data))

@@ -39,6 +39,10 @@ class Outcome(enum.Enum):
     """There is no such session, or no longer."""
 
 
+class NotLoaded:
+    """Lies in a session that nobody has used yet, so that what reads its memory directly fails, and sees no empty dict."""
+
+
 class Session(TrackedDict):
     """One visitor's session: a dict of JSON values with an id and an expiry.
 
@@ -47,7 +51,7 @@ class Session(TrackedDict):
     the same time keep each other's keys. A session without data is not stored, and one that has lost its last key ends.
 
     It is a real dict, which `json.dumps` takes as it is. Code that reads a dict's memory without calling its methods
-    (msgspec, orjson) sees an empty one until the session was used for the first time: give it `dict(session)`.
+    (msgspec, orjson) meets a `NotLoaded` until the session was used for the first time: give it `dict(session)`.
 
     Args:
         load: Returns the record of the visitor's session, or None when there is none; called at most once.
@@ -62,6 +66,7 @@ class Session(TrackedDict):
         self, load: Callable[[], Record | None], *, expiry: Expiry | None = None, clock: Clock = utc_now
     ) -> None:
         super().__init__()
+        dict.__setitem__(self, "", _NOT_LOADED)
         self._load: Callable[[], Record | None] | None = load
         self._expiry = expiry or _SESSION_END
         self._clock = clock
@@ -80,6 +85,7 @@ class Session(TrackedDict):
         if self._load is not None:
             record = self._load()
             self._load = None
+            dict.clear(self)
             if record is not None:
                 self._id = record.id
                 self._stored = record
@@ -286,4 +292,5 @@ class Session(TrackedDict):
         self._cycling = False
 
 
+_NOT_LOADED = NotLoaded()
 _SESSION_END = Expiry.on_session_end()

@@ -13,7 +13,7 @@ def rows(records: Iterable[Record], now: datetime, *, reveal: bool = False) -> l
     """Each record's id, expiry and data; ids cut and secrets masked, unless they shall be revealed."""
     return [
         (
-            str(record.id) if reveal else f"{str(record.id)[:4]}…",
+            str(record.id) if reveal else html.masked_id(record.id),
             html.moment(record.expiry_date, now),
             html.data_text(record.data, reveal=reveal),
         )

@@ -1,0 +1,183 @@
+"""What objects look like: safe, short, and the same in every theme."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from clock import FakeClock
+from hypothesis import given
+from hypothesis import strategies as st
+from sessions import SCRIPT, SECRET, fill, id_of
+
+from sled_sessions import Expiry, MemoryStore, Record, SledStore, SweepReport, SweepStrategy, html
+from sled_sessions.masking import MASK, is_secret, masked
+from sled_sessions.notebook.table import Table
+from sled_sessions.session import SessionManager
+from sled_sessions.stores.indexed_tree import IndexReport
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["password", "csrf_token", "csrf", "api_key", "apiKey", "SECRET", "user.auth", "sid", "otp", "session_cookie"],
+)
+def test_secret_keys(key):
+    """A key whose name says so holds a secret."""
+    assert is_secret(key)
+
+
+@pytest.mark.parametrize("key", ["user", "author", "monkey", "cart", "counter", "locale", "keyboard", "opting"])
+def test_other_keys(key):
+    """Words that only contain such a name are no secrets."""
+    assert not is_secret(key)
+
+
+def test_masked_at_any_depth():
+    """Secrets are masked wherever they lie; whether there is one may be known, and the data itself stays as it is."""
+    data = {"a": [{"token": "x", "b": 1}], "password": {"old": "y"}, "has_token": True, "secret": None}
+    assert masked(data) == {"a": [{"token": MASK, "b": 1}], "password": MASK, "has_token": True, "secret": None}
+    assert data["password"] == {"old": "y"}
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text(), json))
+def test_no_markup_comes_from_data(data):
+    """Whatever a session holds, its HTML has no tag that is not ours."""
+    shown = html.data(data) + html.cell(html.data_text(data)) + html.cell(html.data_text(data, reveal=True))
+    tags = set(re.findall(r"<[^>]*>?", shown))
+    assert tags <= {f"<{end}{tag}>" for tag in ("table", "thead", "tbody", "tr", "th", "td", "p") for end in ("", "/")}
+
+
+@pytest.mark.parametrize("kind", ["sled", "sled without index", "memory"])
+def test_stores(kind, tmp_path):
+    """A store shows its first sessions, with ids cut, secrets masked and values escaped."""
+    clock = FakeClock()
+    strategy = SweepStrategy.FULL_SCAN if kind == "sled without index" else SweepStrategy.EXPIRY_INDEX
+    store = (
+        MemoryStore(clock=clock) if kind == "memory" else SledStore.open(tmp_path / "s", strategy=strategy, clock=clock)
+    )
+    assert "no sessions" in store._repr_html_()
+    fill(store, 12, expired=2)
+    shown = store._repr_html_()
+    assert f"{str(id_of(0))[:4]}…" in shown
+    assert str(id_of(0)) not in shown
+    assert SECRET not in shown
+    assert SCRIPT not in shown
+    assert "&lt;script&gt;" in shown
+    assert shown.count("…</td>") >= html.PAGE
+    assert "2030-01-01 11:58:30 UTC (90 s ago)" in shown
+    assert "The first 10" in shown
+
+
+def test_a_store_counts_to_a_limit(tmp_path):
+    """A big store shows a page, and that there are more sessions than it has counted."""
+    with SledStore.open(tmp_path / "storage", clock=FakeClock()) as store:
+        fill(store, html.COUNT_UP_TO)
+        assert "<td>1,000</td>" in store._repr_html_()
+        fill(store, html.COUNT_UP_TO + 1)
+        assert "<td>more than 1,000</td>" in store._repr_html_()
+
+
+def test_counting_stops():
+    """Counting looks at no more than it must to know that there are more."""
+    endless = iter(range(10**9))
+    assert html.counted(endless) == "more than 1,000"
+    assert next(endless) == html.COUNT_UP_TO + 1
+
+
+def test_a_closed_store(tmp_path):
+    """A store whose database is closed says so instead of raising."""
+    store = SledStore.open(tmp_path / "storage")
+    store.close()
+    assert "closed" in store._repr_html_()
+
+
+def test_unreadable_records_are_passed_over(tmp_path):
+    """Garbage among the records does not keep the others from being shown."""
+    with SledStore.open(tmp_path / "storage", clock=FakeClock()) as store:
+        fill(store, 2)
+        store.tree.insert(bytes(id_of(0)), b"garbage")
+        shown = store._repr_html_()
+        assert f"{str(id_of(1))[:4]}…" in shown
+        assert "The first 1," in shown
+
+
+def test_a_record():
+    """A record shows its data, with the id cut."""
+    record = Record(id_of(1), {"user": SCRIPT, "token": SECRET}, datetime(2030, 1, 1, tzinfo=UTC))
+    shown = record._repr_html_()
+    assert f"Record {str(id_of(1))[:4]}…" in shown
+    assert "2030-01-01 00:00:00 UTC" in shown
+    assert not any(text in shown for text in (str(id_of(1)), SCRIPT, SECRET))
+
+
+def test_a_session():
+    """Showing a session does not load it, and shows no id and no secret once it is loaded."""
+    clock = FakeClock()
+    sessions = SessionManager(store := MemoryStore(clock=clock), expiry=Expiry.on_inactivity(timedelta(1)), clock=clock)
+    with sessions.session() as session:
+        session["token"] = SECRET
+        assert "none yet" in session._repr_html_()
+    assert store.count() == 1
+    opened = sessions.open(session.id)
+    assert "not loaded" in opened._repr_html_()
+    assert not opened.is_loaded
+    opened["user"] = SCRIPT
+    shown = opened._repr_html_()
+    assert "changed" in shown
+    assert "2030-01-02 12:00:00 UTC" in shown
+    assert not any(text in shown for text in (str(session.id), SCRIPT, SECRET))
+
+
+def test_reports():
+    """Reports show what they counted, with thousands marked and times in a unit that suits them."""
+    shown = SweepReport(SweepStrategy.FULL_SCAN, 1234567, 12, seconds=0.00123)._repr_html_()
+    assert all(text in shown for text in ("full-scan", "1,234,567", "1.23 ms"))
+    assert "server" in SweepReport(None)._repr_html_()
+    assert "<td>no</td>" in IndexReport(records=2, missing=1)._repr_html_()
+    assert "<td>yes</td>" in IndexReport(records=2)._repr_html_()
+
+
+def test_a_table_looks_alike_in_text_and_html():
+    """A table has the same cells on a terminal and in a notebook."""
+    table = Table("Ages", ("who", "age"), [("<ada>", 1815), ("bob", None)], "That is all.")
+    assert repr(table).splitlines() == ["Ages", "who    age", "<ada>  1,815", "bob    -", "That is all."]
+    assert all(text in table._repr_html_() for text in ("Ages", "&lt;ada&gt;", "1,815", "<td>-</td>", "That is all."))
+    assert repr(Table("None", ("who",), [])) == "None\nwho"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(2, "2.0 s"), (0.5, "500 ms"), (1.5e-3, "1.5 ms"), (2e-6, "2 µs"), (119, "119 s")]
+)
+def test_elapsed(seconds, text):
+    """A measured time is shown to three digits."""
+    assert html.elapsed(seconds) == text.replace("2.0", "2")
+
+
+@pytest.mark.parametrize(
+    ("span", "text"),
+    [
+        (timedelta(seconds=90), "90 s"),
+        (timedelta(minutes=2), "2 min"),
+        (timedelta(hours=5), "5 h"),
+        (timedelta(days=14), "14 days"),
+        (timedelta(days=26000), "71 years"),
+        (timedelta(milliseconds=500), "500 ms"),
+    ],
+)
+def test_duration(span, text):
+    """A span of time is shown in its largest unit that has two of it."""
+    assert html.duration(span) == text
+
+
+@pytest.mark.parametrize(
+    ("octets", "text"), [(0, "0 kB"), (398, "0.398 kB"), (524287, "524 kB"), (83_300_000, "83.3 MB")]
+)
+def test_size(octets, text):
+    """A number of bytes is shown to three digits."""
+    assert html.size(octets) == text

@@ -1,0 +1,126 @@
+"""Plots, the simulated day, progress bars and the server: what a notebook has besides magics."""
+
+import threading
+from datetime import timedelta
+
+import httpx
+import matplotlib as mpl
+import pytest
+from sessions import fill
+from starlette.applications import Starlette
+
+from sled_sessions import MemoryStore, SledStore, SweepStrategy
+from sled_sessions.bench import compare_sweeps
+from sled_sessions.examples import counter
+from sled_sessions.notebook import plot_day, plot_expiries, plot_write_cost, progress_bar, serve, simulate_day
+from sled_sessions.notebook.progress import DELAY
+
+mpl.use("Agg")
+
+
+@pytest.fixture
+def ax():
+    """An Axes of the test's own."""
+    return mpl.figure.Figure().add_subplot()
+
+
+def heights(ax):
+    return sum(bar.get_height() for bars in ax.containers for bar in bars)
+
+
+def test_expiries_without_reading_records(tmp_path, clock, ax):
+    """The distribution comes from the index alone: garbage for records does not disturb it."""
+    with SledStore.open(tmp_path / "storage", clock=clock) as store:
+        fill(store, 50, expired=10)
+        for key in list(store.tree.keys()):
+            store.tree.insert(key, b"garbage")
+        assert plot_expiries(store, ax=ax) is ax
+    assert ax.get_title() == "50 sessions, 10 of them due"
+    assert heights(ax) == 50
+
+
+def test_expiries_of_a_span(clock, ax):
+    """Bounds leave out what lies outside of them."""
+    store = MemoryStore(clock=clock)
+    fill(store, 50, expired=10)
+    now = clock()
+    plot_expiries(store, start=now, stop=now + timedelta(minutes=5), bins=5, ax=ax)
+    assert ax.get_title() == "5 sessions, 0 of them due"
+
+
+def test_expiries_of_nothing(clock):
+    """An empty store is an empty plot, in a figure of its own."""
+    assert plot_expiries(MemoryStore(clock=clock)).get_title() == "0 sessions, 0 of them due"
+
+
+def test_a_day_adds_up(ax):
+    """On a simulated day each visitor's session is alive, due or deleted, and sweeps leave nothing that is due."""
+    day = simulate_day(lambda clock: MemoryStore(clock=clock), visits=200, sweep_every=timedelta(hours=1))
+    assert len(day.sweeps) == 24
+    last = day.moments[-1]
+    assert last.alive + last.due + last.deleted == day.visits
+    assert last.deleted == day.deleted > 0
+    swept = {at for at, _ in day.sweeps}
+    assert all(moment.due == 0 for moment in day.moments if moment.at in swept)
+    assert any(moment.due for moment in day.moments)
+    assert repr(day).startswith("Day(200 visits")
+    assert plot_day(day, ax=ax) is ax
+
+
+@pytest.mark.parametrize("strategy", SweepStrategy)
+def test_a_day_is_the_same_on_every_store(tmp_path, strategy):
+    """The same seed gives the same day, in memory, by the index and by full scan."""
+    in_memory = simulate_day(lambda clock: MemoryStore(clock=clock), visits=50)
+    with SledStore.open(tmp_path / "storage") as owner:
+        tree = owner.tree.db.open_tree("day")
+        day = simulate_day(lambda clock: SledStore(tree, strategy=strategy, clock=clock), visits=50)
+    assert day.moments == in_memory.moments
+
+
+def test_write_cost(ax):
+    """The cost of saving is drawn for each resolution, and beside it that of a store without an index."""
+    resolutions = [timedelta(seconds=1), timedelta(minutes=1)]
+    comparison = compare_sweeps([100], resolutions=resolutions, repeat=1)
+    assert plot_write_cost(comparison, ax=ax) is ax
+    points, without = ax.lines
+    assert list(points.get_xdata()) == [1, 60]
+    assert without.get_linestyle() == "--"
+
+
+def test_progress_appears_late(capsys):
+    """A bar appears for what takes longer than half a second, and for nothing else."""
+    with progress_bar("quick") as progress:
+        progress(10, None)
+        progress(20, 20)
+    assert capsys.readouterr().err == ""
+    with progress_bar("slow") as progress:
+        threading.Event().wait(DELAY * 1.2)
+        progress(1024, None)
+        progress(2048, 2048)
+    printed = capsys.readouterr().err
+    assert "slow" in printed
+    assert "2.05k" in printed
+
+
+def test_serving(clock):
+    """An application answers on a port of its own until it is stopped, and then no more."""
+    with serve(counter.make_app(MemoryStore())) as server:
+        with httpx.Client(base_url=server.url) as client:
+            assert [client.get("/").text for _ in range(2)] == ["Current count: 0", "Current count: 1"]
+        assert "running" in repr(server)
+    assert "stopped" in repr(server)
+    server.stop()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(server.url)
+
+
+def test_an_application_that_does_not_start(capsys):
+    """When the start-up fails, so does serve, and leaves no thread behind."""
+
+    def fail(app):
+        raise RuntimeError("no")
+
+    before = threading.active_count()
+    with pytest.raises(RuntimeError, match="did not start"):
+        serve(Starlette(lifespan=lambda app: fail(app)))
+    assert threading.active_count() == before

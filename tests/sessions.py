@@ -1,0 +1,21 @@
+"""Sessions with known numbers, for tests that look at them."""
+
+from datetime import timedelta
+
+from sled_sessions import Id, Record
+
+SCRIPT = "<script>alert('x')</script>"
+SECRET = "b2c7e1f09a6d4f3e"
+
+
+def fill(store, count, *, expired=0):
+    """Save so many sessions that expire one minute after the other; of the first ones so many have expired."""
+    for number in range(count):
+        data = {"number": number, "name": SCRIPT, "csrf_token": SECRET, "nested": {"password": SECRET}}
+        expiry = store.clock() + timedelta(minutes=number - expired, seconds=30)
+        store.save(Record(id_of(number), data, expiry))
+
+
+def id_of(number: int) -> Id:
+    """The id of a session."""
+    return Id((number * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128).to_bytes(16))
