@@ -82,7 +82,7 @@ def _run(group: Any) -> int:
     import click
 
     try:
-        answer = group.main(standalone_mode=False)
+        answer = group.main(prog_name="sled-sessions", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code

@@ -103,13 +103,10 @@ def _text_of(moment: codec.Moment) -> str:
 
 def _moment_of(text: str) -> codec.Moment:
     found = _MOMENT.fullmatch(text)
-    try:
-        if found is None:
-            raise ValueError
-        day = date(int(found[1]), int(found[2]), int(found[3]))
-    except ValueError:
+    day = None if found is None else _day_of(found)
+    if found is None or day is None:
         msg = "expiry_date is no moment such as 2030-01-31T12:00:00.5Z or 2030-01-31T12:00:00+01:00"
-        raise DecodeError(msg) from None
+        raise DecodeError(msg)
     return (
         day.year,
         day.toordinal() - date(day.year, 1, 1).toordinal() + 1,
@@ -119,6 +116,13 @@ def _moment_of(text: str) -> codec.Moment:
         int((found[7] or "").ljust(9, "0")),
         *_offset(found),
     )
+
+
+def _day_of(found: re.Match[str]) -> date | None:
+    try:
+        return date(int(found[1]), int(found[2]), int(found[3]))
+    except ValueError:
+        return None
 
 
 def _offset(found: re.Match[str]) -> tuple[int, int, int]:

@@ -1,0 +1,78 @@
+"""What the commands share: their arguments, tables, JSON, progress bars."""
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from sled_sessions.stores.sweep import Progress as OnProgress
+
+FOUND = 3
+"""The exit code of a check that found something wrong, and of a search that found nothing."""
+
+_PIPE_WIDTH = 1000
+"""Whoever reads a pipe wants whole lines."""
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class Duration(click.ParamType[timedelta]):
+    """A time such as 90s, 15m, 12h or 7d; a bare number counts seconds."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Read what the user typed."""
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", str(value))
+        if found is None:
+            self.fail(f"{value!r} is no time such as 90s, 15m, 12h or 7d", param, ctx)
+        return timedelta(**{_UNITS[found[2] or "s"]: float(found[1])})
+
+
+database_argument = click.argument("database", type=click.Path(path_type=Path))
+tree_option = click.option("--tree", default="session", show_default=True, help="The tree of the sessions.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
+reveal_option = click.option("--reveal", is_flag=True, help="Print whole ids and secret values.")
+
+
+def print_json(value: object) -> None:
+    """Print attrs objects, dicts and the like as JSON on one line."""
+    click.echo(msgspec.json.encode(value))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows for people; numbers to the right."""
+    rows = list(rows)
+    table = Table(box=None, header_style="bold", pad_edge=False, show_header=any(columns))
+    for place, column in enumerate(columns):
+        numbers = bool(rows) and all(isinstance(row[place], int) for row in rows)
+        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    Console(markup=False, highlight=False, width=width).print(table)
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[OnProgress]:
+    """A progress bar on stderr while the block runs, if somebody is looking at it."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def megabytes(size: int) -> str:
+    """Bytes as people read them."""
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size:,} bytes"

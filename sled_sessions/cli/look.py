@@ -1,0 +1,208 @@
+"""`sled-sessions stats`, `list` and `show`: what is in a database, without changing it."""
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from sled_sessions import Id, Record, SledStore
+from sled_sessions.cli.common import (
+    FOUND,
+    Duration,
+    database_argument,
+    json_option,
+    megabytes,
+    print_json,
+    print_table,
+    progress_bar,
+    reveal_option,
+    tree_option,
+)
+from sled_sessions.masking import masked
+from sled_sessions.operate import find_session, opened_store
+from sled_sessions.operate import stats as read_stats
+
+Test = Callable[[Record], bool]
+
+
+@click.command()
+@database_argument
+@tree_option
+@json_option
+def stats(database: Path, tree: str, as_json: bool) -> None:
+    """Show how much DATABASE holds, how much of its file that is, and what has expired.
+
+    sled never shrinks its file. When little of it is live, `sled-sessions compact` makes a smaller one.
+    """
+    with opened_store(database, tree) as store, progress_bar("reading") as progress:
+        found = read_stats(store, progress=progress)
+    if as_json:
+        print_json(attrs.asdict(found))
+        return
+    print_table(("tree", "keys", "bytes"), [(each.name, each.keys, each.size) for each in found.trees])
+    share = f" ({found.live_bytes / found.bytes_on_disk:.0%} of it live)" if found.bytes_on_disk else ""
+    index = "none" if found.resolution is None else f"in steps of {found.resolution.total_seconds():g} s"
+    rows = [
+        ("live data", megabytes(found.live_bytes)),
+        ("on disk", megabytes(found.bytes_on_disk) + share),
+        ("live sessions", f"{found.sessions:,}"),
+        ("expired, not yet swept", f"{found.expired:,}"),
+        ("unreadable records", f"{found.undecodable:,}"),
+        ("first expiry", found.first_expiry or "-"),
+        ("last expiry", found.last_expiry or "-"),
+        ("expiry index", index),
+    ]
+    click.echo()
+    print_table(("", ""), rows)
+
+
+@click.command()
+@database_argument
+@tree_option
+@click.option("--expired", is_flag=True, help="Only those that have expired.")
+@click.option("--live", is_flag=True, help="Only those that have not.")
+@click.option("--expiring-within", type=Duration(), metavar="TIME", help="Only live ones that expire by then.")
+@click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Only those whose data has this value; KEY may be a path such as user.id. May be repeated.",
+)
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Print at most so many.")
+@click.option("--page", type=click.IntRange(1), default=1, show_default=True, help="Print the page of this number.")
+@reveal_option
+@json_option
+def list_sessions(
+    database: Path,
+    tree: str,
+    expired: bool,
+    live: bool,
+    expiring_within: timedelta | None,
+    conditions: tuple[str, ...],
+    limit: int,
+    page: int,
+    reveal: bool,
+    as_json: bool,
+) -> None:
+    """List the sessions of DATABASE: ids cut and secret values masked, in the order of the ids.
+
+    With --json each session is an object on a line of its own.
+    """
+    with opened_store(database, tree) as store:
+        now = store.clock()
+        tests: list[Test] = [_where(condition) for condition in conditions]
+        if expired:
+            tests.append(lambda record: record.expiry_date <= now)
+        if live or expiring_within is not None:
+            tests.append(lambda record: record.expiry_date > now)
+        if expiring_within is not None:
+            tests.append(lambda record: record.expiry_date <= now + expiring_within)
+        found = (record for record in _records(store, expiring_within) if all(test(record) for test in tests))
+        start = (page - 1) * limit
+        shown = list(islice(found, start, start + limit))
+        more = next(found, None) is not None
+    if as_json:
+        for record in shown:
+            print_json(_plain(record, reveal=reveal))
+        return
+    rows = [
+        (str(record.id) if reveal else _short(record.id), _moment(record), _data(record, reveal=reveal))
+        for record in shown
+    ]
+    print_table(("id", "expires", "data"), rows)
+    if more:
+        click.echo(f"There are more: --page {page + 1}", err=True)
+
+
+@click.command()
+@database_argument
+@click.argument("id")
+@tree_option
+@reveal_option
+@json_option
+def show(database: Path, id: str, tree: str, reveal: bool, as_json: bool) -> int:
+    """Show one session of DATABASE, expired or not: secret values masked.
+
+    ID is the whole id, or as many of its first characters as only one session has.
+    """
+    with opened_store(database, tree) as store:
+        record = find_session(store, id)
+        if record is None:
+            click.echo("no such session", err=True)
+            return FOUND
+        is_live = record.expiry_date > store.clock()
+    if as_json:
+        print_json(_plain(record, reveal=reveal) | {"live": is_live})
+        return 0
+    data = record.data if reveal else masked(record.data)
+    rows = [
+        ("id", str(record.id) if reveal else _short(record.id)),
+        ("expires", f"{_moment(record)}{'' if is_live else ' (expired)'}"),
+        *((key, json.dumps(value, ensure_ascii=False)) for key, value in data.items()),
+    ]
+    print_table(("", ""), rows)
+    return 0
+
+
+def _records(store: SledStore, expiring_within: timedelta | None) -> Iterator[Record]:
+    """All records; by the index only those that may expire in time, for then nothing else need be read."""
+    if expiring_within is None or store.resolution is None:
+        yield from store.records()
+        return
+    now = store.clock()
+    for _, id in store.expiring(now - store.resolution, now + expiring_within + store.resolution):
+        record = store.load(id)
+        if record is not None:
+            yield record
+
+
+def _where(condition: str) -> Test:
+    path, equals, text = condition.partition("=")
+    if not equals:
+        raise click.BadParameter("KEY=VALUE is expected", param_hint="--where")
+    try:
+        value: Any = json.loads(text)
+    except ValueError:
+        value = text
+
+    def test(record: Record) -> bool:
+        found: Any = record.data
+        for part in [path] if path in record.data else path.split("."):
+            if not isinstance(found, dict) or part not in found:
+                return False
+            found = found[part]
+        return bool(found in (value, text))
+
+    return test
+
+
+def _plain(record: Record, *, reveal: bool) -> dict[str, Any]:
+    return {
+        "id": str(record.id) if reveal else _short(record.id),
+        "expiry_date": record.expiry_date,
+        "data": record.data if reveal else masked(record.data),
+    }
+
+
+def _short(id: Id) -> str:
+    return f"{str(id)[:8]}…"
+
+
+def _moment(record: Record) -> str:
+    return record.expiry_date.isoformat(sep=" ", timespec="seconds")
+
+
+def _data(record: Record, *, reveal: bool) -> str:
+    text = json.dumps(record.data if reveal else masked(record.data), ensure_ascii=False)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+_LONGEST = 100
+
+COMMANDS = {"stats": stats, "list": list_sessions, "show": show}

@@ -1,0 +1,158 @@
+"""`sled-sessions export`, `import`, `backup`, `restore`, `compact`, `migrate` and `salvage`: whole databases."""
+
+import sys
+from pathlib import Path
+from typing import IO
+
+import attrs
+import click
+
+from sled_sessions import SledStore, operate, sled
+from sled_sessions.cli.common import (
+    FOUND,
+    database_argument,
+    json_option,
+    megabytes,
+    print_json,
+    progress_bar,
+    tree_option,
+)
+from sled_sessions.operate import Contents, Format
+
+file_argument = click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+old_argument = click.argument("old", type=click.Path(path_type=Path))
+new_argument = click.argument("new", type=click.Path(path_type=Path))
+
+
+@click.command("export")
+@database_argument
+@file_argument
+@tree_option
+@click.option("--resume", is_flag=True, help="Go on with an export to FILE that was interrupted.")
+@json_option
+def export_sessions(database: Path, file: Path, tree: str, resume: bool, as_json: bool) -> None:
+    """Write all sessions of DATABASE into FILE as JSON Lines, with whole ids and secrets; - is the standard output."""
+    with operate.opened_store(database, tree) as store:
+        if str(file) == "-":
+            for line in operate.export_lines(store.tree):
+                sys.stdout.buffer.write(line)
+            sys.stdout.buffer.flush()
+            return
+        with progress_bar("exporting") as progress:
+            count = operate.export_sessions(store.tree, file, resume=resume, progress=progress)
+    if as_json:
+        print_json({"sessions": count})
+    else:
+        click.echo(f"{count:,} sessions written to {file}")
+
+
+@click.command("import")
+@database_argument
+@click.argument("file", type=click.File("rb"))
+@tree_option
+@click.option("--replace", is_flag=True, help="Overwrite sessions that are there; by default they are left alone.")
+@json_option
+def import_sessions(database: Path, file: IO[bytes], tree: str, replace: bool, as_json: bool) -> None:
+    """Read sessions from JSON Lines into DATABASE, made if missing; - is the standard input.
+
+    After an interruption start it again: what is there already is not written twice.
+    """
+    with sled.open(database) as db, progress_bar("importing") as progress:
+        is_there = tree.encode() in db.tree_names()
+        store = operate.kept_store(db, tree) if is_there else SledStore(db.open_tree(tree))
+        size = Path(file.name).stat().st_size if Path(file.name).is_file() else None
+        report = operate.import_sessions(store, file, replace=replace, progress=lambda done: progress(done, size))
+    if as_json:
+        print_json(attrs.asdict(report))
+    else:
+        unreadable = f", {report.unreadable:,} of them unreadable" if report.unreadable else ""
+        click.echo(f"{report.written:,} sessions written{unreadable}; {report.kept:,} were there already")
+
+
+@click.command()
+@database_argument
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def backup(database: Path, file: Path, as_json: bool) -> None:
+    """Save all of DATABASE in FILE, and read it back. A running program calls sled_sessions.operate.backup instead."""
+    with operate.open_database(database) as db, progress_bar("saving") as progress:
+        contents = operate.backup(db, file, progress=progress)
+    _tell(contents, f"saved in {file}", as_json=as_json)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@new_argument
+@json_option
+def restore(file: Path, new: Path, as_json: bool) -> None:
+    """Make the folder NEW of the backup FILE, and compare the two; never over a folder that exists."""
+    with progress_bar("restoring") as progress:
+        contents = operate.restore(file, new, progress=progress)
+    _tell(contents, f"restored to {new}", as_json=as_json)
+
+
+@click.command()
+@old_argument
+@new_argument
+@json_option
+def compact(old: Path, new: Path, as_json: bool) -> None:
+    """Copy the database OLD to the folder NEW without its dead space, and compare the two."""
+    with progress_bar("copying") as progress:
+        report = operate.compact(old, new, progress=progress)
+    if as_json:
+        print_json(attrs.asdict(report))
+        return
+    _tell(report.contents, f"copied to {new}", as_json=False)
+    click.echo(f"{megabytes(report.size_before)} before, {megabytes(report.size_after)} now")
+
+
+@click.command()
+@old_argument
+@new_argument
+@click.option("--to", type=click.Choice([each.value for each in Format]), required=True, help="sled's version.")
+@json_option
+def migrate(old: Path, new: Path, to: str, as_json: bool) -> None:
+    """Copy the database OLD to the folder NEW in the format of another version of sled, and compare the two.
+
+    OLD is only read. NEW appears when every tree, key and value is in it.
+    """
+    with progress_bar("migrating") as progress:
+        contents = operate.migrate(old, new, Format(to), progress=progress)
+    _tell(contents, f"migrated to {new}, which is of sled {to}", as_json=as_json)
+
+
+@click.command()
+@old_argument
+@new_argument
+@json_option
+def salvage(old: Path, new: Path, as_json: bool) -> int:
+    """Copy whatever can still be read of the damaged database OLD to the folder NEW. OLD is only read."""
+    with progress_bar("reading") as progress:
+        report = operate.salvage(old, new, progress=progress)
+    if as_json:
+        print_json(attrs.asdict(report))
+    else:
+        _tell(report.contents, f"copied to {new}", as_json=False)
+        click.echo(str(report))
+    return FOUND if report.is_incomplete else 0
+
+
+def _tell(contents: Contents, what: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(attrs.asdict(contents))
+    else:
+        click.echo(
+            f"{contents.pairs:,} keys in {contents.trees} trees, {megabytes(contents.size)}, checksum "
+            f"{contents.checksum}: {what}"
+        )
+
+
+COMMANDS = {
+    "export": export_sessions,
+    "import": import_sessions,
+    "backup": backup,
+    "restore": restore,
+    "compact": compact,
+    "migrate": migrate,
+    "salvage": salvage,
+}

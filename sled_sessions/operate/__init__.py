@@ -1,0 +1,49 @@
+"""Whole databases: save, restore, move, compact, migrate, salvage, look and check.
+
+What `sled-sessions` does on the command line, as plain functions for programs and notebooks. Each takes a `progress`
+that is called with how much is done and of how much, as far as that is known.
+"""
+
+from sled_sessions.operate.backup import backup, check_backup, restore
+from sled_sessions.operate.compact import CompactReport, compact
+from sled_sessions.operate.contents import Contents, contents_of
+from sled_sessions.operate.errors import ContentsDiffer, NoDatabase, OperationError, TargetExists
+from sled_sessions.operate.folders import Format, format_of, kept_store, open_database, opened_store
+from sled_sessions.operate.inspect import CheckReport, check_everything, count_expired, find_session
+from sled_sessions.operate.migrate import migrate
+from sled_sessions.operate.salvage import SalvageReport, salvage
+from sled_sessions.operate.stats import Stats, TreeStats, stats
+from sled_sessions.operate.transfer import ImportReport, export_lines, export_sessions, import_sessions
+
+__all__ = [
+    "CheckReport",
+    "CompactReport",
+    "Contents",
+    "ContentsDiffer",
+    "Format",
+    "ImportReport",
+    "NoDatabase",
+    "OperationError",
+    "SalvageReport",
+    "Stats",
+    "TargetExists",
+    "TreeStats",
+    "backup",
+    "check_backup",
+    "check_everything",
+    "compact",
+    "contents_of",
+    "count_expired",
+    "export_lines",
+    "export_sessions",
+    "find_session",
+    "format_of",
+    "import_sessions",
+    "kept_store",
+    "migrate",
+    "open_database",
+    "opened_store",
+    "restore",
+    "salvage",
+    "stats",
+]

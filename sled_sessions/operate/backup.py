@@ -1,0 +1,172 @@
+"""A whole database in one file, and back.
+
+The file is a line that names the format, then blocks: length and CRC-32 of what follows (4 bytes each, big-endian),
+then a MessagePack array. A block of a tree is its name and a list of pairs; the last block is the `Contents` of the
+whole. So a reader needs little memory, knows which block is damaged, and that nothing is missing.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from sled_sessions import sled
+from sled_sessions.operate.contents import Contents, Reading, contents_of
+from sled_sessions.operate.errors import ContentsDiffer, NoDatabase
+from sled_sessions.operate.folders import appearing, kept_store, refuse_existing, sync_folder
+from sled_sessions.stores.sweep import Progress
+
+_MAGIC = b"sled_sessions backup 1\n"
+_FRAME = struct.Struct(">II")
+_BLOCK_BYTES = 1 << 20
+_LONGEST_BLOCK = 1 << 31
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+_OWNER_ONLY = 0o600  # whoever reads a backup holds the sessions
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_block = msgspec.msgpack.Decoder(tuple[bytes, list[tuple[bytes, bytes]]] | Contents).decode
+
+
+def backup(db: sled.Db, file: str | PathLike[str], *, progress: Progress | None = None) -> Contents:
+    """Write all trees of a database into a file, and read the file back. O(n), in bounded memory.
+
+    The database may be in use. What is written to it meanwhile may or may not be in the backup, which then may hold
+    records without their index entry: `restore` leaves the index of such a backup to be built anew. The file appears
+    under its name when it is whole and on disk.
+
+    Args:
+        db: The database.
+        file: The file to make.
+        progress: Told how many keys were handled: each is written once and read back once.
+
+    Raises:
+        TargetExists: The file is there already.
+        ContentsDiffer: What was written could not be read back.
+        sled.SledError: The database could not be read.
+        OSError: The file could not be written.
+    """
+    target = refuse_existing(file)
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        with open(os.open(partial, _CREATE, _OWNER_ONLY), "wb") as out:
+            written = _write(out, Reading(db.export(), progress))
+            out.flush()
+            os.fsync(out.fileno())
+        written.require(check_backup(partial, progress=progress), str(partial))
+        refuse_existing(target)
+        partial.rename(target)
+        sync_folder(target.parent)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    return written
+
+
+def restore(file: str | PathLike[str], folder: str | PathLike[str], *, progress: Progress | None = None) -> Contents:
+    """Make a database folder of a backup file, and compare it with the file's checksum. O(n log n), bounded memory.
+
+    Args:
+        file: What `backup` wrote.
+        folder: The folder to make; it appears when everything is in it and on disk.
+        progress: Told how many keys were handled: each is written once and read back once.
+
+    Raises:
+        TargetExists: The folder is there already.
+        ContentsDiffer: The file is damaged, or what was written could not be read back.
+        sled.SledError: The database could not be written.
+        OSError: The file could not be read.
+    """
+    with appearing(folder) as partial:
+        source = _Blocks(Path(file))
+        with sled.open(partial) as db:
+            db.import_(Reading(source, progress))
+        with sled.open(partial) as db:
+            source.contents.require(contents_of(db.export(), progress, source.contents.pairs), str(folder))
+            _mend_indexes(db)
+    return source.contents
+
+
+def check_backup(file: str | PathLike[str], *, progress: Progress | None = None) -> Contents:
+    """Read a backup file to its end and say what it holds.
+
+    Raises:
+        ContentsDiffer: It is damaged; the message says where.
+        OSError: It could not be read.
+    """
+    source = _Blocks(Path(file))
+    read = contents_of(source, progress)
+    return source.contents.require(read, str(file))
+
+
+def _write(out: IO[bytes], reading: Reading) -> Contents:
+    out.write(_MAGIC)
+    for _, name, pairs in reading:
+        block: list[tuple[bytes, bytes]] = []
+        size = 0
+        for key, value in pairs:
+            block.append((key, value))
+            size += len(key) + len(value)
+            if size >= _BLOCK_BYTES:
+                _write_block(out, (name, block))
+                block, size = [], 0
+        _write_block(out, (name, block))  # an empty tree has a block, too
+    contents = reading.contents()
+    _write_block(out, contents)
+    return contents
+
+
+def _write_block(out: IO[bytes], block: object) -> None:
+    payload = _encode(block)
+    out.write(_FRAME.pack(len(payload), zlib.crc32(payload)))
+    out.write(payload)
+
+
+class _Blocks:
+    """The trees of a backup file; once they have been iterated, also the contents that the file claims to have."""
+
+    contents: Contents
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes, Iterator[tuple[bytes, bytes]]]]:
+        with self._file.open("rb") as source:
+            if source.read(len(_MAGIC)) != _MAGIC:
+                raise NoDatabase(f"{self._file} is no backup that this version can read")
+            block = self._read(source)
+
+            def pairs(name: bytes) -> Iterator[tuple[bytes, bytes]]:
+                nonlocal block
+                while not isinstance(block, Contents) and block[0] == name:
+                    yield from block[1]
+                    block = self._read(source)
+
+            while not isinstance(block, Contents):
+                yield b"tree", block[0], pairs(block[0])
+            self.contents = block
+
+    def _read(self, source: IO[bytes]) -> tuple[bytes, list[tuple[bytes, bytes]]] | Contents:
+        start = source.tell()
+        frame = source.read(_FRAME.size)
+        if len(frame) == _FRAME.size:
+            size, crc = _FRAME.unpack(frame)
+            payload = source.read(size) if size < _LONGEST_BLOCK else b""
+            if len(payload) == size and zlib.crc32(payload) == crc:
+                block: tuple[bytes, list[tuple[bytes, bytes]]] | Contents = _decode_block(payload)
+                return block
+        raise ContentsDiffer(f"the backup {self._file} is damaged or cut off at byte {start:,}: use another backup")
+
+
+def _mend_indexes(db: sled.Db) -> None:
+    """Build the indexes anew that disagree with their records: the database was being written to when it was saved."""
+    names = db.tree_names()
+    for name in names:
+        if name + b":meta" in names:
+            store = kept_store(db, name)
+            if not store.verify_index():
+                store.rebuild_index()

@@ -1,0 +1,170 @@
+"""Database folders: which format they have, opening one that exists, and making one that appears only when whole."""
+
+import enum
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+
+from sled_sessions import sled
+from sled_sessions.operate.errors import NoDatabase, TargetExists
+from sled_sessions.stores.expiry_index import kept_resolution
+from sled_sessions.stores.sled import SledStore
+from sled_sessions.stores.sweep import SweepStrategy
+
+
+class Format(enum.Enum):
+    """The formats of sled that a folder may have."""
+
+    V0_34 = "0.34"
+    V1_0 = "1.0"
+
+
+def format_of(path: str | PathLike[str]) -> Format:
+    """Look at a folder's files; each version of sled leaves one that the other does not have.
+
+    Raises:
+        NoDatabase: No database is there.
+    """
+    folder = Path(path)
+    if (folder / "durability_cookie").exists():
+        return Format.V1_0
+    if (folder / "conf").exists() or (folder / "db").exists():
+        return Format.V0_34
+    raise NoDatabase(f"{folder} is no sled database: {'it has no database files' if folder.exists() else 'not found'}")
+
+
+def open_database(path: str | PathLike[str], **options: int) -> sled.Db:
+    """Open a database that exists, where `sled.open` would make a new one; the options are those of `sled.open`.
+
+    Raises:
+        NoDatabase: None is there.
+        sled.SledError: It could not be opened; `sled.open` lists the reasons.
+    """
+    format_of(path)
+    return sled.open(path, **options)  # type: ignore[arg-type]
+
+
+@contextmanager
+def opened_store(path: str | PathLike[str], tree: str | bytes = "session") -> Iterator[SledStore]:
+    """A store on a database that exists, with the index that it has: none is built, changed or dropped.
+
+    Raises:
+        NoDatabase: There is no database, or no such tree in it.
+        sled.SledError: It could not be opened; `sled.open` lists the reasons.
+    """
+    with open_database(path) as db:
+        yield kept_store(db, tree)
+
+
+def kept_store(db: sled.Db, tree: str | bytes) -> SledStore:
+    """A store on a tree that exists, with the index that it has.
+
+    Raises:
+        NoDatabase: There is no such tree.
+    """
+    name = tree.encode() if isinstance(tree, str) else tree
+    names = db.tree_names()
+    if name not in names:
+        there = ", ".join(each.decode(errors="replace") for each in names)
+        raise NoDatabase(f"{db.path} has no tree {name.decode(errors='replace')!r}; it has: {there}")
+    meta = name + b":meta"
+    resolution = kept_resolution(db.open_tree(meta)) if meta in names else None
+    if resolution is None:
+        return SledStore(db.open_tree(name), strategy=SweepStrategy.FULL_SCAN)
+    return SledStore(db.open_tree(name), resolution=resolution)
+
+
+@contextmanager
+def appearing(path: str | PathLike[str]) -> Iterator[Path]:
+    """A folder to fill, which appears at `path` when the block ends well, and vanishes when it does not.
+
+    Until then it is called `.<name>.….partial`; after a kill or a power cut one of that name is left, to be deleted.
+
+    Raises:
+        TargetExists: Something is there already.
+    """
+    target = refuse_existing(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    try:
+        yield partial
+        partial.chmod(0o755 & ~_umask())
+        refuse_existing(target)
+        partial.rename(target)
+        sync_folder(target.parent)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def copied(path: str | PathLike[str], near: Path) -> Iterator[Path]:
+    """A copy of a database's files for as long as the block runs: sled writes to what it opens, and this must not.
+
+    Args:
+        path: The database.
+        near: A folder beside which the copy has room.
+
+    Raises:
+        NoDatabase: There is no database.
+        sled.DatabaseLocked: Somebody has it open.
+    """
+    lock = Path(path) if format_of(path) is Format.V1_0 else Path(path) / "db"
+    with tempfile.TemporaryDirectory(prefix=f"{near.name}.", suffix=".partial", dir=near.parent) as place:
+        copy = Path(place) / "copy"
+        with _locked(lock):
+            shutil.copytree(path, copy)
+        yield copy
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the lock that sled takes on this file or folder; where it is missing there is nothing to lock."""
+    if not path.exists():
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise sled.DatabaseLocked(
+                f"another process has the database {path.parent if path.is_file() else path} open: "
+                "sled lets one process at a time open a folder"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def refuse_existing(path: str | PathLike[str]) -> Path:
+    """The path as it is.
+
+    Raises:
+        TargetExists: Something is there already.
+    """
+    target = Path(path)
+    if target.exists() or target.is_symlink():
+        raise TargetExists(f"{target} exists already, and nothing is written over: choose another name")
+    return target
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder survive a power cut; where folders cannot be opened, the system does so itself."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,93 @@
+"""Looking for sessions and for what is wrong, without changing anything."""
+
+from datetime import timedelta
+
+import attrs
+
+from sled_sessions.errors import DecodeError
+from sled_sessions.operate.contents import Contents, contents_of
+from sled_sessions.operate.errors import OperationError
+from sled_sessions.records import Id, Record, codec
+from sled_sessions.stores.expiry_index import KEY_LENGTH
+from sled_sessions.stores.indexed_tree import IndexReport
+from sled_sessions.stores.sled import SledStore
+from sled_sessions.stores.sweep import Progress, Sweep, SweepReport, SweepStrategy
+
+ID_LENGTH = 22
+_SHORTEST = 4
+
+
+@attrs.frozen
+class CheckReport:
+    """What `check_everything` found; true when nothing is wrong.
+
+    Attributes:
+        contents: What could be read: everything, or there would have been an error.
+        index: Whether the expiry index agrees with the sessions, and how many of those cannot be read.
+    """
+
+    contents: Contents
+    index: IndexReport
+
+    def __bool__(self) -> bool:
+        return bool(self.index) and not self.index.undecodable
+
+
+def check_everything(store: SledStore, *, progress: Progress | None = None) -> CheckReport:
+    """Read every tree of the store's database, and compare the store's index with its records. O(n), bounded memory.
+
+    Raises:
+        sled.Corruption: A part of the file is damaged; `salvage` copies the rest.
+    """
+    contents = contents_of(store.tree.db.export(), progress)
+    return CheckReport(contents, store.verify_index())
+
+
+def find_session(store: SledStore, text: str) -> Record | None:
+    """The session of this id, expired or not; or the only one whose id begins so.
+
+    O(log n) for a whole id, O(n) for a beginning of it, which must have four characters.
+
+    Raises:
+        OperationError: Several ids begin so, or it is too short.
+        DecodeError: It is no id, or the record cannot be read.
+        sled.SledError: The store could not be read.
+    """
+    text = text.rstrip("…")
+    if len(text) >= ID_LENGTH:
+        value = store.tree.get(Id.parse(text).key)
+        return None if value is None else Record.decode(value)
+    if len(text) < _SHORTEST:
+        raise OperationError(f"give at least the first {_SHORTEST} characters of the id")
+    keys = (key for key, _ in store.tree if len(key) == KEY_LENGTH)
+    found = [key for key in keys if str(Id(key)).startswith(text)]
+    if len(found) > 1:
+        raise OperationError(f"{len(found)} sessions have ids that begin so; give more characters")
+    value = store.tree.get(found[0]) if found else None
+    return None if value is None else Record.decode(value)
+
+
+def count_expired(
+    store: SledStore, strategy: SweepStrategy | None = None, *, progress: Progress | None = None
+) -> SweepReport:
+    """What `delete_expired` would do now, without doing it; `deleted` counts what it would delete.
+
+    Raises:
+        sled.SledError: The store could not be read.
+    """
+    now = store.clock()
+    until = codec.to_microseconds(now)
+    by_index = store.resolution is not None and strategy is not SweepStrategy.FULL_SCAN
+    sweep = Sweep(SweepStrategy.EXPIRY_INDEX if by_index else SweepStrategy.FULL_SCAN, None, None, progress)
+    due = (id.key for _, id in store.expiring(stop=now + _STEP)) if by_index else store.tree.keys()
+    for key in due:
+        sweep.examined += 1
+        value = store.tree.get(key)
+        try:
+            sweep.deleted += value is not None and codec.decode_expiry(value) <= until
+        except DecodeError:
+            sweep.undecodable += 1
+    return sweep.report(complete=True)
+
+
+_STEP = timedelta(microseconds=1)

@@ -1,0 +1,104 @@
+"""Getting out of a damaged database whatever can still be read."""
+
+from os import PathLike
+from pathlib import Path
+
+import attrs
+
+from sled_sessions import sled
+from sled_sessions.errors import DecodeError
+from sled_sessions.operate.contents import Contents, contents_of
+from sled_sessions.operate.errors import OperationError
+from sled_sessions.operate.folders import Format, appearing, copied, format_of
+from sled_sessions.records import Record
+from sled_sessions.sled.salvage import Pages
+from sled_sessions.stores.sweep import Progress
+
+
+@attrs.frozen
+class SalvageReport:
+    """What `salvage` found.
+
+    Attributes:
+        contents: What the new database holds.
+        lost: Places in the old file, and pages of the old trees, that could not be read. A page holds some tens of
+            sessions, so this tells whether something is missing, and not how many sessions.
+        recovered: Sessions, among the contents, of pages that no tree led to any more.
+        dropped: Other pairs of such pages, whose tree nobody knows.
+    """
+
+    contents: Contents
+    lost: int
+    recovered: int
+    dropped: int
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether something could not be read, or not be placed."""
+        return bool(self.lost or self.dropped)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.lost:,} places could not be read; {self.recovered:,} sessions were found outside of any tree, "
+            f"and {self.dropped:,} other keys, which were dropped"
+        )
+
+
+def salvage(
+    old: str | PathLike[str],
+    new: str | PathLike[str],
+    *,
+    tree: str = "session",
+    progress: Progress | None = None,
+) -> SalvageReport:
+    """Copy what can still be read of a damaged database into a new folder, and count what cannot. O(n log n).
+
+    The old log is read without sled, which would cut it at the first damage. `old` is not changed: its files are
+    copied under its lock. Index trees are left out, since the next store builds them.
+
+    A damaged place may hold the news that a session was deleted; such a session comes back as it was.
+
+    Args:
+        old: The database, of sled 0.34; nobody may have it open.
+        new: The folder to make.
+        tree: Where sessions go that are found outside of any tree.
+        progress: Told how many keys were copied.
+
+    Raises:
+        NoDatabase: `old` is none.
+        OperationError: `old` is of sled 1.0, or nothing of it can be read.
+        TargetExists: `new` is there already.
+        sled.SledError: The new folder could not be written.
+    """
+    if format_of(old) is not Format.V0_34:
+        raise OperationError(f"{old} is of sled 1.0, and only databases of 0.34 can be salvaged")
+    if not (Path(old) / "db").exists():
+        raise OperationError(f"{old} has lost its file db, in which everything was: restore a backup")
+    written = recovered = dropped = 0
+    with appearing(new) as folder, copied(old, near=folder) as readable, sled.open(folder) as db:
+        pages = Pages(readable)
+        for name, pairs in pages:
+            if name is not None:
+                if not name.endswith((b":expiry", b":meta")):
+                    target = db.open_tree(name)
+                    for key, value in pairs:
+                        target.insert(key, value)
+                    written += len(pairs)
+            else:
+                target = db.open_tree(tree)
+                for key, value in pairs:
+                    try:
+                        found = Record.decode(value)
+                    except DecodeError:
+                        dropped += len(key) != _ENTRY_LENGTH or bool(value)
+                        continue
+                    recovered += target.compare_and_swap(found.id.key, None, value)
+            if progress is not None:
+                progress(written + recovered, None)
+        if not written + recovered:
+            raise OperationError(f"nothing can be read of {old}: restore a backup")
+        return SalvageReport(contents_of(db.export()), pages.lost, recovered, dropped)
+
+
+_ENTRY_LENGTH = 24
+"""An entry of an expiry index: its value is empty, and it is derived from a session."""

@@ -1,0 +1,100 @@
+"""How much a database holds, how much of its files that is, and what state its sessions are in."""
+
+from datetime import datetime, timedelta
+
+import attrs
+
+from sled_sessions.errors import DecodeError
+from sled_sessions.records import codec
+from sled_sessions.stores.sled import SledStore
+from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
+
+
+@attrs.frozen
+class TreeStats:
+    """One tree.
+
+    Attributes:
+        name: Its name.
+        keys: How many keys it holds.
+        size: Bytes of all keys and values.
+    """
+
+    name: str
+    keys: int
+    size: int
+
+
+@attrs.frozen
+class Stats:
+    """A database and the sessions in one of its trees.
+
+    Attributes:
+        trees: All trees.
+        live_bytes: Bytes of all keys and values.
+        bytes_on_disk: Bytes of the files; sled keeps what was deleted until it needs the space, so `compact` helps when
+            this is many times `live_bytes`.
+        sessions: Sessions that have not expired.
+        expired: Sessions that have, and that no sweep has met.
+        undecodable: Records that cannot be read.
+        first_expiry: When the first session expires, or did.
+        last_expiry: When the last one does.
+        resolution: The step of the expiry index; None when none is kept.
+    """
+
+    trees: tuple[TreeStats, ...]
+    live_bytes: int
+    bytes_on_disk: int
+    sessions: int
+    expired: int
+    undecodable: int
+    first_expiry: datetime | None
+    last_expiry: datetime | None
+    resolution: timedelta | None
+
+
+def stats(store: SledStore, *, progress: Progress | None = None) -> Stats:
+    """Read everything once and count. O(n), in bounded memory.
+
+    Raises:
+        sled.SledError: A tree could not be read.
+    """
+    db = store.tree.db
+    now = codec.to_microseconds(store.clock())
+    trees = []
+    sessions = expired = undecodable = done = 0
+    first: int | None = None
+    last: int | None = None
+    for _, name, pairs in db.export():
+        keys = size = 0
+        for key, value in pairs:
+            keys += 1
+            size += len(key) + len(value)
+            if progress is not None and (done + keys) % PROGRESS_STEP == 0:
+                progress(done + keys, None)
+            if name != store.tree.name:
+                continue
+            try:
+                expiry = codec.decode_expiry(value)
+            except DecodeError:
+                undecodable += 1
+                continue
+            expired += expiry <= now
+            sessions += expiry > now
+            first = expiry if first is None else min(first, expiry)
+            last = expiry if last is None else max(last, expiry)
+        done += keys
+        trees.append(TreeStats(name.decode(errors="replace"), keys, size))
+    if progress is not None:
+        progress(done, done)
+    return Stats(
+        tuple(trees),
+        sum(tree.size for tree in trees),
+        db.size_on_disk(),
+        sessions,
+        expired,
+        undecodable,
+        None if first is None else codec.from_microseconds(first),
+        None if last is None else codec.from_microseconds(last),
+        store.resolution,
+    )

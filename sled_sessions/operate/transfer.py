@@ -1,0 +1,144 @@
+"""Sessions out into a file of JSON Lines and back, as a stream of any length; `stores.jsonl` describes a line."""
+
+import os
+from collections.abc import Callable, Iterator
+from os import PathLike
+from typing import IO
+
+import attrs
+
+from sled_sessions import sled
+from sled_sessions.errors import DecodeError
+from sled_sessions.operate.errors import OperationError
+from sled_sessions.operate.folders import refuse_existing, sync_folder
+from sled_sessions.records import codec
+from sled_sessions.stores import jsonl
+from sled_sessions.stores.indexed_tree import IndexedTree
+from sled_sessions.stores.sled import SledStore
+from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
+
+
+@attrs.frozen
+class ImportReport:
+    """What `import_sessions` did.
+
+    Attributes:
+        written: Sessions that were not there, or were replaced.
+        kept: Sessions that were there already and were left alone.
+        unreadable: Lines of records that cannot be read; their bytes were written all the same.
+    """
+
+    written: int = 0
+    kept: int = 0
+    unreadable: int = 0
+
+
+def export_lines(tree: sled.Tree, after: bytes | None = None) -> Iterator[bytes]:
+    """The records of a tree as lines with their ends, in the order of their keys, those after `after` only."""
+    for key, value in tree.range(None if after is None else after + b"\0"):
+        yield jsonl.to_line(key, value) + b"\n"
+
+
+def export_sessions(
+    tree: sled.Tree, file: str | PathLike[str], *, resume: bool = False, progress: Progress | None = None
+) -> int:
+    """Write every record of a tree into a file, and return how many lines it has. O(n), in bounded memory.
+
+    Until it is whole the file is called `.<name>.partial`. An export that was interrupted leaves that one behind.
+
+    Args:
+        tree: The records.
+        file: The file to make.
+        resume: Go on with the partial file of an interrupted export instead of starting again. Sessions that changed
+            since then have what they had when they were written.
+        progress: Told how many lines are written.
+
+    Raises:
+        TargetExists: The file is there already.
+        OperationError: The partial file is of another kind.
+        sled.SledError: The tree could not be read.
+        OSError: The file could not be written.
+    """
+    target = refuse_existing(file)
+    partial = target.with_name(f".{target.name}.partial")
+    flags = os.O_RDWR | os.O_CREAT | (0 if resume else os.O_TRUNC)
+    with open(os.open(partial, flags, 0o600), "r+b") as out:  # whoever reads it holds the sessions
+        lines, last = _resume_point(out)
+        for line in export_lines(tree, last):
+            out.write(line)
+            lines += 1
+            if progress is not None and lines % PROGRESS_STEP == 0:
+                progress(lines, None)
+        out.flush()
+        os.fsync(out.fileno())
+    refuse_existing(target)
+    partial.rename(target)
+    sync_folder(target.parent)
+    if progress is not None:
+        progress(lines, lines)
+    return lines
+
+
+def import_sessions(
+    store: SledStore,
+    lines: IO[bytes],
+    *,
+    replace: bool = False,
+    progress: Callable[[int], object] | None = None,
+) -> ImportReport:
+    """Write sessions from lines into a store, under their ids and with their expiries. O(log n) for each.
+
+    Importing the same lines again writes nothing new, so an import that was interrupted is simply started again.
+
+    Args:
+        store: Where to write.
+        lines: What `export_sessions` wrote, or lines like it; empty ones are skipped.
+        replace: Overwrite sessions that are there with other data; by default they are left alone.
+        progress: Told how many bytes were read.
+
+    Raises:
+        OperationError: A line cannot be read; the message says which. Those before it are written.
+        sled.SledError: The store could not be written.
+    """
+    sessions = IndexedTree.of(store.tree)
+    written = kept = unreadable = read = 0
+    for number, line in enumerate(lines, 1):
+        read += len(line)
+        if progress is not None and number % PROGRESS_STEP == 0:
+            progress(read)
+        if not line.strip():
+            continue
+        try:
+            key, value = jsonl.from_line(line)
+        except DecodeError as error:
+            raise OperationError(f"line {number:,}: {error}") from None
+        there = store.tree.get(key)
+        if there is not None and (there == value or not replace):
+            kept += 1
+            continue
+        try:
+            sessions.save(key, value, codec.decode_expiry(value))
+        except DecodeError:
+            store.tree.insert(key, value)
+            unreadable += 1
+        written += 1
+    if progress is not None:
+        progress(read)
+    store.flush(fsync=True)
+    return ImportReport(written, kept, unreadable)
+
+
+def _resume_point(out: IO[bytes]) -> tuple[int, bytes | None]:
+    """Cut off an incomplete last line, and return how many lines are there and the key of the last one."""
+    lines, end, last = 0, 0, b""
+    for line in out:
+        if line.endswith(b"\n"):
+            lines, end, last = lines + 1, end + len(line), line
+    out.seek(end)
+    out.truncate()
+    if not lines:
+        return 0, None
+    try:
+        return lines, jsonl.from_line(last)[0]
+    except DecodeError as error:
+        raise OperationError(f"{out.name} cannot be resumed, delete it: {error}") from None

@@ -1,0 +1,69 @@
+"""The folders of sled 1.0: whole trees out of them and into them, for moving between the formats.
+
+sled 1.0 is not released; this is the newest of its pre-releases. To use a database, migrate it to 0.34.
+"""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from os import PathLike
+from types import TracebackType
+from typing import Self
+
+from sled_sessions.sled import _native
+
+_CHUNK = 1024
+
+
+class Db:
+    """A database of sled 1.0. It has the trees of `sled.Db.export` and `import_`, and nothing else of it.
+
+    Args:
+        path: The folder; made when it is not there.
+
+    Raises:
+        DatabaseLocked: It is open elsewhere.
+        Corruption: The files are damaged.
+        SledIOError: The file system refused.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self._native = _native.open_v1(path)
+
+    def tree_names(self) -> list[bytes]:
+        """The names of all trees, sorted; the default tree's is 0.34's name for it, ``b"__sled__default"``."""
+        return self._native.tree_names()
+
+    def export(self) -> Iterator[tuple[bytes, bytes, Iterator[tuple[bytes, bytes]]]]:
+        """Yield ``(b"tree", name, pairs)`` for each tree, as `sled.Db.export` gives them. Memory stays small."""
+        for name in self.tree_names():
+            yield b"tree", name, self._pairs(name)
+
+    def import_(self, export: Iterable[tuple[bytes, bytes, Iterable[tuple[bytes, bytes]]]]) -> None:
+        """Insert what an `export` gave. Memory stays small, and nothing is overwritten.
+
+        Raises:
+            SledError: A key is there already.
+        """
+        for _, name, pairs in export:
+            self._native.insert_new(name, [])  # so that an empty tree arrives, too
+            rest = iter(pairs)
+            while chunk := list(islice(rest, _CHUNK)):
+                self._native.insert_new(name, chunk)
+
+    def close(self) -> None:
+        """Write everything to the disk and free the folder."""
+        self._native.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _pairs(self, name: bytes) -> Iterator[tuple[bytes, bytes]]:
+        last: bytes | None = None
+        while chunk := self._native.read(name, last, _CHUNK):
+            yield from chunk
+            last = chunk[-1][0]
