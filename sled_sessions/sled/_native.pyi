@@ -97,7 +97,8 @@ class Tree:
     ``SledError`` inside a transaction's function, and ``SledIOError``, ``Corruption`` or ``ReportableBug`` when the
     storage fails.
 
-    Iterating a tree yields ``(key, value)`` pairs in the order of the keys. A tree is true when it is not empty.
+    Iterating a tree yields ``(key, value)`` pairs in the order of the keys. ``tree[key]``, ``tree[key] = value`` and
+    ``del tree[key]`` do as in a dict, ``KeyError`` included. A tree is true when it is not empty.
     """
 
     @property
@@ -115,6 +116,9 @@ class Tree:
         """Is ``key`` in the tree? ``key in tree`` is the same."""
 
     def __contains__(self, key: Buffer, /) -> bool: ...
+    def __getitem__(self, key: Buffer, /) -> bytes: ...
+    def __setitem__(self, key: Buffer, value: Buffer, /) -> None: ...
+    def __delitem__(self, key: Buffer, /) -> None: ...
     def insert(self, key: Buffer, value: Buffer) -> bytes | None:
         """Set ``key`` to ``value``; return the value before, or None."""
 
@@ -201,7 +205,8 @@ class Tree:
         """Return the changes, from now on, of the keys that start with ``prefix`` (None: of all keys).
 
         A write that changes nothing is no change. Writers never wait for a slow reader: when ``capacity`` events are
-        waiting the oldest are dropped, and the reader gets ``EventsLost`` once.
+        waiting the oldest are dropped, and the reader gets ``EventsLost`` once. A tree that has ever been watched pays
+        some microseconds more for each write until the database is closed.
         """
 
 @final
@@ -328,7 +333,10 @@ class Event:
 
 @final
 class Subscriber:
-    """The changes of a tree. Iterating waits for each; it ends when the watcher or the database is closed."""
+    """The changes of a tree, waited for by iterating; that ends when the watcher or its database is closed.
+
+    It ends when the tree is dropped as well. What came before can still be read. Ctrl-C interrupts a wait.
+    """
 
     def get(self, timeout: float | None = None) -> Event | None:
         """Wait for the next change, at most ``timeout`` seconds (None: for ever); None if there was none.

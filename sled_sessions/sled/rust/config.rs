@@ -113,7 +113,10 @@ fn explain(error: Error, path: &Path) -> Error {
             at(error, &path.join("db"))
         }
         Error::Sled(error) => Error::SledAt(error, path.to_owned()),
-        Error::Panic(what) => Error::Panic(format!("{what} while it opened {}", path.display())),
+        // Whatever broken promise sled names, on opening it comes from damaged files.
+        Error::Panic(what) => {
+            Error::Damaged(format!("the files in {} are damaged; sled panicked: {what}", path.display()))
+        }
         other => other,
     }
 }

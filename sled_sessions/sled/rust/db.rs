@@ -82,7 +82,7 @@ impl Db {
     }
 
     fn drop_tree(&self, py: Python<'_>, name: Name) -> Result<bool> {
-        self.call(py, |db| Ok(db.drop_tree(&name.0)?))
+        guard::call(py, || self.engine.drop_tree(&name.0))
     }
 
     fn size_on_disk(&self, py: Python<'_>) -> Result<u64> {
@@ -111,11 +111,11 @@ impl Db {
 
     fn import_(&self, py: Python<'_>, export: &Bound<'_, PyAny>) -> Result<()> {
         for collection in export.try_iter()? {
-            let (kind, name, items): (Bound<'_, PyAny>, Name, Bound<'_, PyAny>) = collection?.extract()?;
+            let [kind, name, items]: [Bound<'_, PyAny>; 3] = collection?.extract()?;
             if kind.extract::<Data<'_, '_>>()?.as_slice() != TREE {
                 return Err(Error::Misuse("only collections of type b'tree' can be imported".into()));
             }
-            let handle = self.handle(py, &name.0)?;
+            let handle = self.handle(py, &name.extract::<Name>()?.0)?;
             let mut items = items.try_iter()?;
             loop {
                 let chunk = items.by_ref().take(IMPORT_CHUNK).map(|item| pair(&item?)).collect::<Result<Vec<_>>>()?;
@@ -149,7 +149,7 @@ impl Db {
 }
 
 fn pair(item: &Bound<'_, PyAny>) -> Result<(IVec, IVec)> {
-    let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = item.extract()?;
+    let [key, value]: [Bound<'_, PyAny>; 2] = item.extract()?;
     Ok((key.extract::<Data<'_, '_>>()?.to_ivec(), value.extract::<Data<'_, '_>>()?.to_ivec()))
 }
 

@@ -5,6 +5,7 @@
 //! `Handle` whose content `close()` takes away. Iterators own nothing, they seek again for each chunk.
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
     fs::File,
     path::{Path, PathBuf},
     sync::{
@@ -20,6 +21,7 @@ use pyo3::prelude::*;
 use crate::{
     error::{Error, Result},
     guard,
+    watch::{Hub, Queue},
 };
 
 /// How long `close()` waits for sled's I/O threads to let go of the folder.
@@ -35,6 +37,8 @@ pub struct Engine {
     closed: AtomicBool,
     open: RwLock<Option<Open>>,
     handles: Mutex<Vec<Weak<Handle>>>,
+    /// By the tree's name.
+    hubs: Mutex<HashMap<Vec<u8>, Arc<Hub>>>,
 }
 
 struct Open {
@@ -60,6 +64,7 @@ impl Engine {
             closed: AtomicBool::new(false),
             open: RwLock::new(Some(Open { db, file })),
             handles: Mutex::default(),
+            hubs: Mutex::default(),
         });
         remember(&mut lock(&ENGINES), &engine);
         Ok(engine)
@@ -103,6 +108,16 @@ impl Engine {
         let handle = Arc::new(Handle { engine: self.clone(), name, tree: RwLock::new(Some(tree)) });
         remember(&mut lock(&self.handles), &handle);
         handle
+    }
+
+    /// Remove a tree. Its watchers have seen all that they will see, and those of a new tree of that name start afresh.
+    pub fn drop_tree(&self, name: &[u8]) -> Result<bool> {
+        let mut hubs = lock(&self.hubs);
+        let dropped = self.with(|db| Ok(db.drop_tree(name)?))?;
+        if let Some(hub) = hubs.remove(name) {
+            hub.end();
+        }
+        Ok(dropped)
     }
 
     /// Flush, let go of everything, and return when the folder is free. The lock is held all the while, so that a
@@ -153,6 +168,21 @@ impl Handle {
 
     pub fn name(&self) -> &[u8] {
         &self.name
+    }
+
+    /// Let `queue` have the tree's events from now on.
+    pub fn watch(&self, queue: Arc<Queue>) -> Result<()> {
+        let mut hubs = lock(&self.engine.hubs);
+        self.with(|tree| {
+            // sled would watch a dropped tree without a word.
+            tree.contains_key([])?;
+            let hub = match hubs.entry(self.name.clone()) {
+                Entry::Occupied(hub) => hub.into_mut(),
+                Entry::Vacant(place) => place.insert(Hub::start(tree)?),
+            };
+            hub.add(queue);
+            Ok(())
+        })
     }
 
     /// Run `work` on the tree; the database cannot be closed meanwhile.

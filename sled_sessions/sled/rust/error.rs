@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use pyo3::{exceptions::PyValueError, prelude::*};
+use sled::DiskPtr;
 
 mod python {
     use pyo3::import_exception;
@@ -30,6 +31,7 @@ pub enum Error {
     Python(PyErr),
     /// sled panicked; the text says where.
     Panic(String),
+    Damaged(String),
     Closed(PathBuf),
     WatcherClosed,
     EventsLost(u64),
@@ -60,6 +62,7 @@ impl From<Error> for PyErr {
             Error::SledAt(error, path) => from_sled(error, Some(path)),
             Error::Python(error) => error,
             Error::Panic(what) => python::ReportableBug::new_err(format!("sled panicked: {what}")),
+            Error::Damaged(what) => python::Corruption::new_err(what),
             Error::Closed(path) => python::ClosedError::new_err(format!(
                 "the database {} is closed: open it again with sled.open()",
                 path.display()
@@ -92,8 +95,8 @@ fn from_sled(error: sled::Error, path: Option<PathBuf>) -> PyErr {
         }
         sled::Error::Unsupported(why) => python::Unsupported::new_err(format!("{why}{place}")),
         sled::Error::ReportableBug(what) => python::ReportableBug::new_err(format!("{what}{place}")),
-        sled::Error::Corruption { at: Some(at), .. } => {
-            python::Corruption::new_err(format!("damaged data at {at:?} of the database's file{place}"))
+        sled::Error::Corruption { at: Some(DiskPtr::Inline(offset) | DiskPtr::Blob(offset, _)), .. } => {
+            python::Corruption::new_err(format!("damaged data at byte {offset} of the database's file{place}"))
         }
         sled::Error::Corruption { at: None, .. } => {
             python::Corruption::new_err(format!("a file of the database is damaged{place}"))
@@ -108,7 +111,7 @@ fn from_io(error: io::Error, path: Option<PathBuf>) -> PyErr {
     match (error.raw_os_error(), path) {
         (Some(errno), Some(path)) => {
             let text = text.replace(&format!(" (os error {errno})"), "");
-            python::SledIOError::new_err((errno, text, path))
+            python::SledIOError::new_err((errno, text, path.into_os_string()))
         }
         (Some(errno), None) => {
             let text = text.replace(&format!(" (os error {errno})"), "");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyKeyError, prelude::*, types::PyBytes};
 use sled::{CompareAndSwapError, IVec};
 
 use crate::{
@@ -10,10 +10,10 @@ use crate::{
     buffer::{Blob, Data, pair},
     db::Db,
     engine::Handle,
-    error::Result,
+    error::{Error, Result},
     guard,
     iter::{Iter, Part, Span},
-    watch::Subscriber,
+    watch::{Queue, Subscriber},
 };
 
 #[pyclass(subclass, frozen, weakref, module = "sled_sessions.sled")]
@@ -56,8 +56,8 @@ impl Tree {
 #[pymethods]
 impl Tree {
     #[getter]
-    fn name<'py>(&self, py: Python<'py>) -> Bound<'py, pyo3::types::PyBytes> {
-        pyo3::types::PyBytes::new(py, self.handle.name())
+    fn name<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.handle.name())
     }
 
     #[getter]
@@ -80,6 +80,27 @@ impl Tree {
 
     fn __contains__(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<bool> {
         self.contains(py, key)
+    }
+
+    fn __getitem__(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Blob> {
+        let wanted = key.as_slice();
+        match self.call(py, |tree| tree.get(wanted))? {
+            Some(value) => Ok(Blob(value)),
+            None => Err(missing(py, &key)),
+        }
+    }
+
+    fn __setitem__(&self, py: Python<'_>, key: Data<'_, '_>, value: Data<'_, '_>) -> Result<()> {
+        self.insert(py, key, value)?;
+        Ok(())
+    }
+
+    fn __delitem__(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<()> {
+        let wanted = key.as_slice();
+        match self.call(py, |tree| tree.remove(wanted))? {
+            Some(_) => Ok(()),
+            None => Err(missing(py, &key)),
+        }
     }
 
     fn insert(&self, py: Python<'_>, key: Data<'_, '_>, value: Data<'_, '_>) -> Result<Option<Blob>> {
@@ -200,9 +221,13 @@ impl Tree {
 
     #[pyo3(signature = (prefix = None, *, capacity = 65536))]
     fn watch(slf: &Bound<'_, Self>, prefix: Option<Data<'_, '_>>, capacity: usize) -> Result<Subscriber> {
-        let prefix = prefix.as_ref().map_or(&[][..], Data::as_slice);
-        let subscriber = slf.get().call(slf.py(), |tree| Ok(tree.watch_prefix(prefix)))?;
-        Subscriber::start(slf.clone().unbind(), subscriber, capacity)
+        if capacity == 0 {
+            return Err(Error::Value("capacity must be at least 1".into()));
+        }
+        let queue = Queue::new(prefix.as_ref().map_or(&[], Data::as_slice), capacity);
+        let handle = slf.get().handle();
+        guard::call(slf.py(), || handle.watch(queue.clone()))?;
+        Ok(Subscriber::new(slf.clone().unbind(), queue))
     }
 
     fn __repr__(&self) -> String {
@@ -212,4 +237,8 @@ impl Tree {
             self.handle.engine().path().display()
         )
     }
+}
+
+fn missing(py: Python<'_>, key: &Data<'_, '_>) -> Error {
+    PyKeyError::new_err(PyBytes::new(py, key.as_slice()).unbind()).into()
 }

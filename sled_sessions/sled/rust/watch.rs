@@ -1,15 +1,16 @@
-//! Watching a tree: a thread carries sled's events into a queue of our own.
+//! Watching a tree: one thread carries its events from sled into a queue for each watcher.
 //!
 //! sled's own channel is bounded, and a writer waits while it is full: whoever forgot a watcher would stop every
-//! writer for ever. So a thread always drains it, and when our queue is full the oldest events go; the reader is told.
+//! writer for ever. So a thread always drains it, and when a queue is full its oldest events go; the reader is told.
+//!
+//! The thread waits in sled's blocking iterator and keeps its sled subscriber until the tree is closed. The other ways
+//! were tried: `next_timeout` reports a disconnect for ever after a write that changed nothing, and both polling a
+//! subscriber and dropping it take a lock that a writer holds while it waits for room in the channel.
 
 use std::{
     collections::VecDeque,
-    future::Future,
-    pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Wake, Waker},
-    thread::{self, Thread},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -26,10 +27,7 @@ use crate::{
 /// How long a waiting reader sleeps between two looks at pending signals, such as Ctrl-C.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A write that changes nothing takes a place in sled's channel without waking anybody; writers wait when 1024 places
-/// are taken, so the carrier looks by itself this often.
-const NOOP_INTERVAL: Duration = Duration::from_millis(10);
-
+/// A change of a key.
 #[pyclass(frozen, eq, hash, module = "sled_sessions.sled")]
 #[derive(PartialEq, Eq, Hash)]
 pub struct Event {
@@ -67,8 +65,10 @@ impl From<sled::Event> for Event {
     }
 }
 
-#[derive(Default)]
-struct Queue {
+/// The events that wait for one watcher.
+pub struct Queue {
+    prefix: Vec<u8>,
+    capacity: usize,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -81,21 +81,26 @@ struct State {
 }
 
 impl Queue {
+    pub fn new(prefix: &[u8], capacity: usize) -> Arc<Self> {
+        Arc::new(Queue { prefix: prefix.to_vec(), capacity, state: Mutex::default(), changed: Condvar::new() })
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, event: sled::Event, capacity: usize) {
+    /// Returns whether somebody still watches.
+    fn offer(&self, event: &sled::Event) -> bool {
         let mut state = self.lock();
-        if state.ended {
-            return;
+        if !state.ended && event.key().starts_with(&self.prefix) {
+            if state.events.len() == self.capacity {
+                state.events.pop_front();
+                state.lost += 1;
+            }
+            state.events.push_back(event.clone());
+            self.changed.notify_one();
         }
-        if state.events.len() >= capacity {
-            state.events.pop_front();
-            state.lost += 1;
-        }
-        state.events.push_back(event);
-        self.changed.notify_one();
+        !state.ended
     }
 
     fn end(&self) {
@@ -119,36 +124,36 @@ impl Queue {
     }
 }
 
-struct Unpark(Thread);
+/// All watchers of one tree.
+pub struct Hub(Mutex<Vec<Arc<Queue>>>);
 
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
+impl Hub {
+    /// Start the thread that carries the tree's events; it ends when the tree is closed.
+    pub fn start(tree: &sled::Tree) -> Result<Arc<Self>> {
+        let hub = Arc::new(Hub(Mutex::default()));
+        let events = tree.watch_prefix([]);
+        let carried = hub.clone();
+        thread::Builder::new()
+            .name("sled-watch".into())
+            .spawn(move || {
+                guard::quietly(|| events.for_each(|event| carried.queues().retain(|queue| queue.offer(&event))));
+                carried.end();
+            })
+            .map_err(|error| Error::Sled(error.into()))?;
+        Ok(hub)
     }
-}
 
-/// Carry events until the watcher or its database is closed.
-///
-/// A sled subscriber that goes away takes a lock that a writer holds while it waits for room in the channel, which then
-/// nobody makes: so it goes only after a moment in which nobody wrote.
-fn carry(mut subscriber: sled::Subscriber, queue: &Queue, capacity: usize) {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    let mut quiet = false;
-    loop {
-        // sled's `next_timeout` reports a disconnect for ever after a write that changed nothing; its future does not.
-        match Pin::new(&mut subscriber).poll(&mut context) {
-            Poll::Ready(Some(event)) => {
-                quiet = false;
-                queue.push(event, capacity);
-            }
-            Poll::Ready(None) => break,
-            Poll::Pending if quiet && queue.lock().ended => break,
-            Poll::Pending => {
-                quiet = true;
-                thread::park_timeout(NOOP_INTERVAL);
-            }
-        }
+    pub fn add(&self, queue: Arc<Queue>) {
+        self.queues().push(queue);
+    }
+
+    /// No event will come any more.
+    pub fn end(&self) {
+        self.queues().drain(..).for_each(|queue| queue.end());
+    }
+
+    fn queues(&self) -> MutexGuard<'_, Vec<Arc<Queue>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -157,30 +162,11 @@ pub struct Subscriber {
     /// Keeps the database open.
     _tree: Py<Tree>,
     queue: Arc<Queue>,
-    carrier: Thread,
 }
 
 impl Subscriber {
-    pub fn start(tree: Py<Tree>, subscriber: sled::Subscriber, capacity: usize) -> Result<Self> {
-        if capacity == 0 {
-            return Err(Error::Value("capacity must be at least 1".into()));
-        }
-        let queue = Arc::new(Queue::default());
-        let theirs = queue.clone();
-        let carrier = thread::Builder::new()
-            .name("sled-watch".into())
-            .spawn(move || {
-                // sled panics when the database closes between two of its steps.
-                guard::quietly(|| carry(subscriber, &theirs, capacity));
-                theirs.end();
-            })
-            .map_err(|error| Error::Sled(error.into()))?;
-        Ok(Subscriber { _tree: tree, queue, carrier: carrier.thread().clone() })
-    }
-
-    fn end(&self) {
-        self.queue.end();
-        self.carrier.unpark();
+    pub fn new(tree: Py<Tree>, queue: Arc<Queue>) -> Self {
+        Subscriber { _tree: tree, queue }
     }
 
     fn wait(&self, py: Python<'_>, deadline: Option<Instant>) -> Result<Option<Event>> {
@@ -199,7 +185,7 @@ impl Drop for Subscriber {
     fn drop(&mut self) {
         // In a forked child the queue's lock may be held by a thread that is not there.
         if guard::check_process().is_ok() {
-            self.end();
+            self.queue.end();
         }
     }
 }
@@ -218,7 +204,7 @@ impl Subscriber {
 
     fn close(&self) -> Result<()> {
         guard::check_process()?;
-        self.end();
+        self.queue.end();
         Ok(())
     }
 

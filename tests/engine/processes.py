@@ -1,0 +1,59 @@
+"""Other processes for the engine's tests; none of them can outlive its test."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+SECONDS = 20
+
+
+def python(code: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run ``code`` in a fresh interpreter and return what it printed."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+
+
+@contextmanager
+def running(code: str, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+    """A fresh interpreter that has printed its first line and waits for its standard input to end."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def in_fork(work: Callable[[], object]) -> str:
+    """Run ``work`` in a forked child; return the repr of its result, or the name of its exception."""
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+        child = os.fork()
+    if child == 0:
+        try:
+            answer = repr(work())
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the parent judges it
+            answer = type(error).__name__
+        os.write(writer, answer.encode())
+        os._exit(0)
+    os.close(writer)
+    try:
+        ready, _, _ = select.select([reader], [], [], SECONDS)
+        if not ready:
+            os.kill(child, signal.SIGKILL)
+            pytest.fail("the forked child hangs")
+        return os.read(reader, 65536).decode()
+    finally:
+        os.close(reader)
+        os.waitpid(child, 0)

@@ -1,0 +1,238 @@
+import contextlib
+import gc
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from engine.processes import python
+
+from sled_sessions import sled
+
+OPEN = "import sys; from sled_sessions import sled; db = sled.open(sys.argv[1]); print(len(db)); db.close()"
+
+
+def elsewhere(folder: Path) -> str:
+    """Open the folder in another process; return how many pairs it found."""
+    done = python(OPEN, folder)
+    assert done.stderr == ""
+    return done.stdout.strip()
+
+
+def test_frees_the_folder_at_once(db: sled.Db) -> None:
+    """After close() another process can open the folder, though trees, iterators and watchers are still referenced."""
+    tree = db.open_tree("tree")
+    for number in range(2000):
+        db.insert(number.to_bytes(4, "big"), bytes(100))
+    iterator, watcher = iter(db), tree.watch()
+    next(iterator)
+    export = db.export()
+    db.close()
+    assert elsewhere(db.path) == "2000"
+    with sled.open(db.path) as again:
+        assert len(again) == 2000
+    del iterator, watcher, export
+
+
+def calls(db: sled.Db) -> dict[str, Callable[[], object]]:
+    tree = db.open_tree("tree")
+    tree.insert(b"a", b"b")
+    tree.insert(b"b", b"c")
+    iterator = iter(tree)
+    next(iterator)
+    return {
+        "get": lambda: tree.get(b"a"),
+        "in": lambda: b"a" in tree,
+        "insert": lambda: tree.insert(b"a", b"b"),
+        "remove": lambda: tree.remove(b"a"),
+        "compare_and_swap": lambda: tree.compare_and_swap(b"a", None, None),
+        "update_and_fetch": lambda: tree.update_and_fetch(b"a", lambda _: None),
+        "fetch_and_update": lambda: tree.fetch_and_update(b"a", lambda _: None),
+        "apply_batch": lambda: tree.apply_batch(sled.Batch()),
+        "first": lambda: tree.first(),
+        "last": lambda: tree.last(),
+        "get_lt": lambda: tree.get_lt(b"a"),
+        "get_gt": lambda: tree.get_gt(b"a"),
+        "pop_min": lambda: tree.pop_min(),
+        "pop_max": lambda: tree.pop_max(),
+        "new iterator": lambda: next(iter(tree)),
+        "old iterator": lambda: next(iterator),
+        "len": lambda: len(tree),
+        "is_empty": lambda: tree.is_empty(),
+        "clear": lambda: tree.clear(),
+        "tree checksum": lambda: tree.checksum(),
+        "flush": lambda: tree.flush(),
+        "fsync": lambda: db.flush(fsync=True),
+        "watch": lambda: tree.watch(),
+        "open_tree": lambda: db.open_tree("tree"),
+        "tree_names": lambda: db.tree_names(),
+        "drop_tree": lambda: db.drop_tree("tree"),
+        "size_on_disk": lambda: db.size_on_disk(),
+        "generate_id": lambda: db.generate_id(),
+        "checksum": lambda: db.checksum(),
+        "export": lambda: db.export(),
+        "import_": lambda: db.import_([(b"tree", b"t", [])]),
+        "transaction": lambda: sled.transaction(lambda _: None, tree),
+        "with": lambda: db.__enter__(),
+    }
+
+
+with sled.open(temporary=True) as database:
+    CALLS = list(calls(database))
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_use_after_close(db: sled.Db, name: str) -> None:
+    """Whatever is called on a closed database raises ClosedError, and the message says which database."""
+    call = calls(db)[name]
+    db.close()
+    with pytest.raises(sled.ClosedError, match=f"the database {db.path} is closed: open it again"):
+        call()
+
+
+def test_what_a_closed_database_still_knows(db: sled.Db) -> None:
+    """Names and reprs work after close(), and closing again does nothing."""
+    tree = db.open_tree("tree")
+    db.close()
+    db.close()
+    assert (tree.name, tree.db, db.was_recovered) == (b"tree", db, False)
+    assert "closed" in repr(db)
+
+
+def test_context_manager(folder: Path) -> None:
+    """A with block closes the database, also when it is left by an exception, which comes through."""
+    with pytest.raises(KeyError), sled.open(folder) as db:
+        raise KeyError
+    with pytest.raises(sled.ClosedError):
+        db.get(b"key")
+
+
+def test_forgotten(folder: Path) -> None:
+    """A database that nothing refers to any more is closed; a tree or an iterator keeps it open."""
+    iterator = iter(sled.open(folder).open_tree("tree"))
+    gc.collect()
+    with pytest.raises(sled.DatabaseLocked):
+        sled.open(folder)
+    del iterator
+    gc.collect()
+    sled.open(folder).close()
+
+
+def test_interpreter_exit(folder: Path) -> None:
+    """A program that forgets to close loses nothing, even what no flush thread would have written."""
+    code = (
+        "import sys; from sled_sessions import sled\n"
+        "db = sled.open(sys.argv[1], flush_every_ms=None); tree = db.open_tree('t'); it = iter(db)\n"
+        "for number in range(1000): db.insert(number.to_bytes(4, 'big'), b'value')\n"
+    )
+    done = python(code, folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    with sled.open(folder) as db:
+        assert len(db) == 1000
+
+
+def test_exit_with_running_threads(folder: Path) -> None:
+    """The interpreter exits cleanly while daemon threads read, write, iterate and wait for events."""
+    code = """
+import sys, threading, time
+from sled_sessions import sled
+db = sled.open(sys.argv[1])
+def forever(work):
+    while True:
+        try: work()
+        except (sled.SledError, StopIteration): time.sleep(0.001)
+watcher = db.watch()
+works = [lambda: db.insert(b"k", b"v"), lambda: db.remove(b"k"), lambda: list(db), lambda: next(watcher)]
+for work in works: threading.Thread(target=forever, args=[work], daemon=True).start()
+time.sleep(0.3)
+"""
+    done = python(code, folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    sled.open(folder).close()
+
+
+def test_closing_under_load(folder: Path) -> None:
+    """While other threads call everything there is, close() ends, and each of them sees ClosedError only."""
+    for _ in range(5):
+        db = sled.open(folder)
+        works = [work for name, work in calls(db).items() if name not in {"drop_tree", "watch", "import_"}]
+        ends: list[type[BaseException]] = []
+
+        def forever(mine: list[Callable[[], object]], ends: list[type[BaseException]] = ends) -> None:
+            try:
+                while True:
+                    for work in mine:
+                        with contextlib.suppress(StopIteration):
+                            work()
+            except BaseException as error:  # noqa: BLE001 - judged below
+                ends.append(type(error))
+
+        threads = [threading.Thread(target=forever, args=[works[start:] + works[:start]]) for start in range(0, 30, 5)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.1)
+        db.close()
+        sled.open(folder).close()
+        for thread in threads:
+            thread.join(20)
+            assert not thread.is_alive()
+        assert ends == [sled.ClosedError] * len(threads)
+
+
+def test_closing_from_many_threads(db: sled.Db) -> None:
+    """However many threads close a database, each returns when the folder is free."""
+    db.insert(b"key", b"value")
+    failures: list[BaseException] = []
+    barrier = threading.Barrier(4)
+
+    def close() -> None:
+        barrier.wait()
+        try:
+            db.close()
+        except BaseException as error:  # noqa: BLE001 - judged below
+            failures.append(error)
+
+    threads = [threading.Thread(target=close) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert failures == []
+    assert elsewhere(db.path) == "1"
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_fsync(folder: Path) -> None:
+    """flush(fsync=True) and close() end with an fsync of the database's file; a plain flush makes none."""
+    code = (
+        "import os, sys; from sled_sessions import sled\n"
+        "db = sled.open(sys.argv[1], flush_every_ms=None)\n"
+        "for act in (db.flush, lambda: db.flush(fsync=True), db.close):\n"
+        "    db.insert(os.urandom(8), b'value'); os.write(1, b'act\\n'); act()\n"
+        "os.write(1, b'end\\n')\n"
+    )
+    command = ["strace", "-f", "-qq", "-y", "-e", "trace=fsync,write", sys.executable, "-c", code, str(folder)]
+    traced = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    if "ptrace" in traced.stderr:
+        pytest.skip("strace may not trace here")
+    calls_of = traced.stderr.split('"act')[1:]
+    synced = [f"<{folder}/db>" in "".join(line for line in part.splitlines() if "fsync(" in line) for part in calls_of]
+    assert synced == [False, True, True], traced.stderr
+
+
+def test_killed(folder: Path) -> None:
+    """What flush(fsync=True) acknowledged is there after the process was killed."""
+    code = (
+        "import os, signal, sys; from sled_sessions import sled\n"
+        "db = sled.open(sys.argv[1], flush_every_ms=None)\n"
+        "for number in range(500): db.insert(number.to_bytes(4, 'big'), bytes(300))\n"
+        "assert db.flush(fsync=True) > 0\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert python(code, folder).returncode == -9
+    with sled.open(folder) as db:
+        assert len(db) == 500

@@ -1,0 +1,126 @@
+import gc
+import os
+import threading
+from pathlib import Path
+
+from engine.processes import in_fork, python
+from engine.test_closing import CALLS, calls, elsewhere
+
+from sled_sessions import sled
+
+
+def test_every_call_in_a_child(db: sled.Db) -> None:
+    """In a forked child every call, close() included, raises ForkedProcess at once instead of hanging."""
+    every = calls(db)
+    watcher = db.watch()
+    every |= {
+        "close": db.close,
+        "exit": lambda: db.__exit__(None, None, None),
+        "event": lambda: watcher.get(timeout=1),
+        "stop watching": watcher.close,
+        "open": lambda: sled.open(db.path),
+        "open another": lambda: sled.open(temporary=True),
+    }
+
+    def collect() -> dict[str, str]:
+        outcomes = {}
+        for name, call in every.items():
+            try:
+                call()
+            except BaseException as error:  # noqa: BLE001 - judged by the parent
+                outcomes[name] = type(error).__name__
+            else:
+                outcomes[name] = "nothing raised"
+        return {name: outcome for name, outcome in outcomes.items() if outcome != "ForkedProcess"}
+
+    assert in_fork(collect) == "{}"
+    assert set(CALLS) < set(every)
+    assert db.insert(b"the parent", b"goes on") is None
+
+
+def test_objects_die_in_a_child(folder: Path) -> None:
+    """A child that drops the last references neither hangs nor writes; the parent's data stays whole."""
+    objects = {}
+    objects["db"] = sled.open(folder, flush_every_ms=None)
+    objects["tree"] = objects["db"].open_tree("tree")
+    objects["dropped"] = objects["db"].open_tree("dropped")
+    objects["db"].drop_tree("dropped")
+    objects["iterator"] = iter(objects["tree"])
+    objects["watcher"] = objects["tree"].watch()
+    for number in range(1000):
+        objects["tree"].insert(number.to_bytes(4, "big"), b"value")
+
+    def forget() -> int:
+        objects.clear()
+        return gc.collect() and 0
+
+    assert in_fork(forget) == "0"
+    assert len(objects["tree"]) == 1000
+    objects["db"].close()
+    with sled.open(folder) as db:
+        assert len(db.open_tree("tree")) == 1000
+
+
+def test_a_child_exits(folder: Path) -> None:
+    """A child that ends as a program does, running its exit handlers, ends."""
+    code = (
+        "import os, sys; from sled_sessions import sled\n"
+        "db = sled.open(sys.argv[1]); db.insert(b'key', b'value')\n"
+        "tree = db.open_tree('tree'); watcher = tree.watch(); pairs = iter(db)\n"
+        "child = os.fork()\n"
+        "if child: sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+    )
+    done = python(code, folder)
+    assert done.returncode == 0, done.stderr
+    assert elsewhere(folder) == "1"
+
+
+def test_a_child_that_lives_on_does_not_hold_the_lock(db: sled.Db) -> None:
+    """The folder is free after close() though a child that was forked while it was open still runs."""
+    reader, writer = os.pipe()
+
+    def close_and_open_again() -> str:
+        db.close()
+        return elsewhere(db.path)
+
+    answer: list[str] = []
+    waiting = threading.Thread(target=lambda: answer.append(in_fork(lambda: os.read(reader, 1))))
+    waiting.start()
+    try:
+        assert close_and_open_again() == "0"
+    finally:
+        os.write(writer, b"x")
+        waiting.join(20)
+        os.close(reader)
+        os.close(writer)
+    assert answer == ["b'x'"]
+
+
+def test_fork_before_the_first_open(folder: Path) -> None:
+    """A child of a process that never opened a database may open one."""
+    code = (
+        "import os, sys; from sled_sessions import sled\n"
+        "child = os.fork()\n"
+        "if child: sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "with sled.open(sys.argv[1]) as db: db.insert(b'key', b'value')\n"
+    )
+    done = python(code, folder)
+    assert done.returncode == 0, done.stderr
+    assert elsewhere(folder) == "1"
+
+
+def test_fork_without_the_hook(folder: Path) -> None:
+    """The calls that would hang in a child check the process themselves when a fork went past Python's hooks."""
+    code = (
+        "import ctypes, os, sys; from sled_sessions import sled\n"
+        "db = sled.open(sys.argv[1])\n"
+        "child = ctypes.CDLL(None).fork()\n"
+        "if child: sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
+        "for call in (db.close, db.flush, lambda: sled.open(temporary=True)):\n"
+        "    try: call()\n"
+        "    except sled.ForkedProcess: pass\n"
+        "    else: os._exit(1)\n"
+        "os._exit(0)\n"
+    )
+    done = python(code, folder)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,221 @@
+import errno
+import inspect
+import os
+from pathlib import Path
+
+import pytest
+from engine.processes import python, running
+
+from sled_sessions import sled
+
+HOLD = "import sys; from sled_sessions import sled; db = sled.open(sys.argv[1]); print('ready', flush=True); input()"
+
+
+def test_signature() -> None:
+    """The options of a database can be read from the signature."""
+    parameters = inspect.signature(sled.open).parameters
+    assert parameters["cache_capacity"].default == 1 << 30
+    assert parameters["flush_every_ms"].default == 500
+    assert {name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY} == {
+        "cache_capacity",
+        "flush_every_ms",
+        "create_new",
+        "temporary",
+        "segment_size",
+        "idgen_persist_interval",
+    }
+
+
+def test_recovered(folder: Path) -> None:
+    """A database knows whether it was there before, and has what was written."""
+    with sled.open(folder) as db:
+        assert not db.was_recovered
+        assert db.path == folder
+        db.insert(b"key", b"value")
+        assert db.flush() > 0
+        assert db.size_on_disk() > 0
+    with sled.open(str(folder)) as db:
+        assert db.was_recovered
+        assert db.get(b"key") == b"value"
+
+
+def test_the_rust_crate_wrote_it(rust_storage: Path) -> None:
+    """A folder that a Rust program wrote opens with everything in it."""
+    with sled.open(rust_storage) as db:
+        assert db.was_recovered
+        assert len(db.open_tree("session")) == 60
+
+
+def test_a_path_that_is_a_file(tmp_path: Path) -> None:
+    """A path that is a file is refused as an OSError that says so, and the file is left alone."""
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(sled.SledIOError, match="a database is a folder, and this is a file") as raised:
+        sled.open(file)
+    assert isinstance(raised.value, OSError)
+    assert file.read_text() == "mine"
+    with pytest.raises(sled.SledIOError) as raised:
+        sled.open(file / "below")
+    assert raised.value.errno == errno.ENOTDIR
+    assert raised.value.filename == str(file / "below")
+
+
+def test_create_new(folder: Path) -> None:
+    """create_new refuses a folder that holds a database, and keeps what it holds."""
+    with sled.open(folder, create_new=True) as db:
+        db.insert(b"key", b"value")
+    with pytest.raises(sled.SledIOError) as raised:
+        sled.open(folder, create_new=True)
+    assert raised.value.errno == errno.EEXIST
+    with sled.open(folder) as db:
+        assert db.get(b"key") == b"value"
+
+
+def test_temporary(folder: Path) -> None:
+    """A temporary database leaves nothing behind, with a path or without."""
+    for path in (None, folder):
+        db = sled.open(path, temporary=True)
+        db.insert(b"key", b"value")
+        assert db.path.is_dir()
+        db.close()
+        assert not db.path.exists()
+
+
+def test_temporary_spares_files(tmp_path: Path) -> None:
+    """A temporary database is not opened in a folder whose files it would delete."""
+    (tmp_path / "mine").touch()
+    with pytest.raises(sled.SledError, match="holds files already"):
+        sled.open(tmp_path, temporary=True)
+    assert (tmp_path / "mine").exists()
+
+
+def test_no_path() -> None:
+    """A database that is to stay needs a path."""
+    with pytest.raises(TypeError, match="needs a path unless temporary=True"):
+        sled.open()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"cache_capacity": 255},
+        {"cache_capacity": 0},
+        {"flush_every_ms": 0},
+        {"segment_size": 1000},
+        {"segment_size": 128},
+        {"segment_size": 1 << 25},
+        {"idgen_persist_interval": 0},
+    ],
+)
+def test_options_out_of_range(folder: Path, options: dict[str, int], capfd: pytest.CaptureFixture[str]) -> None:
+    """An option that sled would panic on, or misbehave with, is a SledError and prints nothing."""
+    with pytest.raises(sled.SledError):
+        sled.open(folder, **options)  # type: ignore[arg-type]
+    assert capfd.readouterr() == ("", "")
+    sled.open(folder).close()
+
+
+def test_smallest_options(folder: Path) -> None:
+    """The smallest cache works, and so does no flush thread; the segment size of a database is found again."""
+    with sled.open(folder, cache_capacity=256, flush_every_ms=None, segment_size=4096) as db:
+        for number in range(3000):
+            db.insert(number.to_bytes(4, "big"), bytes(100))
+    with sled.open(folder) as db:
+        assert len(db) == 3000
+    with pytest.raises(sled.Unsupported, match="4096"):
+        sled.open(folder, segment_size=8192)
+
+
+def test_another_process_holds_the_lock(folder: Path) -> None:
+    """A second process is told which folder is locked and by whom, and gets it when the first has closed it."""
+    with running(HOLD, folder) as holder:
+        with pytest.raises(sled.DatabaseLocked, match=f"another process has the database {folder} open"):
+            sled.open(folder)
+        holder.communicate("\n")
+        sled.open(folder).close()
+
+
+def test_this_process_holds_the_lock(db: sled.Db, tmp_path: Path) -> None:
+    """Opening a folder twice, also by another name, says that this process has it open."""
+    (tmp_path / "link").symlink_to(db.path)
+    for path in (db.path, tmp_path / "link", Path(os.path.relpath(db.path))):
+        with pytest.raises(sled.DatabaseLocked, match="open in this process already"):
+            sled.open(path)
+
+
+def test_change_of_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path stays the folder that it was when the program changes its directory."""
+    monkeypatch.chdir(tmp_path)
+    with sled.open("storage") as db:
+        (tmp_path / "elsewhere").mkdir()
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        db.insert(b"key", bytes(500_000))
+        assert db.flush(fsync=True) > 0
+        assert db.get(b"key") == bytes(500_000)
+    assert list(Path().iterdir()) == []
+
+
+def test_format_of_sled_1(tmp_path: Path) -> None:
+    """A folder of sled 1.0, which 0.34 would open as an empty database, is refused and left as it is."""
+    (tmp_path / "durability_cookie").write_bytes(b"cookie")
+    (tmp_path / "metadata").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(sled.Unsupported, match=r"written by sled 1\.0"):
+        sled.open(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_compressed_database(folder: Path) -> None:
+    """A database that was made with compression is refused with the cure."""
+    sled.open(folder).close()
+    conf = folder / "conf"
+    conf.write_bytes(conf.read_bytes().replace(b"use_compression: false", b"use_compression: true"))
+    with pytest.raises(sled.Unsupported, match="compression, which is not built in: export it"):
+        sled.open(folder)
+
+
+def test_older_format(folder: Path) -> None:
+    """A database of another version of sled is refused."""
+    sled.open(folder).close()
+    conf = folder / "conf"
+    conf.write_bytes(conf.read_bytes().replace(b"version: 0.34", b"version: 0.31"))
+    with pytest.raises(sled.Unsupported, match=r"0\.31"):
+        sled.open(folder)
+
+
+def test_crash_while_opening(folder: Path) -> None:
+    """What a crash during an open left behind is removed, where sled alone would call the database corrupt for ever."""
+    with sled.open(folder) as db:
+        db.insert(b"key", b"value")
+    leftover = folder / "snap.00000000000000FF.generating"
+    leftover.write_bytes(b"torn")
+    with sled.open(folder) as db:
+        assert db.get(b"key") == b"value"
+    assert not leftover.exists()
+
+
+def test_a_running_snapshot_is_left_alone(folder: Path) -> None:
+    """An unfinished snapshot is not touched while another process has the database open."""
+    with running(HOLD, folder):
+        unfinished = folder / "snap.00000000000000FF.generating"
+        unfinished.write_bytes(b"being written")
+        with pytest.raises(sled.DatabaseLocked):
+            sled.open(folder)
+        assert unfinished.exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_read_only_folder(tmp_path: Path) -> None:
+    """A folder that may not be written to is an OSError with its number."""
+    tmp_path.chmod(0o500)
+    with pytest.raises(sled.SledIOError) as raised:
+        sled.open(tmp_path)
+    assert raised.value.errno == errno.EACCES
+
+
+def test_opening_is_possible_after_a_failure(folder: Path) -> None:
+    """A failed open keeps no lock, in this process or for others."""
+    with pytest.raises(sled.SledError):
+        sled.open(folder, segment_size=1000)
+    done = python("import sys; from sled_sessions import sled; sled.open(sys.argv[1]).close()", folder)
+    assert (done.returncode, done.stderr) == (0, "")
