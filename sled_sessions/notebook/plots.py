@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sled_sessions.notebook.day import Day
+from sled_sessions.html import duration
+from sled_sessions.notebook.day import DAY, MIDNIGHT, Day
 from sled_sessions.notebook.progress import progress_bar
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.sled import SledStore
@@ -36,6 +37,8 @@ def plot_expiries(
         ax: Where to draw.
     """
     ax = _axes(ax)
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
     now = store.clock()
     with progress_bar("reading the index") as progress:
         moments = []
@@ -50,29 +53,38 @@ def plot_expiries(
         )
         if moments[0] <= _days(now) <= moments[-1]:
             ax.axvline(_days(now), color=_THEORY, linestyle="--", label="now")
-        ax.legend(frameon=False)
-    _time_axis(ax)
-    ax.set(title=f"{len(moments):,} sessions, {len(waiting):,} of them due", xlabel="expires (UTC)", ylabel="sessions")
+        _legend(ax)
+    locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    _title(ax, f"{len(moments):,} sessions, {len(waiting):,} of them due")
+    ax.set(xlabel="expires (UTC)", ylabel="sessions")
     return ax
 
 
 def plot_day(day: Day, *, ax: "Axes | None" = None) -> "Axes":
-    """The sessions of a simulated day: those alive, those that wait for a sweep, and the ones that sweeps deleted.
+    """The sessions of a simulated day: those alive, those that wait for a sweep, and what each sweep deleted.
 
     Args:
         day: What `simulate_day` returned.
         ax: Where to draw.
     """
     ax = _axes(ax)
+    from matplotlib.dates import DateFormatter, HourLocator
+
     at = [_days(moment.at) for moment in day.moments]
     alive = [moment.alive for moment in day.moments]
     due = [moment.due for moment in day.moments]
-    ax.stackplot(at, alive, due, colors=(_ALIVE, _DUE), labels=("alive", "due: expired, still stored"), alpha=0.85)
-    ax.step(at, [moment.deleted for moment in day.moments], where="post", color=_DELETED, label="deleted so far")
-    _time_axis(ax)
-    ax.set(title=f"A day: {day.visits:,} visits, {len(day.sweeps)} sweeps", xlabel="time (UTC)", ylabel="sessions")
-    ax.margins(x=0)
-    ax.legend(frameon=False, loc="upper left")
+    ax.stackplot(at, alive, due, colors=(_ALIVE, _DUE), labels=("alive", "due"))
+    swept = [_days(at) for at, _ in day.sweeps]
+    deleted = [report.deleted for _, report in day.sweeps]
+    ax.plot(swept, deleted, "o", color=_DELETED, markersize=4, label="deleted by a sweep")
+    ax.xaxis.set_major_locator(HourLocator(byhour=range(0, 24, 4)))  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_formatter(DateFormatter("%H:%M"))  # type: ignore[no-untyped-call]
+    ax.set_xlim(_days(MIDNIGHT), _days(MIDNIGHT + DAY))
+    ax.set(xlabel="time", ylabel="sessions")
+    _title(ax, f"A day: {day.visits:,} visits, {len(day.sweeps)} sweeps")
+    _legend(ax)
     return ax
 
 
@@ -84,16 +96,22 @@ def plot_write_cost(comparison: "SweepComparison", *, ax: "Axes | None" = None) 
         ax: Where to draw.
     """
     ax = _axes(ax)
+    ticks = sorted({cost.resolution for cost in comparison.costs if cost.resolution is not None})
     for sessions in sorted({cost.sessions for cost in comparison.costs}):
-        costs = [cost for cost in comparison.costs if cost.sessions == sessions]
-        steps = [(cost.resolution.total_seconds(), cost.save_again.median * 1e6) for cost in costs if cost.resolution]
-        line = ax.plot(*zip(*sorted(steps), strict=True), marker="o", label=f"{sessions:,} sessions")[0]
-        for cost in costs:
-            if cost.resolution is None:
-                ax.axhline(cost.save_again.median * 1e6, color=line.get_color(), linestyle="--")
-    ax.set(xscale="log", title="Saving a session again", xlabel="resolution of the index (s)", ylabel="microseconds")
+        costs = {
+            cost.resolution: cost.save_again.median * 1e6 for cost in comparison.costs if cost.sessions == sessions
+        }
+        seconds = [step.total_seconds() for step in ticks]
+        line = ax.plot(seconds, [costs[step] for step in ticks], marker="o", label=f"{sessions:,} sessions")[0]
+        if None in costs:
+            ax.axhline(costs[None], color=line.get_color(), linestyle="--", label="without an index")
+    ax.set_xscale("log")
+    ax.set_xticks([step.total_seconds() for step in ticks], [duration(step) for step in ticks])
+    ax.minorticks_off()
     ax.set_ylim(bottom=0)
-    ax.legend(frameon=False, title="dashed: without an index")
+    ax.set(xlabel="resolution of the index", ylabel="microseconds")
+    _title(ax, "Saving a session again")
+    _legend(ax)
     return ax
 
 
@@ -106,20 +124,22 @@ def _axes(ax: "Axes | None") -> "Axes":
     except ImportError:
         msg = "plots need matplotlib: pip install 'sled_sessions[notebook]'"
         raise ImportError(msg) from None
-    figure = plt.figure(figsize=(7, 3.8), layout="constrained")
+    figure = plt.figure(figsize=(6, 3.6), layout="constrained")  # still to be read on a phone
     ax = figure.add_subplot()
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
+def _title(ax: "Axes", title: str) -> None:
+    """The title on the left, with room for the legend below it."""
+    ax.set_title(title, loc="left", pad=24)
+
+
+def _legend(ax: "Axes") -> None:
+    """The legend in one line above the plot, where it covers nothing."""
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderaxespad=0.2)
+
+
 def _days(at: datetime) -> float:
     """A moment as matplotlib counts them: days since the Unix epoch."""
     return at.timestamp() / 86400
-
-
-def _time_axis(ax: "Axes") -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-
-    locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
-    ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]

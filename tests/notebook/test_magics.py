@@ -169,8 +169,12 @@ def test_time_deletes_nothing(run, store):
 
 def test_expiries(run, store):
     """%sessions_expiries draws the sessions of a span of time, and gives the Axes."""
-    assert run("%sessions_expiries")[0].result.get_title() == "12 sessions, 2 of them due"
-    assert run("%sessions_expiries --from +1min --to +3min --bins 2")[0].result.get_title().startswith("2 sessions, 0")
+    assert run("%sessions_expiries")[0].result.get_title("left") == "12 sessions, 2 of them due"
+    assert (
+        run("%sessions_expiries --from +1min --to +3min --bins 2")[0]
+        .result.get_title("left")
+        .startswith("2 sessions, 0")
+    )
 
 
 def test_a_cell_with_a_session(run, store, ipython):

@@ -35,7 +35,7 @@ def test_expiries_without_reading_records(tmp_path, clock, ax):
         for key in list(store.tree.keys()):
             store.tree.insert(key, b"garbage")
         assert plot_expiries(store, ax=ax) is ax
-    assert ax.get_title() == "50 sessions, 10 of them due"
+    assert ax.get_title("left") == "50 sessions, 10 of them due"
     assert heights(ax) == 50
 
 
@@ -45,12 +45,12 @@ def test_expiries_of_a_span(clock, ax):
     fill(store, 50, expired=10)
     now = clock()
     plot_expiries(store, start=now, stop=now + timedelta(minutes=5), bins=5, ax=ax)
-    assert ax.get_title() == "5 sessions, 0 of them due"
+    assert ax.get_title("left") == "5 sessions, 0 of them due"
 
 
 def test_expiries_of_nothing(clock):
     """An empty store is an empty plot, in a figure of its own."""
-    assert plot_expiries(MemoryStore(clock=clock)).get_title() == "0 sessions, 0 of them due"
+    assert plot_expiries(MemoryStore(clock=clock)).get_title("left") == "0 sessions, 0 of them due"
 
 
 def test_a_day_adds_up(ax):

@@ -6,6 +6,7 @@ import pickle
 from collections.abc import MutableMapping
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,7 +47,8 @@ def session_with(**data) -> Session:
         (lambda s: s.pop("z", None), None),
         (lambda s: s.setdefault("a", 9), 1),
         (lambda s: s.is_empty, False),
-        (lambda s: [s.mark_accessed(), json.dumps(s)][1], '{"a": 1, "b": [2]}'),
+        (json.dumps, '{"a": 1, "b": [2]}'),
+        (lambda s: json.dumps({"session": s}), '{"session": {"a": 1, "b": [2]}}'),
     ],
 )
 def test_each_operation_loads(use, expected):
@@ -102,6 +104,15 @@ def test_it_is_a_mapping_and_a_dict():
     """Code that asks for either gets it."""
     assert isinstance(session_with(), MutableMapping)
     assert isinstance(session_with(), dict)
+
+
+def test_readers_of_its_memory():
+    """What reads a dict without asking it fails on a session that is not loaded, and never takes it for empty."""
+    session = session_with(a=1)
+    with pytest.raises(TypeError, match="NotLoaded"):
+        msgspec.json.encode(session)
+    session.load()
+    assert msgspec.json.encode(session) == b'{"a":1}'
 
 
 def test_missing_keys():
