@@ -43,7 +43,7 @@ def folder_lines(folder: Path, workload: Workload, repeat: int, sizes: Sizes) ->
         return
     yield Line("memory, just opened", sessions, Spread.of([idle]), unit="B")
     for name, strategy in (("index sweep of 1 %", SweepStrategy.EXPIRY_INDEX), ("full scan", SweepStrategy.FULL_SCAN)):
-        grown = probe.ask("sweep-memory", folder, strategy.value, workload.due_at.isoformat())
+        grown = probe.ask("sweep-memory", folder, strategy.value, workload.due_at(0.01).isoformat())
         yield Line(f"memory, {name}", sessions, Spread.of([grown]), other_is="growth over the idle store", unit="B")
         with Database.open(folder, workload) as database:
             database.put_back(range(workload.due))

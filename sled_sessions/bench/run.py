@@ -22,8 +22,8 @@ SIZES = (10_000, 100_000, 1_000_000)
 FEWEST = 100
 """Sessions; with fewer there is no hundredth to sweep."""
 
-PARTS = {"process": 2, "store": 14, "web": 3, "peers": 6}
-"""What can be measured, and in how many steps for each size."""
+PARTS = {"process": 5, "store": 15, "web": 3, "peers": 6}
+"""What can be measured, and in about how many steps for each size."""
 
 Found: TypeAlias = Line | PeerLine | str
 Watch: TypeAlias = Callable[[str], object]
@@ -42,7 +42,7 @@ def run(
     """Measure the package.
 
     Args:
-        sizes: Numbers of sessions, each in a database of its own; about 700 disk of disk for each session.
+        sizes: Numbers of sessions, each in a database of its own; about 700 bytes of disk for each session.
         peers: Names of what else is measured, where it is installed.
         parts: Which of `PARTS`.
         repeat: Turns for the quickest operations; the longer ones get fewer.

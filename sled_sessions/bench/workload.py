@@ -35,7 +35,7 @@ class Workload:
 
     Attributes:
         sessions: How many are in the database.
-        due: How many of them expire first and are left alone by everything but sweeps.
+        due: How many are the first hundredth to expire, which everything but sweeps leaves alone.
     """
 
     sessions: int
@@ -44,17 +44,15 @@ class Workload:
 
     @due.default
     def _count_due(self) -> int:
-        return bisect_right(range(self.sessions), self.due_at, key=self.expiry)
+        return self.due_by(self.due_at(0.01))
 
-    @property
-    def due_at(self) -> datetime:
-        """The moment at which the first hundredth has expired. An index step ends with it, so no live one is near."""
-        return (FIRST_EXPIRY + LIFETIME / 100).replace(microsecond=0) - timedelta(microseconds=1)
+    def due_at(self, share: float) -> datetime:
+        """The moment at which this share has expired. An index step ends with it, so no live session is near."""
+        return (FIRST_EXPIRY + LIFETIME * share).replace(microsecond=0) - timedelta(microseconds=1)
 
-    @property
-    def all_due_at(self) -> datetime:
-        """A moment at which every session has expired."""
-        return FIRST_EXPIRY + 2 * LIFETIME
+    def due_by(self, now: datetime) -> int:
+        """How many sessions have expired then; they are those with the first numbers."""
+        return bisect_right(range(self.sessions), now, key=self.expiry)
 
     def key(self, number: int) -> bytes:
         """The id's bytes, as random as any."""
