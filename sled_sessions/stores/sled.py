@@ -15,6 +15,7 @@ from sled_sessions import sled
 from sled_sessions.errors import BackendError, DecodeError, SessionError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.stores.clock import Clock, utc_now
+from sled_sessions.stores.durability import Durability, GroupCommit
 from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
 from sled_sessions.stores.expiry_index import KEY_LENGTH, ExpiryIndex, split
 from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport
@@ -43,13 +44,16 @@ class SledStore:
             dropped, and the store writes exactly what the crate writes.
         resolution: The step of the index. Saves that move an expiry within one step leave the index alone; a sweep
             looks at up to one step of live sessions. It deletes the same sessions at any resolution.
+        durability: What a write waits for before it returns, "interval", "flush" or "fsync"; `Durability` says what
+            each may lose. Threads that write at the same time share a flush. A sweep never waits: what comes back
+            after a crash is expired, and the next sweep finds it.
         max_record_bytes: Larger records are refused.
         clock: Returns the present moment as an aware datetime.
         progress: Told how far the index is while it is built.
 
     Raises:
         sled.SledError: The engine could not read or write the trees.
-        ValueError: `resolution` is below a microsecond.
+        ValueError: `resolution` is below a microsecond, or there is no such `durability`.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class SledStore:
         index: sled.Tree | None = None,
         strategy: SweepStrategy = SweepStrategy.EXPIRY_INDEX,
         resolution: timedelta = RESOLUTION,
+        durability: Durability = "interval",
         max_record_bytes: int = MAX_RECORD_BYTES,
         clock: Clock = utc_now,
         progress: Progress | None = None,
@@ -68,6 +73,7 @@ class SledStore:
         self.max_record_bytes = max_record_bytes
         self.clock = clock
         self._get = tree.get
+        self._group = GroupCommit.of(tree.db, durability)
         self._sessions = IndexedTree.of(tree)
         self._owned: sled.Db | None = None
         self._resume_after: dict[SweepStrategy, bytes] = {}
@@ -86,6 +92,7 @@ class SledStore:
         *,
         strategy: SweepStrategy = SweepStrategy.EXPIRY_INDEX,
         resolution: timedelta = RESOLUTION,
+        durability: Durability = "interval",
         max_record_bytes: int = MAX_RECORD_BYTES,
         clock: Clock = utc_now,
         progress: Progress | None = None,
@@ -101,6 +108,7 @@ class SledStore:
                 db.open_tree(tree),
                 strategy=strategy,
                 resolution=resolution,
+                durability=durability,
                 max_record_bytes=max_record_bytes,
                 clock=clock,
                 progress=progress,
@@ -146,6 +154,7 @@ class SledStore:
         with _backend_errors():
             while not self._sessions.create(record.id.key, *self._encode(record)):
                 record = attrs.evolve(record, id=Id.new())
+            self._settle()
             return record
 
     def save(self, record: Record) -> None:
@@ -157,6 +166,7 @@ class SledStore:
         """
         try:
             self._sessions.save(record.id.key, *self._encode(record))
+            self._settle()
         except sled.SledError as error:
             raise BackendError(str(error)) from error
 
@@ -181,7 +191,10 @@ class SledStore:
             BackendError: The engine failed.
         """
         with _backend_errors():
-            return self._sessions.remove(key_of(id))
+            is_there = self._sessions.remove(key_of(id))
+            if is_there:
+                self._settle()
+            return is_there
 
     def update(self, id: Id, change: Change) -> Record | None:
         """Read, change and write a live session as one step; None, and no write, when it is gone or expired.
@@ -199,6 +212,7 @@ class SledStore:
                 old_expiry = codec.to_microseconds(record.expiry_date)
                 changed = check_change(id, change(record))
                 if self._sessions.swap(key, old, old_expiry, *self._encode(changed)):
+                    self._settle()
                     return changed
         except sled.SledError as error:
             raise BackendError(str(error)) from error
@@ -336,6 +350,11 @@ class SledStore:
     def _encode(self, record: Record) -> tuple[bytes, int]:
         """The record's bytes and its expiry in microseconds."""
         return encode_within(record, self.max_record_bytes), codec.to_microseconds(record.expiry_date)
+
+    def _settle(self) -> None:
+        """Wait, after a write, for what `durability` says."""
+        if self._group is not None:
+            self._group.wait()
 
     def _sweep_index(
         self, sweep: Sweep, index: ExpiryIndex, until: int, after: bytes | None, on_expired: OnExpired | None

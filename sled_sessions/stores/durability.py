@@ -1,0 +1,72 @@
+"""What a write waits for before it returns, and how writers that wait at the same time share one wait."""
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Literal, TypeAlias, get_args
+
+from sled_sessions import sled
+
+Durability: TypeAlias = Literal["interval", "flush", "fsync"]
+"""When a write returns, and what is lost of the writes that have returned:
+
+- "interval": at once. sled writes its buffers to the file every `flush_every_ms` (half a second): that much is lost
+  when the process is killed, and on a power cut also what the operating system had not written yet.
+- "flush": when it is in the file. Nothing is lost when the process is killed; a power cut may cost what the operating
+  system had not written yet.
+- "fsync": when the disk has confirmed it. Nothing is lost.
+
+What is lost is always the end: sled recovers everything up to some moment.
+"""
+
+
+class GroupCommit:
+    """Flushes for many writers at once: all that arrive while a flush is under way share the next one.
+
+    Args:
+        flush: Makes everything durable that was written before it is called.
+    """
+
+    def __init__(self, flush: Callable[[], object]) -> None:
+        self._flush = flush
+        self._changed = threading.Condition()
+        self._is_running = False
+        self._begun = self._done = 0  # the number of the flush that began last, and of the last one that succeeded
+
+    @classmethod
+    def of(cls, db: sled.Db, durability: Durability) -> "GroupCommit | None":
+        """What the writers of a database wait for; None: for nothing.
+
+        Raises:
+            ValueError: There is no such durability.
+        """
+        if durability not in get_args(Durability):
+            msg = f"durability must be one of {', '.join(map(repr, get_args(Durability)))}, not {durability!r}"
+            raise ValueError(msg)
+        return None if durability == "interval" else cls(partial(db.flush, fsync=durability == "fsync"))
+
+    def wait(self) -> None:
+        """Return when everything that the caller wrote before is durable.
+
+        Raises:
+            SledError: The flush failed; what was written may be lost in a crash.
+        """
+        with self._changed:
+            needed = self._begun + 1  # the one that is running may have begun before the caller's write
+            while self._is_running and self._done < needed:
+                self._changed.wait()
+            if self._done >= needed:
+                return
+            self._is_running = True
+            self._begun += 1
+            number = self._begun
+        is_done = False
+        try:
+            self._flush()
+            is_done = True
+        finally:
+            with self._changed:
+                self._is_running = False
+                if is_done:
+                    self._done = number
+                self._changed.notify_all()  # after a failure the next one tries, and learns for itself

@@ -1,0 +1,153 @@
+"""What a write waits for, and what a killed process loses for it."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from sled_sessions import BackendError, Id, SledStore, sled
+from sled_sessions.stores.durability import GroupCommit
+
+WRITER = """
+import sys
+from datetime import UTC, datetime, timedelta
+from sled_sessions import Id, Record, SledStore, sled
+
+path, durability, flush_every_ms = sys.argv[1:]
+db = sled.open(path, flush_every_ms=int(flush_every_ms) or None)
+store = SledStore(db.open_tree("session"), durability=durability)
+db.flush(fsync=True)
+print("open", flush=True)
+while True:
+    record = store.create(Record(Id.new(), {"n": 0}, datetime.now(UTC) + timedelta(hours=1)))
+    print(record.id, flush=True)
+    store.update(record.id, lambda now: Record(now.id, {"n": 1}, now.expiry_date + timedelta(minutes=5)))
+    store.save(Record(record.id, {"n": 2}, datetime.now(UTC) + timedelta(hours=2)))
+    print(record.id, flush=True)
+"""
+
+
+def killed(path, durability, seconds, flush_every_ms=0):
+    """Have a process write for some time and kill it; returns what it acknowledged, and when, in order."""
+    command = [sys.executable, "-c", WRITER, str(path), durability, str(flush_every_ms)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout.readline() == "open\n"
+        until = time.monotonic() + seconds
+        acknowledged = []
+        while time.monotonic() < until:
+            acknowledged.append((writer.stdout.readline().strip(), time.monotonic()))
+        writer.kill()
+        rest = writer.stdout.read().splitlines(keepends=True)
+        acknowledged += [(line.strip(), time.monotonic()) for line in rest if line.endswith("\n")]
+    return acknowledged
+
+
+def lost(path, acknowledged):
+    """Of the ids that were acknowledged, those that are not there as they were."""
+    versions = {}
+    for text, _ in acknowledged:
+        versions[text] = 2 if text in versions else 0
+    with SledStore.open(path) as store:
+        assert store.verify_index().missing == 0
+        found = {text: store.load(Id.parse(text)) for text in versions}
+        return [text for text, least in versions.items() if found[text] is None or found[text].data["n"] < least]
+
+
+@pytest.mark.parametrize("durability", ["flush", "fsync"])
+def test_nothing_acknowledged_is_lost(tmp_path, durability):
+    """With "flush" and "fsync" kill -9 costs nothing that was acknowledged, though sled itself never flushes."""
+    for turn in range(3):
+        path = tmp_path / f"storage{turn}"
+        acknowledged = killed(path, durability, 0.3)
+        assert len(acknowledged) > 2
+        assert lost(path, acknowledged) == []
+
+
+def test_an_interval_is_lost(tmp_path):
+    """With "interval" kill -9 costs what sled has not flushed yet: without its flushes, the end of what was written."""
+    acknowledged = killed(tmp_path / "never", "interval", 0.2)
+    gone = lost(tmp_path / "never", acknowledged)
+    assert gone
+    assert gone[-1] == acknowledged[-1][0]
+
+
+def test_no_more_than_the_interval_is_lost(tmp_path):
+    """With "interval" and sled's default of half a second, what was acknowledged two seconds ago survives."""
+    acknowledged = killed(tmp_path / "storage", "interval", 3, flush_every_ms=500)
+    old = [(text, at) for text, at in acknowledged if at < acknowledged[-1][1] - 2]
+    assert old
+    assert lost(tmp_path / "storage", old) == []
+
+
+def test_writers_share_a_flush():
+    """All who arrive while a flush is under way wait for one more, and for no others."""
+    flushes = []
+    may_go_on = threading.Event()
+
+    def flush():
+        flushes.append(threading.current_thread())
+        assert may_go_on.wait(30)
+
+    group = GroupCommit(flush)
+    first = threading.Thread(target=group.wait)
+    first.start()
+    while not flushes:
+        time.sleep(0.001)
+    others = [threading.Thread(target=group.wait) for _ in range(8)]
+    for each in others:
+        each.start()
+    while len(group._changed._waiters) < len(others):
+        time.sleep(0.001)
+    may_go_on.set()
+    for each in (first, *others):
+        each.join(30)
+    assert len(flushes) == 2
+
+
+def test_whoever_waits_for_a_flush_that_fails_tries_again():
+    """A flush that fails fails for the one who made it; the others make their own."""
+    outcomes = [OSError("disk full"), None]
+
+    def flush():
+        outcome = outcomes.pop(0)
+        if outcome is not None:
+            raise outcome
+
+    group = GroupCommit(flush)
+    with pytest.raises(OSError, match="disk full"):
+        group.wait()
+    group.wait()
+    assert outcomes == []
+
+
+@pytest.mark.parametrize(("durability", "writes"), [("interval", 0), ("flush", 4), ("fsync", 4)])
+def test_each_write_waits(tmp_path, new_record, durability, writes, monkeypatch):
+    """Each write, and no reading call, waits as the durability says."""
+    waits = []
+    monkeypatch.setattr(GroupCommit, "wait", lambda self: waits.append(self))
+    with SledStore.open(tmp_path / "storage", durability=durability) as store:
+        record = store.create(new_record())
+        store.save(record)
+        store.update(record.id, lambda now: now)
+        store.load(record.id)
+        store.delete(record.id)
+        store.delete(record.id)
+        store.delete_expired()
+    assert len(waits) == writes
+
+
+def test_a_failed_flush_is_a_backend_error(tmp_path, new_record, monkeypatch):
+    """When the wait fails, the write says so."""
+    with SledStore.open(tmp_path / "storage", durability="fsync") as store:
+        monkeypatch.setattr(store._group, "_flush", lambda: (_ for _ in ()).throw(sled.SledIOError(28, "disk full")))
+        for write in (store.save, store.create):
+            with pytest.raises(BackendError, match="disk full"):
+                write(new_record())
+
+
+def test_an_unknown_durability(tmp_path):
+    """A word that is none of the three is refused, and names them."""
+    with pytest.raises(ValueError, match="'interval', 'flush', 'fsync', not 'always'"):
+        SledStore.open(tmp_path / "storage", durability="always")
