@@ -35,6 +35,7 @@ def choose(names: tuple[str, ...], sessions: int) -> tuple[dict[str, type[Peer]]
             notes.append(f"{name}: not measured with more than {found.most:,} sessions, it takes minutes to fill")
         else:
             chosen[name] = found
+    notes += [f"{name}: a power cut may cost {peer.loses}" for name, peer in chosen.items()]
     return chosen, notes
 
 

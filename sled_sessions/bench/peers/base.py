@@ -22,13 +22,13 @@ class Peer(ABC):
     Attributes:
         name: As in the results and on the command line.
         most: No more sessions than so many, or filling it takes minutes.
-        keeps: What a crash of the machine may cost.
+        loses: What a power cut may cost.
         has_sweep: Whether it can be told to delete what has expired.
     """
 
     name: ClassVar[str]
     most: ClassVar[int]
-    keeps: ClassVar[str]
+    loses: ClassVar[str]
     has_sweep: ClassVar[bool] = True
 
     @abstractmethod

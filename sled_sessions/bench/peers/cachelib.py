@@ -16,7 +16,7 @@ class CachelibPeer(Peer):
 
     name = "cachelib"
     most = 10_000
-    keeps = "what the kernel has not written"
+    loses = "what the kernel has not written"
     has_sweep = False
 
     def __init__(self, folder: Path) -> None:

@@ -16,7 +16,7 @@ class DiskcachePeer(Peer):
 
     name = "diskcache"
     most = 100_000
-    keeps = "the last commits (WAL, synchronous=NORMAL)"
+    loses = "the last commits (WAL, synchronous=NORMAL)"
 
     def __init__(self, folder: Path) -> None:
         self._cache = diskcache.Cache(str(folder), eviction_policy="none", cull_limit=0)

@@ -57,7 +57,7 @@ class DjangoDatabasePeer(_DjangoPeer):
     """`django.contrib.sessions.backends.db` on SQLite."""
 
     name = "django-db"
-    keeps = "the last commits (WAL, synchronous=NORMAL)"
+    loses = "the last commits (WAL, synchronous=NORMAL)"
     _backend = db.SessionStore
 
     def __init__(self, folder: Path) -> None:
@@ -73,7 +73,7 @@ class DjangoFilePeer(_DjangoPeer):
     """`django.contrib.sessions.backends.file`."""
 
     name = "django-file"
-    keeps = "what the kernel has not written"
+    loses = "what the kernel has not written"
     _backend = file.SessionStore
 
     def __init__(self, folder: Path) -> None:

@@ -20,7 +20,7 @@ class LitestarPeer(AsyncPeer):
 
     name = "litestar-file"
     most = 10_000
-    keeps = "what the kernel has not written"
+    loses = "what the kernel has not written"
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)

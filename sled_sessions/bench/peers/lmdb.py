@@ -24,7 +24,7 @@ class LmdbPeer(Peer):
 
     name = "lmdb"
     most = 1_000_000
-    keeps = "possibly the database (sync=False; fsync for each commit takes milliseconds)"
+    loses = "possibly the database (sync=False; fsync for each commit takes milliseconds)"
 
     def __init__(self, folder: Path) -> None:
         self._env = lmdb.open(str(folder), map_size=_MAP_SIZE, max_dbs=2, sync=False)

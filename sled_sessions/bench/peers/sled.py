@@ -13,7 +13,7 @@ class SledPeer(Peer):
 
     name = "sled_sessions"
     most = 10_000_000
-    keeps = "fsync twice a second"
+    loses = 'half a second of writes, and what the kernel has not written (durability="interval")'
 
     def __init__(self, folder: Path) -> None:
         self._store = SledStore.open(folder)

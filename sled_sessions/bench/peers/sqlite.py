@@ -24,7 +24,7 @@ class SqlitePeer(Peer):
 
     name = "sqlite3"
     most = 1_000_000
-    keeps = "the last commits (WAL, synchronous=NORMAL)"
+    loses = "the last commits (WAL, synchronous=NORMAL)"
 
     def __init__(self, folder: Path) -> None:
         self._connection = sqlite3.connect(folder / "sessions.sqlite", isolation_level=None)

@@ -1,0 +1,86 @@
+"""The benchmark as its users run it, on few sessions."""
+
+import json
+import sys
+
+import pytest
+
+from sled_sessions.bench import run
+from sled_sessions.bench.run import PARTS
+from sled_sessions.bench.targets import TARGETS
+from sled_sessions.cli import main
+
+
+@pytest.fixture
+def bench(monkeypatch, capsys):
+    """Calls `sled-sessions bench`; returns its code and what it wrote."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sled-sessions", "bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return end.value.code or 0, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def result():
+    """A whole run, with so few sessions that nothing of its times is to be believed."""
+    return run((200, 400), ("sqlite3", "lmdb"), repeat=3)
+
+
+def test_every_target_is_measured(result):
+    """Each target belongs to a line; a line that is renamed would lose its target without a word."""
+    assert {line.name for line in result.lines} >= set(TARGETS)
+
+
+def test_each_size_has_its_lines(result):
+    """Both sizes and all peers are there, and the notes say what importing loads and what a peer may lose."""
+    assert {line.sessions for line in result.lines} == {0, 200, 400}
+    assert {name for line in result.peers for name in line.peers} == {"sled_sessions", "sqlite3", "lmdb"}
+    assert any("loads none of" in note for note in result.notes)
+    assert any("sqlite3: a power cut may cost" in note for note in result.notes)
+
+
+def test_it_shows_itself(result):
+    """As text, as HTML, as JSON and as a plot with a point for each ratio."""
+    text = repr(result)
+    assert "load" in text
+    assert "What else keeps sessions" in text
+    assert "<table" in result._repr_html_()
+    assert {line["name"] for line in json.loads(result.to_json())["lines"]} == {line.name for line in result.lines}
+    axes = result.plot()
+    assert "update" in [label.get_text() for label in axes.get_yticklabels()]
+    axes.figure.clear()
+
+
+def test_the_command(bench, tmp_path):
+    """The command prints JSON alone on standard output, draws the plot, and measures a kept database again."""
+    plot, folder = tmp_path / "plot.png", tmp_path / "kept"
+    for _ in range(2):
+        code, out, _ = bench(
+            "--sizes", "200", "--peers", "none", "--parts", "store", "--repeat", 3, "--json",
+            "--plot", plot, "--folder", folder,
+        )  # fmt: skip
+        assert code == 0
+        lines = json.loads(out)["lines"]
+        assert "index build" in {line["name"] for line in lines}
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in folder.iterdir()) == ["storage-200", "storage-200.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--sizes", "many"), "is no list of numbers such as 10000,100000"),
+        (("--sizes", "3"), "fewer than 100 sessions show nothing"),
+        (("--peers", "oracle"), "'oracle' is none of sqlite3"),
+        (("--parts", "everything"), f"'everything' is none of {', '.join(PARTS)}"),
+    ],
+)
+def test_mistakes(bench, arguments, message):
+    """A mistake on the command line is told in one line, before anything is measured."""
+    code, _, err = bench(*arguments)
+    assert code == 2
+    assert message in err
