@@ -68,6 +68,15 @@ def take_turns(sides: Mapping[K, Side], repeat: int, *, budget: float = 60.0) ->
         repeat: Turns.
         budget: Seconds after which no further turn begins.
     """
+    gc.collect()
+    gc.freeze()  # or each run would be preceded by a walk through all that was imported
+    try:
+        return _take_turns(sides, repeat, budget)
+    finally:
+        gc.unfreeze()
+
+
+def _take_turns(sides: Mapping[K, Side], repeat: int, budget: float) -> dict[K, list[float]]:
     times: dict[K, list[float]] = {name: [] for name in sides}
     names = list(sides)
     start = time.perf_counter()

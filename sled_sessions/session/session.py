@@ -65,7 +65,7 @@ class Session(TrackedDict):
     def __init__(
         self, load: Callable[[], Record | None], *, expiry: Expiry | None = None, clock: Clock = utc_now
     ) -> None:
-        super().__init__()
+        TrackedDict.__init__(self)
         dict.__setitem__(self, "", _NOT_LOADED)
         self._load: Callable[[], Record | None] | None = load
         self._expiry = expiry or _SESSION_END

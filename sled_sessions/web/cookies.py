@@ -1,7 +1,7 @@
 """The session's cookie: its options, checked once, how it is read and how it is written (RFC 6265bis)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Literal
 
@@ -37,7 +37,7 @@ class SessionCookie:
     seal: Seal | None = attrs.field(default=None, repr=False)
 
     _attributes: str = attrs.field(init=False, repr=False)
-    _encoded_name: bytes = attrs.field(init=False, repr=False)
+    _values: Callable[[bytes], list[bytes]] = attrs.field(init=False, repr=False)
     removal: bytes = attrs.field(init=False, repr=False)
     """The Set-Cookie value that makes a browser drop the cookie."""
 
@@ -58,19 +58,16 @@ class SessionCookie:
         )
         set_attribute = object.__setattr__
         set_attribute(self, "_attributes", attributes)
-        set_attribute(self, "_encoded_name", self.name.encode())
+        set_attribute(self, "_values", re.compile(rb"(?:^|;)\s*%b\s*=([^;]*)" % re.escape(self.name.encode())).findall)
         removal = f"{self.name}={attributes}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
         set_attribute(self, "removal", removal.encode())
 
     def find(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
         """The cookie's value in a request: that of the last cookie of this name, as it is, quotes too."""
-        name, found = self._encoded_name, None
+        found = None
         for header, value in headers:
-            if header == b"cookie" and name in value:
-                for pair in value.split(b";"):
-                    key, equals, content = pair.partition(b"=")
-                    if equals and key.strip() == name:
-                        found = content.strip()
+            if header == b"cookie" and (values := self._values(value)):
+                found = values[-1].strip()
         return found
 
     def read(self, value: bytes) -> Id | None:

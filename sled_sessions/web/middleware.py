@@ -5,10 +5,9 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import timedelta
-from functools import partial
 from typing import Any, TypeAlias
 
-from sled_sessions.records import Expiry, Record
+from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.session.drive import drive, drive_async
 from sled_sessions.session.session import Outcome, Session, Steps
 from sled_sessions.stores.clock import Clock, utc_now
@@ -128,13 +127,6 @@ class SessionMiddleware:
         if exchange.is_unfinished:
             await self._drive(exchange.finish())
 
-    def load(self, presented: bytes | None) -> Record | None:
-        """What the store has for a cookie."""
-        id = None if presented is None else self.cookie.read(presented)
-        del presented  # should the store fail, no report that shows local variables shows the cookie
-        record: Record | None = None if id is None else self.store.load(id)
-        return record
-
     async def _drive(self, steps: Steps[None]) -> None:
         if self.store_is_async:
             await drive_async(steps, self.store)
@@ -156,17 +148,23 @@ class _Exchange:
 
     def open(self) -> None:
         """Give the app a session that is loaded when it is first used."""
-        middleware = self._middleware
-        self._begin(partial(middleware.load, self._presented))
+        self._begin(self._load)
         if self._scope["type"] == "websocket":
             self._session.load()  # the handshake's cookie is only good now; the connection may last for hours
 
     async def open_async(self) -> None:
         """Give the app a session that is loaded: when it is used it cannot wait for an asyncio store."""
-        middleware = self._middleware
-        id = None if self._presented is None else middleware.cookie.read(self._presented)
-        record = None if id is None else await middleware.store.load(id)
+        id = self._claimed_id()
+        record = None if id is None else await self._middleware.store.load(id)
         self._begin(lambda: record)
+
+    def _load(self) -> Record | None:
+        id = self._claimed_id()
+        record: Record | None = None if id is None else self._middleware.store.load(id)
+        return record
+
+    def _claimed_id(self) -> Id | None:
+        return None if self._presented is None else self._middleware.cookie.read(self._presented)
 
     def _begin(self, load: Callable[[], Record | None]) -> None:
         middleware, presented = self._middleware, self._presented
