@@ -9,6 +9,7 @@ import attrs
 from sortedcontainers import SortedList
 
 from sled_sessions.records import Id, Record, codec
+from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, utc_now
 from sled_sessions.stores.protocol import Change, check_change, key_of
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
@@ -90,6 +91,7 @@ class MemoryStore:
                     value = self._values[key]
                     self._remove(key)
                     sweep.deleted += 1
+                    events.expired(key)
                     if on_expired is not None:
                         on_expired(Record.decode(value))
                 if sweep.is_over:

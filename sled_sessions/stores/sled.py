@@ -14,6 +14,7 @@ import attrs
 from sled_sessions import sled
 from sled_sessions.errors import BackendError, DecodeError, SessionError
 from sled_sessions.records import Id, Record, codec
+from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, utc_now
 from sled_sessions.stores.durability import Durability, GroupCommit
 from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
@@ -392,6 +393,7 @@ class SledStore:
             if value is None:
                 return
             sweep.deleted += 1
+            events.expired(key)
             record = None if on_expired is None else Record.decode(value)
         except DecodeError:
             sweep.undecodable += 1

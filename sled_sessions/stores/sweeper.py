@@ -11,6 +11,7 @@ from inspect import iscoroutinefunction
 from types import TracebackType
 from typing import Self, cast
 
+from sled_sessions.stores import events
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore
 from sled_sessions.stores.sled import SledStore
@@ -159,8 +160,7 @@ class Sweeper:
             sum(each.seconds for each in reports),
             reports[-1].complete,
         )
-        level = logging.INFO if report.deleted else logging.DEBUG
-        _log.log(level, "deleted %d expired sessions in %.1f ms", report.deleted, report.seconds * 1000)
+        events.swept(report)
         if self._on_sweep is not None:
             self._on_sweep(report)
 

@@ -1,0 +1,73 @@
+"""What happens to sessions, told to `logging` as structured events, with hashes in the place of ids.
+
+Each event is a record of the logger `sled_sessions.events` with these attributes, which a JSON formatter can show:
+
+- `event`: "created", "rotated" (a new id, as by `cycle_id`), "deleted" (a log-out), "expired" (deleted by a sweep; at
+  level DEBUG, all others are INFO) or "swept".
+- `session`: the session's hash (16 hexadecimal digits), except for "swept"; `was` with "rotated": that of the old id.
+- `report` with "swept": the `SweepReport`.
+
+Who holds an id holds the session, so ids are never logged. The hash is keyed: it tells events of one session from
+those of others and gives nothing away. The key is drawn anew in each process; `set_key` makes several agree.
+"""
+
+import logging
+import secrets
+from hashlib import blake2b
+
+from sled_sessions.records import Id
+from sled_sessions.stores.sweep import SweepReport
+
+logger = logging.getLogger("sled_sessions.events")
+
+_key = secrets.token_bytes(32)
+
+
+def set_key(key: bytes) -> None:
+    """Hash ids with this key from now on: the same secret in several processes gives a session the same hash in all.
+
+    Raises:
+        ValueError: The key has less than 16 bytes, or more than 64.
+    """
+    global _key
+    if not 16 <= len(key) <= 64:
+        msg = "the key must have 16 to 64 bytes"
+        raise ValueError(msg)
+    _key = key
+
+
+def created(id: Id) -> None:
+    """A session was stored for the first time."""
+    _tell(logging.INFO, "created", session=id.key)
+
+
+def rotated(old: Id, new: Id) -> None:
+    """A session goes on under a new id."""
+    _tell(logging.INFO, "rotated", session=new.key, was=old.key)
+
+
+def deleted(id: Id) -> None:
+    """A session was ended."""
+    _tell(logging.INFO, "deleted", session=id.key)
+
+
+def expired(key: bytes) -> None:
+    """A sweep deleted the session with this key."""
+    _tell(logging.DEBUG, "expired", session=key)
+
+
+def swept(report: SweepReport) -> None:
+    """A sweep has ended."""
+    logger.log(
+        logging.INFO if report.deleted else logging.DEBUG,
+        "deleted %d expired sessions in %.1f ms",
+        report.deleted,
+        report.seconds * 1000,
+        extra={"event": "swept", "report": report},
+    )
+
+
+def _tell(level: int, event: str, **keys: bytes) -> None:
+    if logger.isEnabledFor(level):  # or nothing is hashed
+        hashes = {name: blake2b(key, key=_key, digest_size=8).hexdigest() for name, key in keys.items()}
+        logger.log(level, "session %s %s", hashes["session"], event, extra={"event": event, **hashes})

@@ -1,0 +1,131 @@
+"""What a monitoring system is told: calls by ObservedStore, events by logging."""
+
+import asyncio
+import logging
+from datetime import timedelta
+
+import pytest
+
+from sled_sessions import AsyncSessionStore, AsyncStore, BackendError, MemoryStore, SessionStore, Sweeper, SweepStrategy
+from sled_sessions.stores import events
+from sled_sessions.stores.observed import AsyncObservedStore, ObservedStore
+
+
+@pytest.fixture
+def calls():
+    return []
+
+
+def seen(calls):
+    return [(call.operation, call.outcome) for call in calls]
+
+
+EXPECTED = [
+    ("create", "ok"),
+    ("load", "ok"),
+    ("save", "ok"),
+    ("update", "ok"),
+    ("delete", "ok"),
+    ("delete", "missing"),
+    ("load", "missing"),
+    ("update", "missing"),
+    ("delete_expired", "ok"),
+]
+
+
+def test_calls_of_a_store(clock, new_record, calls):
+    """Each call is told with its outcome and its time, and does what the store does."""
+    store = ObservedStore(MemoryStore(clock=clock), calls.append)
+    assert isinstance(store, SessionStore)
+    record = store.create(new_record(n=1))
+    assert store.load(record.id) == record
+    store.save(record)
+    assert store.update(record.id, lambda now: now) == record
+    assert store.delete(record.id)
+    assert not store.delete(record.id)
+    assert store.load(record.id) is None
+    assert store.update(record.id, lambda now: now) is None
+    report = store.delete_expired(SweepStrategy.FULL_SCAN, limit=3)
+    assert seen(calls) == EXPECTED
+    assert calls[-1].report is report
+    assert all(call.seconds > 0 for call in calls)
+
+
+def test_calls_of_an_asynchronous_store(clock, new_record, calls):
+    """The same for a store that is awaited."""
+    store = AsyncObservedStore(AsyncStore(MemoryStore(clock=clock)), calls.append)
+    assert isinstance(store, AsyncSessionStore)
+
+    async def use():
+        record = await store.create(new_record(n=1))
+        assert await store.load(record.id) == record
+        await store.save(record)
+        assert await store.update(record.id, lambda now: now) == record
+        assert await store.delete(record.id)
+        assert not await store.delete(record.id)
+        assert await store.load(record.id) is None
+        assert await store.update(record.id, lambda now: now) is None
+        await store.delete_expired()
+
+    asyncio.run(use())
+    assert seen(calls) == EXPECTED
+    assert calls[-1].report.strategy is SweepStrategy.EXPIRY_INDEX
+
+
+def test_a_call_that_fails(clock, new_record, calls):
+    """What the store raises is told, and raised."""
+
+    class Broken(MemoryStore):
+        def save(self, record):
+            raise BackendError("the disk is on fire")
+
+    with pytest.raises(BackendError):
+        ObservedStore(Broken(clock=clock), calls.append).save(new_record())
+    assert seen(calls) == [("save", "error")]
+
+
+def test_sweeps_as_events(clock, new_record, caplog):
+    """Each session that a sweep deletes is an event under its hash, and so is the sweep of a Sweeper."""
+    caplog.set_level(logging.DEBUG, "sled_sessions.events")
+    store = MemoryStore(clock=clock)
+    records = [new_record(-1) for _ in range(3)]
+    for record in records:
+        store.save(record)
+    reports = []
+    with Sweeper(store, timedelta(milliseconds=10), jitter=0, on_sweep=reports.append):
+        while not reports:
+            pass
+    expired = [record for record in caplog.records if record.event == "expired"]
+    assert len({record.session for record in expired}) == 3
+    swept = [record for record in caplog.records if record.event == "swept"]
+    assert swept[0].report.deleted == 3
+    assert swept[0].levelname == "INFO"
+
+
+def test_no_id_is_logged(caplog, new_record):
+    """Events name a session by a keyed hash: the same one for the same session, and never a part of the id."""
+    caplog.set_level(logging.DEBUG, "sled_sessions.events")
+    old, new = new_record().id, new_record().id
+    events.created(old)
+    events.rotated(old, new)
+    events.deleted(new)
+    created, rotated, deleted = caplog.records
+    assert created.session == rotated.was != rotated.session == deleted.session
+    for record in caplog.records:
+        for id in (old, new):
+            for spelling in (str(id), bytes(id).hex(), str(int(id))):
+                assert spelling not in str(record.__dict__)
+
+
+def test_processes_that_share_a_key(caplog, new_record, monkeypatch):
+    """With the same key a session has the same hash everywhere; a key that is too short is refused."""
+    caplog.set_level(logging.INFO, "sled_sessions.events")
+    monkeypatch.setattr(events, "_key", b"")  # is put back at the end
+    id = new_record().id
+    for key in (b"a" * 32, b"b" * 32, b"a" * 32):
+        events.set_key(key)
+        events.created(id)
+    first, second, third = (record.session for record in caplog.records)
+    assert first == third != second
+    with pytest.raises(ValueError, match="16 to 64 bytes"):
+        events.set_key(b"short")
