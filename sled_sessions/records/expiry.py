@@ -36,11 +36,13 @@ class Expiry:
         """The session expires when it was not saved for `idle`, and in any case `at_most` after its creation.
 
         Raises:
-            EncodeError: A duration is not positive.
+            EncodeError: A duration is no positive timedelta.
         """
         for name, duration in (("idle", idle), ("at_most", at_most)):
-            if duration is not None and duration <= timedelta(0):
-                raise EncodeError(f"{name} must be longer than zero")
+            if duration is None and name == "at_most":
+                continue
+            if not isinstance(duration, timedelta) or duration <= timedelta(0):
+                raise EncodeError(f"{name} must be a timedelta longer than zero")
         return cls(idle=idle, at_most=at_most)
 
     @classmethod

@@ -46,6 +46,9 @@ class ExpiryIndex:
     """
 
     def __init__(self, entries: sled.Tree, meta: sled.Tree, resolution: timedelta) -> None:
+        if not isinstance(resolution, timedelta):
+            msg = f"resolution must be a timedelta, not {type(resolution).__name__}"
+            raise TypeError(msg)
         step = resolution // timedelta(microseconds=1)
         if step < 1:
             msg = "resolution must be at least one microsecond"

@@ -81,7 +81,7 @@ class MemoryStore:
     ) -> SweepReport:
         """Remove the expired sessions; the options are those of `SledStore.delete_expired`."""
         until = codec.to_microseconds(codec.require_aware(self.clock() if now is None else now, "now"))
-        strategy = strategy or SweepStrategy.EXPIRY_INDEX
+        strategy = SweepStrategy(strategy or SweepStrategy.EXPIRY_INDEX)
         sweep = Sweep(strategy, limit, budget, progress)
         with self._lock:
             candidates = self._index.irange(maximum=(until + 1,), inclusive=(True, False))

@@ -54,6 +54,7 @@ class SledStore:
 
     Raises:
         sled.SledError: The engine could not read or write the trees.
+        TypeError: `tree` is no tree, or `resolution` no timedelta.
         ValueError: `resolution` is below a microsecond, or there is no such `durability`.
     """
 
@@ -69,8 +70,11 @@ class SledStore:
         clock: Clock = utc_now,
         progress: Progress | None = None,
     ) -> None:
+        if not isinstance(tree, sled.Tree):
+            msg = f"tree must be a sled.Tree, not {type(tree).__name__}; SledStore.open(path) opens a folder"
+            raise TypeError(msg)
         self.tree = tree
-        self.strategy = strategy
+        self.strategy = SweepStrategy(strategy)  # any other word would drop the index
         self.max_record_bytes = max_record_bytes
         self.clock = clock
         self._get = tree.get
@@ -79,7 +83,7 @@ class SledStore:
         self._owned: sled.Db | None = None
         self._resume_after: dict[SweepStrategy, bytes] = {}
         entries, meta = tree.name + b":expiry", tree.name + b":meta"
-        if strategy is SweepStrategy.EXPIRY_INDEX:
+        if self.strategy is SweepStrategy.EXPIRY_INDEX:
             index = tree.db.open_tree(entries) if index is None else index
             self._sessions.keep_index(ExpiryIndex(index, tree.db.open_tree(meta), resolution), progress)
         else:
@@ -248,7 +252,7 @@ class SledStore:
         """
         until = _microseconds(self.clock() if now is None else now, "now")
         index = self._sessions.index
-        strategy = SweepStrategy.FULL_SCAN if index is None else strategy or self.strategy
+        strategy = SweepStrategy.FULL_SCAN if index is None else SweepStrategy(strategy or self.strategy)
         sweep = Sweep(strategy, limit, budget, progress)
         after = self._resume_after.pop(strategy, None)
         if limit is None and budget is None:

@@ -32,6 +32,8 @@ def test_refuses_naive_and_empty():
         Expiry.at(datetime(2030, 1, 1))
     with pytest.raises(EncodeError, match="longer than zero"):
         Expiry.on_inactivity(timedelta(0))
+    with pytest.raises(EncodeError, match="idle must be a timedelta"):
+        Expiry.on_inactivity(10)
     with pytest.raises(EncodeError, match="at_most"):
         Expiry.on_inactivity(timedelta(1), at_most=timedelta(-1))
 

@@ -441,3 +441,21 @@ def test_records_that_cannot_be_read_are_skipped(store, tree, new_record, caplog
     tree.insert(b"\0" * 16, b"garbage")
     assert list(store.records()) == [record]
     assert "cannot be read" in caplog.text
+
+
+def test_a_strategy_by_its_value(tree, store, new_record):
+    """A strategy given as its value's text is that strategy, and no other word drops the index or scans."""
+    store.save(new_record(-1))
+    assert SledStore(tree, strategy="index", clock=store.clock).verify_index().entries == 1
+    for use in (lambda word: SledStore(tree, strategy=word), store.delete_expired):
+        with pytest.raises(ValueError, match="'indexed' is not a valid SweepStrategy"):
+            use("indexed")
+    assert store.delete_expired("index").strategy is SweepStrategy.EXPIRY_INDEX
+
+
+def test_what_a_store_is_made_of(tmp_path):
+    """A path instead of a tree names `SledStore.open`; a resolution in seconds is refused."""
+    with pytest.raises(TypeError, match=r"SledStore\.open\(path\)"):
+        SledStore(tmp_path / "storage")
+    with pytest.raises(TypeError, match="resolution must be a timedelta, not int"):
+        SledStore.open(tmp_path / "storage", resolution=1)
