@@ -27,20 +27,28 @@ _MOST_KEYS = 30
 _STYLE = """<style>
 .sled-sessions { overflow-x: auto; margin: .3em 0; }
 .sled-sessions table { border-collapse: collapse; margin: .3em 0; font-size: .92em; table-layout: auto; }
-.sled-sessions caption { caption-side: top; text-align: left; font-weight: 600; padding: 0 0 .3em; color: inherit; }
+.sled-sessions caption { caption-side: top; text-align: left; font-weight: 600; padding: 0 0 .3em; color: inherit;
+  white-space: nowrap; }
+@media (max-width: 600px) { .sled-sessions caption { white-space: normal; } }
 .sled-sessions tr { background: none !important; }
 .sled-sessions th, .sled-sessions td { text-align: left !important; vertical-align: top; padding: .2em .9em .2em 0;
   border-bottom: 1px solid rgba(128, 128, 128, .3); max-width: none; white-space: normal; overflow-wrap: anywhere; }
 .sled-sessions th, .sled-sessions td:first-child { white-space: nowrap; }
 .sled-sessions td + td { min-width: 8em; }
 .sled-sessions th { font-weight: 600; opacity: .75; }
-.sled-sessions td.number { min-width: 0; text-align: right !important; white-space: nowrap; }
+.sled-sessions .number { min-width: 0; text-align: right !important; white-space: nowrap; }
 .sled-sessions p { opacity: .75; margin: .2em 0; font-size: .92em; }
 </style>"""
 
 
 class Markup(str):
     """Text that is HTML already; any other text is escaped where it is used."""
+
+    __slots__ = ()
+
+
+class Figure(str):
+    """A number as text, such as `1.5 ms`: a column of them is aligned to the right."""
 
     __slots__ = ()
 
@@ -53,11 +61,22 @@ def card(title: str, facts: Mapping[str, object], *parts: Markup) -> str:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = "", caption: str = "") -> Markup:
     """Rows under the names of their columns, and a line below them."""
-    head = "".join(f"<th>{cell(name)}</th>" for name in columns)
-    body = "".join(f"<tr>{''.join(map(_td, row))}</tr>" for row in rows)
+    rows = list(rows)
+    kinds = [' class="number"' if is_numeric else "" for is_numeric in numeric(columns, rows)]
+    head = "".join(f"<th{kind}>{cell(name)}</th>" for kind, name in zip(kinds, columns, strict=True))
+    body = "".join(
+        f"<tr>{''.join(f'<td{kind}>{cell(value)}</td>' for kind, value in zip(kinds, row, strict=True))}</tr>"
+        for row in rows
+    )
     top = f"<caption>{cell(caption)}</caption>" if caption else ""
     foot = f"<p>{cell(note)}</p>" if note else ""
     return Markup(f"<table>{top}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{foot}")
+
+
+def numeric(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:
+    """Which columns hold numbers and nothing else, gaps aside."""
+    cells = [[row[place] for row in rows if row[place] not in (None, "")] for place in range(len(columns))]
+    return [bool(column) and all(map(_is_number, column)) for column in cells]
 
 
 def page(*parts: Markup) -> str:
@@ -84,7 +103,10 @@ def text(value: object) -> str:
 def data(values: Mapping[str, Any], *, reveal: bool = False) -> Markup:
     """A session's data as a table, secrets masked and long values cut, unless they shall be revealed."""
     shown = dict(values) if reveal else masked(dict(values))
-    rows = [(key, value_text(value, reveal=reveal)) for key, value in islice(shown.items(), _MOST_KEYS)]
+    rows = [
+        (key if reveal else shortened(key, _LONGEST_VALUE), value_text(value, reveal=reveal))
+        for key, value in islice(shown.items(), _MOST_KEYS)
+    ]
     more = len(shown) - len(rows)
     return (
         table(("key", "value"), rows, f"and {more:,} more keys" if more else "") if rows else Markup("<p>no data</p>")
@@ -140,24 +162,23 @@ def duration(span: timedelta) -> str:
     return f"{seconds:.0f} s" if seconds >= 1 else elapsed(seconds)
 
 
-def elapsed(seconds: float) -> str:
+def elapsed(seconds: float) -> Figure:
     """A measured time to three digits."""
     for unit, length in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= length:
-            return f"{seconds / length:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"
+            return Figure(f"{seconds / length:.3g} {unit}")
+    return Figure(f"{seconds * 1e6:.3g} µs")
 
 
-def size(octets: int) -> str:
-    """A number of bytes."""
-    unit, length = next((unit, length) for unit, length in _SIZES if octets >= length or length == 1e3)
-    return f"{octets / length:.3g} {unit}"
+def size(octets: int) -> Figure:
+    """A number of bytes to three digits."""
+    unit, length = next((unit, length) for unit, length in _SIZES if octets >= length or length == 1)
+    return Figure(f"{octets / length:.3g} {unit}")
 
 
-_SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+_SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1))
 _UNITS = (("years", 365.25 * 86400), ("days", 86400), ("h", 3600), ("min", 60))
 
 
-def _td(value: object) -> str:
-    kind = ' class="number"' if isinstance(value, int | float) and not isinstance(value, bool) else ""
-    return f"<td{kind}>{cell(value)}</td>"
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | Figure) and not isinstance(value, bool)

@@ -4,7 +4,7 @@
 - `measuring`: how it is timed.
 - `floors`: the bare calls that ours are compared with; `peers`: the other session stores.
 - `store`, `web`, `process`, `comparison`: what is measured; `run` does all of it in order.
-- `targets`, `result`, `table`, `plots`: what is made of it.
+- `targets`, `result`, `plots`: what is made of it.
 - `sweeps`: the comparison of sweep strategies, small enough for a notebook.
 """
 

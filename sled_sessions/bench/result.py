@@ -8,8 +8,8 @@ import attrs
 
 from sled_sessions import html
 from sled_sessions.bench.measuring import Spread, ratios
-from sled_sessions.bench.table import Table
 from sled_sessions.bench.targets import TARGETS, Target
+from sled_sessions.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -135,7 +135,6 @@ class Result:
                 f"{sessions:,} sessions" if sessions else "Without a database",
                 columns,
                 [_cells(line) for line in self.lines if line.sessions == sessions],
-                words=columns[-2:],
             )
             for sessions in dict.fromkeys(line.sessions for line in self.lines)
         ]
@@ -148,7 +147,7 @@ class Result:
             rows = [
                 [
                     name,
-                    *(_shown(line.peers[name].median, line.unit) if name in line.peers else "-" for line in lines),
+                    *(_shown(line.peers[name].median, line.unit) if name in line.peers else None for line in lines),
                 ]
                 for name in names
             ]
@@ -166,13 +165,13 @@ def _cells(line: Line) -> list[str]:
         line.name,
         _shown(line.ours.median, line.unit),
         "" if line.other is None else _shown(line.other.median, line.unit),
-        "" if ratio is None else f"{ratio.median:.2f}",
-        "" if ratio is None else f"{ratio.low:.2f}-{ratio.high:.2f}",
-        limit,
+        "" if ratio is None else html.Figure(f"{ratio.median:.2f}"),
+        "" if ratio is None else html.Figure(f"{ratio.low:.2f}-{ratio.high:.2f}"),
+        html.Figure(limit),
         {None: "", True: "yes", False: "NO"}[line.holds],
         line.other_is,
     ]
 
 
-def _shown(value: float, unit: Unit) -> str:
+def _shown(value: float, unit: Unit) -> html.Figure:
     return html.elapsed(value) if unit == "s" else html.size(round(value))

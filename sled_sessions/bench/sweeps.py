@@ -14,8 +14,8 @@ import attrs
 from sled_sessions import Id, Record, SledStore, SweepStrategy, html
 from sled_sessions.bench.database import size
 from sled_sessions.bench.measuring import Progress, Side, Spread, machine, take_turns
-from sled_sessions.bench.table import Table
 from sled_sessions.bench.workload import Workload
+from sled_sessions.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,11 @@ class SweepCost:
     @property
     def label(self) -> str:
         """The strategy in a few characters."""
-        return self.strategy.value if self.resolution is None else f"{self.strategy.value}, {_short(self.resolution)}"
+        return (
+            self.strategy.value
+            if self.resolution is None
+            else f"{self.strategy.value}, {html.duration(self.resolution)}"
+        )
 
 
 @attrs.frozen(repr=False)
@@ -93,7 +97,7 @@ class SweepComparison:
         rows = [
             [
                 cost.label,
-                f"{cost.sessions:,}",
+                cost.sessions,
                 *(
                     html.elapsed(spread.median)
                     for spread in (cost.save_new, cost.save_again, cost.load, cost.sweep_due, cost.sweep_nothing)
@@ -220,8 +224,8 @@ def _operations(workload: Workload, due: int) -> dict[str, Callable[[SledStore],
         return [workload.record(number) for number in workload.new_numbers(_BATCH, next(news))]
 
     def moved(turn: int) -> dict[int, Record]:
-        version, delay = next(fresh), _MOVED * next(fresh)
-        return {number: workload.record(number, version, delay) for number in workload.random_numbers(_BATCH)}
+        version = next(fresh)
+        return {number: workload.record(number, version, _MOVED) for number in workload.random_numbers(_BATCH)}
 
     def ids(turn: int) -> list[Id]:
         return [workload.id(number) for number in workload.random_numbers(_BATCH)]
@@ -275,12 +279,3 @@ def _plain(cost: SweepCost) -> dict[str, object]:
         name: getattr(cost, name).median for name in ("save_new", "save_again", "load", "sweep_due", "sweep_nothing")
     }
     return row | {"due": cost.due, "disk": cost.disk}
-
-
-def _short(resolution: timedelta) -> str:
-    """A resolution as people write it."""
-    seconds = resolution.total_seconds()
-    for length, unit in ((3600, "h"), (60, "min")):
-        if seconds >= length and seconds % length == 0:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:g} s"

@@ -8,7 +8,7 @@ from sled_sessions.notebook.day import Day, simulate_day
 from sled_sessions.notebook.plots import plot_day, plot_expiries, plot_write_cost
 from sled_sessions.notebook.progress import progress_bar
 from sled_sessions.notebook.serving import Server, serve
-from sled_sessions.notebook.table import Table
+from sled_sessions.table import Table
 
 __all__ = [
     "Day",

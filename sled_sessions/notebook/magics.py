@@ -19,7 +19,6 @@ from sled_sessions.errors import SessionError
 from sled_sessions.notebook.arguments import duration, moment
 from sled_sessions.notebook.plots import plot_expiries
 from sled_sessions.notebook.progress import progress_bar
-from sled_sessions.notebook.table import Table
 from sled_sessions.records import Id, Record
 from sled_sessions.session import Session, SessionManager
 from sled_sessions.stores import shown
@@ -27,6 +26,7 @@ from sled_sessions.stores.indexed_tree import IndexReport
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import PROGRESS_STEP, SweepReport, SweepStrategy
+from sled_sessions.table import Table
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 

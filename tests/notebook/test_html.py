@@ -11,9 +11,9 @@ from sessions import SCRIPT, SECRET, fill, id_of
 
 from sled_sessions import Expiry, MemoryStore, Record, SledStore, SweepReport, SweepStrategy, html
 from sled_sessions.masking import MASK, is_secret, masked
-from sled_sessions.notebook.table import Table
 from sled_sessions.session import SessionManager
 from sled_sessions.stores.indexed_tree import IndexReport
+from sled_sessions.table import Table
 
 
 @pytest.mark.parametrize(
@@ -145,10 +145,33 @@ def test_reports():
 
 def test_a_table_looks_alike_in_text_and_html():
     """A table has the same cells on a terminal and in a notebook."""
-    table = Table("Ages", ("who", "age"), [("<ada>", 1815), ("bob", None)], "That is all.")
-    assert repr(table).splitlines() == ["Ages", "who    age", "<ada>  1,815", "bob    -", "That is all."]
-    assert all(text in table._repr_html_() for text in ("Ages", "&lt;ada&gt;", "1,815", "<td>-</td>", "That is all."))
-    assert repr(Table("None", ("who",), [])) == "None\nwho"
+    table = Table(
+        "Ages", ("who", "born", "took"), [("<ada>", 1815, html.elapsed(2)), ("bob", None, "")], "That is all."
+    )
+    assert repr(table).splitlines() == [
+        "Ages",
+        "who     born  took",
+        "-----  -----  ----",
+        "<ada>  1,815   2 s",
+        "bob        -",
+        "That is all.",
+    ]
+    shown = table._repr_html_()
+    assert all(text in shown for text in ("Ages", "<td>&lt;ada&gt;</td>", 'class="number">1,815<', "That is all."))
+    assert shown.count('<th class="number">') == 2
+    assert repr(Table("None", ("who",), [])) == "None\nwho\n---"
+
+
+def test_columns_of_numbers():
+    """A column is one of numbers when nothing else is in it; words, truths and empty columns are not."""
+    rows = [(1, 2.5, html.size(3), "4", True, None), (None, "", "", "5", False, "")]
+    assert html.numeric("abcdef", rows) == [True, True, True, False, False, False]
+
+
+def test_a_long_key_is_cut():
+    """A key is shown as short as a value is, unless all shall be seen."""
+    assert "k" * 100 not in html.data({"k" * 100: 1})
+    assert "k" * 100 in html.data({"k" * 100: 1}, reveal=True)
 
 
 @pytest.mark.parametrize(
@@ -175,9 +198,7 @@ def test_duration(span, text):
     assert html.duration(span) == text
 
 
-@pytest.mark.parametrize(
-    ("octets", "text"), [(0, "0 kB"), (398, "0.398 kB"), (524287, "524 kB"), (83_300_000, "83.3 MB")]
-)
+@pytest.mark.parametrize(("octets", "text"), [(0, "0 B"), (398, "398 B"), (524287, "524 kB"), (83_300_000, "83.3 MB")])
 def test_size(octets, text):
     """A number of bytes is shown to three digits."""
     assert html.size(octets) == text

@@ -9,7 +9,7 @@ from sessions import SCRIPT, SECRET, id_of
 
 from sled_sessions import MemoryStore, SledStore, SweepStrategy, sled
 from sled_sessions.notebook.arguments import duration, moment
-from sled_sessions.notebook.table import Table
+from sled_sessions.table import Table
 
 
 def assert_one_line(outcome, *words):

@@ -1,4 +1,4 @@
-"""A table that shows itself in a notebook and on a terminal."""
+"""A table that shows itself, in a notebook and on a terminal."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from sled_sessions import html
 
 @attrs.frozen(repr=False)
 class Table:
-    """What a magic answers with.
+    """Rows under the names of their columns; columns of numbers and of `html.Figure` are aligned to the right.
 
     Attributes:
         caption: What it is about.
@@ -24,9 +24,14 @@ class Table:
     note: str = ""
 
     def __repr__(self) -> str:
-        lines = [list(self.columns), *([html.text(value) for value in row] for row in self.rows)]
+        lines = [self.columns, *([html.text(value) for value in row] for row in self.rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        shown = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+        lines.insert(1, ["-" * width for width in widths])
+        signs = [">" if is_numeric else "<" for is_numeric in html.numeric(self.columns, self.rows)]
+        shown = (
+            "  ".join(f"{cell:{sign}{width}}" for cell, sign, width in zip(line, signs, widths, strict=True)).rstrip()
+            for line in lines
+        )
         return "\n".join(filter(None, [self.caption, *shown, self.note]))
 
     def _repr_html_(self) -> str:
