@@ -14,7 +14,7 @@ operators (``Tree.update_and_fetch`` does the same), ``flush_async`` (``asyncio.
 import atexit
 import os
 
-from sled_sessions.sled import _fork, _native
+from sled_sessions.sled import _fork, _looks, _native
 from sled_sessions.sled._native import (
     Batch,
     Db,
@@ -60,6 +60,8 @@ __all__ = [
     "open",
     "transaction",
 ]
+
+Tree._repr_html_ = _looks.html_of  # HTML is no business of Rust's; Db inherits it
 
 atexit.register(_native.close_all)
 if hasattr(os, "register_at_fork"):

@@ -2,7 +2,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Self, TypeAlias, TypeVar, final
+from typing import ClassVar, Generic, Self, TypeAlias, TypeVar, final
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -100,6 +100,8 @@ class Tree:
     Iterating a tree yields ``(key, value)`` pairs in the order of the keys. ``tree[key]``, ``tree[key] = value`` and
     ``del tree[key]`` do as in a dict, ``KeyError`` included. A tree is true when it is not empty.
     """
+
+    _repr_html_: ClassVar[Callable[[Tree], str]]
 
     @property
     def name(self) -> bytes:

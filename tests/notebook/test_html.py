@@ -202,3 +202,24 @@ def test_duration(span, text):
 def test_size(octets, text):
     """A number of bytes is shown to three digits."""
     assert html.size(octets) == text
+
+
+def test_a_database_and_a_tree(tmp_path):
+    """A database shows its trees and a tree its keys, both in part: a key may be a session's id, and values secrets."""
+    with SledStore.open(tmp_path / "storage", clock=FakeClock()) as store:
+        fill(store, html.COUNT_UP_TO + 1)
+        shown = store.tree.db._repr_html_()
+        assert all(text in shown for text in (str(tmp_path), "session:expiry", "more than 1,000"))
+        shown = store.tree._repr_html_()
+        assert "Tree session" in shown
+        assert "more than 1,000" in shown
+        assert f"The first {html.PAGE}" in shown
+        assert shown.count("…</td>") == html.PAGE
+        assert not any(text in shown for text in ("script", SECRET))
+        name = SCRIPT.encode() + b"\xff"
+        assert SCRIPT not in store.tree.db.open_tree(name)._repr_html_() + store.tree.db._repr_html_()
+        for number in range(html.PAGE):
+            store.tree.db.open_tree(f"tree {number}")
+        assert "and 5 more" in store.tree.db._repr_html_()
+    assert "closed" in store.tree._repr_html_()
+    assert "closed" in store.tree.db._repr_html_()
