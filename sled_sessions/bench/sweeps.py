@@ -27,7 +27,7 @@ RESOLUTIONS = (timedelta(seconds=1), timedelta(minutes=1))
 _BATCH = 500
 _MOVED = timedelta(seconds=10)
 _SWEEPS = 20
-_FEWEST = 10
+FEWEST = 10
 
 
 @attrs.frozen
@@ -83,7 +83,7 @@ class SweepComparison:
     machine: Mapping[str, str]
 
     def table(self) -> Table:
-        """The rows."""
+        """The costs for people."""
         columns = (
             "strategy",
             "sessions",
@@ -114,15 +114,19 @@ class SweepComparison:
 
         return plot_sweeps(self, ax)
 
+    def rows(self) -> list[dict[str, object]]:
+        """The costs as plain values: medians and resolutions in seconds, sizes in bytes."""
+        return [_plain(cost) for cost in self.costs]
+
     def to_pandas(self) -> "DataFrame":
-        """One row for each cost: medians in seconds, sizes in bytes, the resolution in seconds.
+        """The rows as a DataFrame.
 
         Raises:
             ImportError: pandas is not installed.
         """
         import pandas as pd
 
-        return pd.DataFrame([_plain(cost) for cost in self.costs])
+        return pd.DataFrame(self.rows())
 
     def __repr__(self) -> str:
         return repr(self.table())
@@ -142,7 +146,7 @@ def compare_sweeps(
 ) -> SweepComparison:
     """Measure each strategy of a sweep on real databases in temporary folders.
 
-    The strategies take turns, so that a busy machine slows all of them alike. With the defaults it takes some twenty
+    The strategies take turns, so that a busy machine slows all of them alike. With the defaults it takes some ten
     seconds, nearly all of it for the largest size.
 
     Args:
@@ -159,8 +163,8 @@ def compare_sweeps(
     if not 0 < expired <= 1:
         msg = "expired is a share of the sessions: above 0 and up to 1"
         raise ValueError(msg)
-    if repeat < 1 or not sizes or min(sizes) < _FEWEST:
-        msg = f"sizes needs numbers from {_FEWEST} on, and repeat has to be at least 1"
+    if repeat < 1 or not sizes or min(sizes) < FEWEST:
+        msg = f"sizes needs numbers from {FEWEST} on, and repeat has to be at least 1"
         raise ValueError(msg)
     configurations: list[tuple[SweepStrategy, timedelta | None]] = []
     for strategy in strategies:

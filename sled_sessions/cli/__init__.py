@@ -34,6 +34,7 @@ _SECTIONS = {
     "Try": {
         "counter": ("counter", "Serve the counter app."),
         "example": ("example", "Run an example."),
+        "compare": ("compare", "Compare the strategies of a sweep."),
         "bench": ("bench", "Measure."),
     },
 }

@@ -9,6 +9,7 @@ import click
 from sled_sessions.bench import run
 from sled_sessions.bench.peers import NAMES
 from sled_sessions.bench.run import FEWEST, PARTS, SIZES
+from sled_sessions.cli.plot import plot_option, save
 
 
 class _Words(click.ParamType[tuple[str, ...]]):
@@ -55,7 +56,7 @@ class _Sizes(click.ParamType[tuple[int, ...]]):
 @click.option("--repeat", type=click.IntRange(min=3), default=20, show_default=True, help="Turns of quick operations.")
 @click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Keep the databases here.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw the ratios into this file.")
+@plot_option("the ratios")
 def command(
     sizes: tuple[int, ...],
     peers: tuple[str, ...],
@@ -70,17 +71,8 @@ def command(
     Each figure is a median; each ratio is taken turn by turn, so that a busy machine slows both of its sides. The
     databases take about 700 bytes of disk for each session.
     """
-    if plot is not None:
-        try:
-            import matplotlib as mpl
-        except ImportError:
-            raise click.ClickException("--plot needs matplotlib: pip install 'sled_sessions[bench]'") from None
-        mpl.use("agg")
     steps = len(sizes) * sum(PARTS[part] for part in parts)
     with click.progressbar(length=steps, file=sys.stderr, item_show_func=lambda name: name or "") as bar:
         result = run(sizes, peers, parts=parts, repeat=repeat, folder=folder, watch=lambda name: bar.update(1, name))
     click.echo(result.to_json() if as_json else repr(result))
-    if plot is not None:
-        figure = result.plot().get_figure(root=True)
-        if figure is not None:
-            figure.savefig(plot)
+    save(result.plot, plot)
