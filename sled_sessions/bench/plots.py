@@ -3,7 +3,7 @@
 from statistics import median
 from typing import TYPE_CHECKING
 
-from sled_sessions import SweepStrategy
+from sled_sessions import SweepStrategy, drawing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,15 +13,13 @@ if TYPE_CHECKING:
     from sled_sessions.bench.result import Line
     from sled_sessions.bench.sweeps import SweepComparison
 
-_GREY = "#888888"  # is seen on white and on black
-
 
 def plot_ratios(lines: "Sequence[Line]", ax: "Axes | None" = None) -> "Axes":
     """Each ratio with its quartiles, beside its target."""
     shown = [line for line in lines if line.ratio is not None and line.unit == "s" and line.name not in _LEFT_OUT]
     names = list(dict.fromkeys(line.name for line in shown))
     sizes = sorted({line.sessions for line in shown})
-    ax = ax or _new_axes(8, 1.2 + 0.42 * len(names))
+    ax = ax or drawing.new_axes(8, 1.2 + 0.42 * len(names))
     for place, sessions in enumerate(sizes):
         points = [line for line in shown if line.sessions == sessions]
         spreads = [line.ratio for line in points if line.ratio is not None]
@@ -41,10 +39,10 @@ def plot_ratios(lines: "Sequence[Line]", ax: "Axes | None" = None) -> "Axes":
         "|",
         markersize=16,
         markeredgewidth=2,
-        color=_GREY,
+        color=drawing.GREY,
         label="at most",
     )
-    ax.axvline(1, color=_GREY, linewidth=0.8)
+    ax.axvline(1, color=drawing.GREY, linewidth=0.8)
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
     ax.set_xlabel("ours / other, median and quartiles")
@@ -59,39 +57,29 @@ _LEFT_OUT = {"import", "open", "index sweep, nothing due", "index sweep, 1 % due
 def plot_sweeps(comparison: "SweepComparison", ax: "Axes | None" = None) -> "Axes":
     """The time of a sweep against the number of sessions, log-log.
 
-    The dashed lines are what theory predicts: a full scan costs so much for each session, an index sweep that finds
+    The grey lines are what theory predicts: a full scan costs so much for each session, an index sweep that finds
     nothing costs the same however many there are.
     """
-    ax = ax or _new_axes(8, 4)
+    ax = ax or drawing.new_axes(6, 4.4)
     labels = list(dict.fromkeys(cost.label for cost in comparison.costs))
-    sizes = sorted({cost.sessions for cost in comparison.costs})
     for place, label in enumerate(labels):
         costs = sorted((cost for cost in comparison.costs if cost.label == label), key=lambda cost: cost.sessions)
-        x, color = [cost.sessions for cost in costs], f"C{place}"
+        x, color = [cost.sessions for cost in costs], _COLORS[place % len(_COLORS)]
         due, nothing = [cost.sweep_due.median for cost in costs], [cost.sweep_nothing.median for cost in costs]
         ax.plot(x, due, "o-", color=color, linewidth=0.8, label=f"{label}: {comparison.expired * 100:.3g} % due")
         ax.plot(x, nothing, "o", color=color, markerfacecolor="none", label=f"{label}: nothing due")
-    nothing_due = {
-        strategy: [cost for cost in comparison.costs if cost.strategy is strategy] for strategy in SweepStrategy
-    }
-    if scans := nothing_due[SweepStrategy.FULL_SCAN]:
+    sizes = sorted({cost.sessions for cost in comparison.costs})
+    if scans := [cost for cost in comparison.costs if cost.strategy is SweepStrategy.FULL_SCAN]:
         each = median(cost.sweep_nothing.median / cost.sessions for cost in scans)
-        ax.plot(sizes, [each * size for size in sizes], "--", color=_GREY, label="theory: ∝ sessions")
-    if sweeps := nothing_due[SweepStrategy.EXPIRY_INDEX]:
+        ax.plot(sizes, [each * size for size in sizes], "--", color=drawing.GREY, label="theory: ∝ sessions")
+    if sweeps := [cost for cost in comparison.costs if cost.strategy is SweepStrategy.EXPIRY_INDEX]:
         flat = median(cost.sweep_nothing.median for cost in sweeps)
-        ax.plot(sizes, [flat] * len(sizes), ":", color=_GREY, label="theory: constant")
+        ax.plot(sizes, [flat] * len(sizes), ":", color=drawing.GREY, label="theory: constant")
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_xlabel("sessions")
-    ax.set_ylabel("one sweep, seconds")
-    ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    ax.set(xlabel="sessions", ylabel="seconds")
+    drawing.label(ax, "One sweep", columns=2)
     return ax
 
 
-def _new_axes(width: float, height: float) -> "Axes":
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError:
-        msg = "plots need matplotlib: pip install 'sled_sessions[bench]'"
-        raise ImportError(msg) from None
-    return plt.figure(figsize=(width, height), layout="constrained").add_subplot()
+_COLORS = (drawing.BLUE, drawing.VERMILION, drawing.GREEN)

@@ -1,5 +1,6 @@
 """`--plot FILE`, for the commands that measure."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ class _PlotFile(click.Path):
     """A file that a plot can be drawn into: found out before minutes of measuring, not after them."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        path = Path(super().convert(value, param, ctx))
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
         try:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
         except ImportError:

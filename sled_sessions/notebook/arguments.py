@@ -24,7 +24,11 @@ def duration(written: str) -> timedelta:
     if match is None:
         msg = f"{written!r} is no duration; write one like 500ms, 30s, 5min, 2h or 7d"
         raise ValueError(msg)
-    return float(match[1]) * _UNITS[match[2]]
+    try:
+        return float(match[1]) * _UNITS[match[2]]
+    except OverflowError:
+        msg = f"{written} is longer than the calendar"
+        raise ValueError(msg) from None
 
 
 def moment(written: str, now: datetime) -> datetime:
@@ -35,7 +39,11 @@ def moment(written: str, now: datetime) -> datetime:
     """
     if written[:1] in ("+", "-"):
         ahead = duration(written[1:])
-        return now + ahead if written[0] == "+" else now - ahead
+        try:
+            return now + ahead if written[0] == "+" else now - ahead
+        except OverflowError:
+            msg = f"{written} lies beyond the calendar"
+            raise ValueError(msg) from None
     try:
         at = datetime.fromisoformat(written)
     except ValueError:

@@ -45,7 +45,7 @@ class Day:
     Attributes:
         visits: How many visitors came.
         requests: How many requests they made; each of them saved a session.
-        moments: What the store held, every few minutes.
+        moments: What the store held, every few minutes, and before and after each sweep.
         sweeps: When each sweep ran, and its report.
     """
 
@@ -97,7 +97,9 @@ def simulate_day(
         store.save(Record(id, {"seen": now.isoformat()}, now + idle))
 
     def sweep() -> None:
+        look()
         sweeps.append((now, store.delete_expired()))
+        look()
 
     def look() -> None:
         due = sum(1 for _ in store.expiring(None, now))

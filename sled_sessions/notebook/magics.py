@@ -2,11 +2,13 @@
 
 import contextlib
 import functools
+import os
 import shlex
 import statistics
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,10 +73,13 @@ class SessionMagics(Magics):
         Close it with `store.close()`; until then no other process can open the database.
         """
         given = _parse(self.sessions_open, line)
-        if not given.name.isidentifier():
+        if not given.name.isidentifier() or iskeyword(given.name):
             msg = f"{given.name!r} cannot be the name of a variable"
             raise UsageError(msg)
-        path = Path(given.path).expanduser()
+        path = Path(os.path.expanduser(given.path))  # which leaves an unknown `~name` to the message below
+        if not given.path:
+            msg = "the path is empty; `.` is the folder that the notebook runs in"
+            raise UsageError(msg)
         if not given.create and not any((path / file).exists() for file in ("conf", "durability_cookie")):
             msg = f"there is no sled database in {path}; to make one, add --create"
             raise UsageError(msg)
@@ -334,7 +339,11 @@ def _parse(magic: Any, line: str) -> Any:
             words[-1] += f"={word}"
         else:
             words.append(word)
-    return parser.parse_args(words)
+    try:
+        return parser.parse_args(words)
+    except UsageError as error:
+        msg = f"{error}; %{magic.__name__}? shows the options"
+        raise UsageError(msg) from None
 
 
 def _counted(records: Iterator[Record], progress: Callable[[int, int | None], object]) -> Iterator[Record]:

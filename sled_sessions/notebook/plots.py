@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from sled_sessions import drawing
 from sled_sessions.html import duration
 from sled_sessions.notebook.day import DAY, MIDNIGHT, Day
 from sled_sessions.notebook.progress import progress_bar
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
 
     from sled_sessions.bench.sweeps import SweepComparison
 
-# Told apart by all who see colours differently, and on light and dark grounds.
-_ALIVE, _DUE, _DELETED, _THEORY = "#0072B2", "#D55E00", "#009E73", "#777777"
+_ALIVE, _DUE, _DELETED, _NOW = drawing.BLUE, drawing.VERMILION, drawing.GREEN, drawing.GREY
 
 
 def plot_expiries(
@@ -36,7 +36,7 @@ def plot_expiries(
         bins: How many bars there are.
         ax: Where to draw.
     """
-    ax = _axes(ax)
+    ax = ax or drawing.new_axes()
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     now = store.clock()
@@ -52,12 +52,11 @@ def plot_expiries(
             [waiting, moments[len(waiting) :]], bins=bins, color=(_DUE, _ALIVE), stacked=True, label=("due", "alive")
         )
         if moments[0] <= _days(now) <= moments[-1]:
-            ax.axvline(_days(now), color=_THEORY, linestyle="--", label="now")
-        _legend(ax)
+            ax.axvline(_days(now), color=_NOW, linestyle="--", label="now")
     locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    _title(ax, f"{len(moments):,} sessions, {len(waiting):,} of them due")
+    drawing.label(ax, f"{len(moments):,} sessions, {len(waiting):,} of them due")
     ax.set(xlabel="expires (UTC)", ylabel="sessions")
     return ax
 
@@ -69,7 +68,7 @@ def plot_day(day: Day, *, ax: "Axes | None" = None) -> "Axes":
         day: What `simulate_day` returned.
         ax: Where to draw.
     """
-    ax = _axes(ax)
+    ax = ax or drawing.new_axes()
     from matplotlib.dates import DateFormatter, HourLocator
 
     at = [_days(moment.at) for moment in day.moments]
@@ -83,8 +82,7 @@ def plot_day(day: Day, *, ax: "Axes | None" = None) -> "Axes":
     ax.xaxis.set_major_formatter(DateFormatter("%H:%M"))  # type: ignore[no-untyped-call]
     ax.set_xlim(_days(MIDNIGHT), _days(MIDNIGHT + DAY))
     ax.set(xlabel="time", ylabel="sessions")
-    _title(ax, f"A day: {day.visits:,} visits, {len(day.sweeps)} sweeps")
-    _legend(ax)
+    drawing.label(ax, f"A day: {day.visits:,} visits, {len(day.sweeps)} sweeps")
     return ax
 
 
@@ -95,7 +93,7 @@ def plot_write_cost(comparison: "SweepComparison", *, ax: "Axes | None" = None) 
         comparison: What `compare_sweeps` returned for several resolutions.
         ax: Where to draw.
     """
-    ax = _axes(ax)
+    ax = ax or drawing.new_axes()
     ticks = sorted({cost.resolution for cost in comparison.costs if cost.resolution is not None})
     for sessions in sorted({cost.sessions for cost in comparison.costs}):
         costs = {
@@ -110,34 +108,8 @@ def plot_write_cost(comparison: "SweepComparison", *, ax: "Axes | None" = None) 
     ax.minorticks_off()
     ax.set_ylim(bottom=0)
     ax.set(xlabel="resolution of the index", ylabel="microseconds")
-    _title(ax, "Saving a session again")
-    _legend(ax)
+    drawing.label(ax, "Saving a session again, ten seconds later")
     return ax
-
-
-def _axes(ax: "Axes | None") -> "Axes":
-    """Where to draw."""
-    if ax is not None:
-        return ax
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError:
-        msg = "plots need matplotlib: pip install 'sled_sessions[notebook]'"
-        raise ImportError(msg) from None
-    figure = plt.figure(figsize=(6, 3.6), layout="constrained")  # still to be read on a phone
-    ax = figure.add_subplot()
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
-
-
-def _title(ax: "Axes", title: str) -> None:
-    """The title on the left, with room for the legend below it."""
-    ax.set_title(title, loc="left", pad=24)
-
-
-def _legend(ax: "Axes") -> None:
-    """The legend in one line above the plot, where it covers nothing."""
-    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, borderaxespad=0.2)
 
 
 def _days(at: datetime) -> float:

@@ -64,7 +64,10 @@ def test_open_mistakes(run, tmp_path, store):
     assert not nowhere.exists()
     assert_one_line(run(f"%sessions_open {store.tree.db.path} --as other"), "open")
     assert_one_line(run(f"%sessions_open {nowhere} --create --as 1st"), "1st")
-    assert_one_line(run(f"%sessions_open {nowhere} --bogus"), "--bogus")
+    assert_one_line(run(f"%sessions_open {nowhere} --create --as class"), "class")
+    assert_one_line(run("%sessions_open ~nobody_of_this_name/storage"), "nobody_of_this_name")
+    assert_one_line(run("%sessions_open --create ''"), "empty")
+    assert_one_line(run(f"%sessions_open {nowhere} --bogus"), "--bogus", "%sessions_open?")
     assert_one_line(run(f"%sessions_open {nowhere} --create --resolution soon"), "soon", "30s")
     assert_one_line(run("%sessions_open"), "path")
     assert_one_line(run("%sessions_open 'half"), "quotation")
@@ -247,6 +250,13 @@ def test_completion(ipython, store, tmp_path):
 def test_durations(text, seconds):
     """A duration is a number and a unit."""
     assert duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["99999999999999d", "-99999999d", "+99999999d"])
+def test_beyond_the_calendar(text, clock):
+    """What the calendar cannot hold is refused."""
+    with pytest.raises(ValueError, match="calendar"):
+        moment(text, clock()) if text[0] in "+-" else duration(text)
 
 
 @pytest.mark.parametrize("text", ["", "5", "s", "-5s", "5 weeks", "1e3s", "+"])

@@ -6,6 +6,7 @@ from datetime import timedelta
 import httpx
 import matplotlib as mpl
 import pytest
+from matplotlib.figure import Figure
 from sessions import fill
 from starlette.applications import Starlette
 
@@ -21,7 +22,7 @@ mpl.use("Agg")
 @pytest.fixture
 def ax():
     """An Axes of the test's own."""
-    return mpl.figure.Figure().add_subplot()
+    return Figure().add_subplot()
 
 
 def heights(ax):
@@ -60,9 +61,9 @@ def test_a_day_adds_up(ax):
     last = day.moments[-1]
     assert last.alive + last.due + last.deleted == day.visits
     assert last.deleted == day.deleted > 0
-    swept = {at for at, _ in day.sweeps}
-    assert all(moment.due == 0 for moment in day.moments if moment.at in swept)
-    assert any(moment.due for moment in day.moments)
+    for at, report in day.sweeps:
+        before, after = [moment for moment in day.moments if moment.at == at][:2]
+        assert (before.due, after.due) == (report.deleted, 0)
     assert repr(day).startswith("Day(200 visits")
     assert plot_day(day, ax=ax) is ax
 
@@ -85,6 +86,35 @@ def test_write_cost(ax):
     points, without = ax.lines
     assert list(points.get_xdata()) == [1, 60]
     assert without.get_linestyle() == "--"
+
+
+def test_sweeps(ax):
+    """Sweeps are drawn on two logarithmic axes, with a line that grows with the sessions and one that is constant."""
+    comparison = compare_sweeps([100, 1000], resolutions=[timedelta(seconds=1)], repeat=1)
+    assert comparison.plot(ax) is ax
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    lines = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
+    assert list(lines)[:2] == ["index, 1 s: 1 % due", "index, 1 s: nothing due"]
+    small, large = lines["theory: ∝ sessions"]
+    assert large == pytest.approx(10 * small)
+    small, large = lines["theory: constant"]
+    assert large == small
+
+
+def test_a_comparison_as_a_data_frame():
+    """A comparison has the same rows as plain values, as a DataFrame, and in its table."""
+    comparison = compare_sweeps([100], resolutions=[timedelta(seconds=1)], repeat=1)
+    frame = comparison.to_pandas()
+    assert list(frame["strategy"]) == [row["strategy"] for row in comparison.rows()] == ["index", "full-scan"]
+    assert frame["resolution"].isna().tolist() == [False, True]
+    assert all(each.label in comparison._repr_html_() and each.label in repr(comparison) for each in comparison.costs)
+
+
+@pytest.mark.parametrize("options", [{"expired": 0}, {"expired": 1.5}, {"repeat": 0}, {"sizes": []}, {"sizes": [1]}])
+def test_what_cannot_be_compared(options):
+    """Shares, sizes and turns outside their range are refused before anything is measured."""
+    with pytest.raises(ValueError, match=r"expired|sizes"):
+        compare_sweeps(**options)
 
 
 def test_progress_appears_late(capsys):

@@ -1,0 +1,36 @@
+"""How plots look; matplotlib is imported when the first one is drawn."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Told apart by all who see colours differently, and on light and dark grounds.
+BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+
+
+def new_axes(width: float = 6, height: float = 3.6) -> "Axes":
+    """Axes in a figure of their own, in inches; the default can still be read on a phone.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError:
+        msg = "plots need matplotlib: pip install 'sled_sessions[notebook]'"
+        raise ImportError(msg) from None
+    ax = plt.figure(figsize=(width, height), layout="constrained").add_subplot()
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def label(ax: "Axes", title: str, columns: int = 3) -> None:
+    """The title on the left, and between it and the plot the legend, where it covers nothing."""
+    handles, names = ax.get_legend_handles_labels()
+    lines = -(-len(names) // columns)
+    ax.set_title(title, loc="left", pad=8 + 15 * lines)
+    if lines:
+        ax.legend(
+            handles, names, loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderaxespad=0.2
+        )
