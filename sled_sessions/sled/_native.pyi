@@ -7,16 +7,19 @@ from typing import ClassVar, Generic, Self, TypeAlias, TypeVar, final
 from typing_extensions import Buffer, disjoint_base
 
 __all__ = [
+    "V1",
     "Batch",
     "Db",
     "Event",
     "Iter",
+    "Salvage",
     "Subscriber",
     "TransactionTree",
     "Tree",
     "after_fork_in_child",
     "close_all",
     "open",
+    "open_v1",
     "transaction",
 ]
 
@@ -357,3 +360,38 @@ class Subscriber:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
+
+@final
+class V1:
+    """A database of sled 1.0; see ``sled_sessions.sled.v1``."""
+
+    def tree_names(self) -> list[bytes]:
+        """The names of all trees, sorted; the default tree is called as in 0.34."""
+
+    def read(self, tree: str | Buffer, after: Buffer | None, limit: int) -> list[_Pair]:
+        """Return the first pairs, ``limit`` at most, with keys above ``after``."""
+
+    def insert_new(self, tree: str | Buffer, pairs: list[_Pair]) -> None:
+        """Insert pairs into a tree, made if missing.
+
+        Raises:
+            SledError: A key is there already.
+        """
+
+    def close(self) -> None:
+        """Write everything to the disk and free the folder."""
+
+def open_v1(path: _Path) -> V1:
+    """Open a database of sled 1.0, made if missing."""
+
+@final
+class Salvage:
+    """The pages of a damaged database; see ``sled_sessions.sled.salvage``."""
+
+    def __new__(cls, path: _Path) -> Self: ...
+    def page(self) -> tuple[bytes | None, list[_Pair]] | None:
+        """Return the next page's tree and pairs; None at the end."""
+
+    @property
+    def lost(self) -> int:
+        """How many places could not be read so far."""

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
 };
@@ -14,6 +14,7 @@ use crate::{
     engine::{Engine, open_here},
     error::{Error, Result},
     guard,
+    log::{self, damaged},
     tree::Tree,
 };
 
@@ -21,7 +22,7 @@ use crate::{
 const MIN_CACHE_CAPACITY: u64 = 256;
 
 /// sled's own default.
-const SEGMENT_SIZE: usize = 512 * 1024;
+pub const SEGMENT_SIZE: usize = 512 * 1024;
 
 // `mode` and `snapshot_after_ops` do nothing in 0.34, `compression_factor` belongs to a feature that is not built in,
 // `print_profile_on_drop` has nothing to print without sled's metrics, and `snapshot_path` is gone: none is offered.
@@ -88,7 +89,7 @@ fn open_folder(
         )));
     }
     let stored = stored_config(&path)?;
-    remove_unfinished_snapshots(&path).map_err(|error| at(error, &path))?;
+    inspect(&path, stored.unwrap_or(SEGMENT_SIZE))?;
     let segment_size = segment_size.or(stored).unwrap_or(SEGMENT_SIZE);
     start(config.path(&path).segment_size(segment_size), Some(path), temporary)
 }
@@ -96,7 +97,14 @@ fn open_folder(
 fn start(config: sled::Config, path: Option<PathBuf>, temporary: bool) -> Result<std::sync::Arc<Engine>> {
     let place = path.clone().unwrap_or_else(|| config.get_path());
     guard::claim_process()?;
-    let db = guard::catch(|| Ok(config.open()?)).map_err(|error| explain(error, &place))?;
+    let db = guard::catch(|| {
+        let db = config.open()?;
+        if !db.was_recovered() {
+            db.flush()?; // so that an empty file means damage, and not a database that is a moment old
+        }
+        Ok(db)
+    });
+    let db = db.map_err(|error| explain(error, &place))?;
     Engine::new(db, place, temporary)
 }
 
@@ -112,11 +120,12 @@ fn explain(error: Error, path: &Path) -> Error {
         Error::Sled(sled::Error::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
             at(error, &path.join("db"))
         }
+        Error::Sled(sled::Error::Corruption { .. }) => {
+            damaged(path, "the file db was cut short or lost, or the file snap.… or conf is not what was written")
+        }
         Error::Sled(error) => Error::SledAt(error, path.to_owned()),
         // Whatever broken promise sled names, on opening it comes from damaged files.
-        Error::Panic(what) => {
-            Error::Damaged(format!("the files in {} are damaged; sled panicked: {what}", path.display()))
-        }
+        Error::Panic(what) => damaged(path, &format!("sled panicked: {what}")),
         other => other,
     }
 }
@@ -144,10 +153,11 @@ fn prepare(path: &Path, temporary: bool) -> Result<PathBuf> {
 ///
 /// sled 1.0 opens a 0.34 folder as an empty database, and the other way round; its mark is a `durability_cookie`.
 /// `conf` holds lines such as `use_compression: false`, then their CRC.
-fn stored_config(path: &Path) -> Result<Option<usize>> {
+pub fn stored_config(path: &Path) -> Result<Option<usize>> {
     if path.join("durability_cookie").exists() {
         return Err(Error::Sled(sled::Error::Unsupported(format!(
-            "{} was written by sled 1.0, whose format 0.34 cannot read: open it with sled 1.0",
+            "{0} was written by sled 1.0, whose format 0.34 cannot read: make a copy that it can with \
+             sled-sessions migrate {0} NEW --to 0.34",
             path.display()
         ))));
     }
@@ -168,20 +178,24 @@ fn stored_config(path: &Path) -> Result<Option<usize>> {
     Ok(value("segment_size").and_then(|size| size.parse().ok()))
 }
 
+/// What sled does not do: see whether the files are whole. Only under the lock, for a running process may be writing.
+fn inspect(path: &Path, segment_size: usize) -> Result<()> {
+    let lock = match File::open(path.join("db")) {
+        Ok(file) if file.try_lock().is_err() => return Ok(()),
+        other => other,
+    };
+    remove_unfinished_snapshots(path).map_err(|error| at(error, path))?;
+    log::check(path, segment_size)?;
+    drop(lock);
+    Ok(())
+}
+
 /// Remove what a crash during an earlier open left behind: sled would take the torn file for a damaged snapshot, each
-/// time. The log holds everything that a snapshot holds. Only under the lock, for a running process may be writing it.
+/// time. The log holds everything that a snapshot holds.
 fn remove_unfinished_snapshots(path: &Path) -> io::Result<()> {
-    let unfinished: Vec<_> = fs::read_dir(path)?
+    fs::read_dir(path)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|file| file.extension() == Some(OsStr::new("generating")))
         .filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")))
-        .collect();
-    if unfinished.is_empty() {
-        return Ok(());
-    }
-    let lock: File = OpenOptions::new().write(true).create(true).truncate(false).open(path.join("db"))?;
-    if lock.try_lock().is_ok() {
-        unfinished.iter().try_for_each(fs::remove_file)?;
-    }
-    Ok(())
+        .try_for_each(fs::remove_file)
 }

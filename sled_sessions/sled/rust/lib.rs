@@ -10,8 +10,11 @@ mod engine;
 mod error;
 mod guard;
 mod iter;
+mod log;
+mod salvage;
 mod transaction;
 mod tree;
+mod v1;
 mod watch;
 
 use pyo3::prelude::*;
@@ -26,8 +29,10 @@ mod _native {
         engine::close_all,
         guard::after_fork_in_child,
         iter::Iter,
+        salvage::Salvage,
         transaction::{TransactionTree, transaction},
         tree::Tree,
+        v1::{V1, open_v1},
         watch::{Event, Subscriber},
     };
 
