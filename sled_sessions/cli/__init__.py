@@ -5,7 +5,6 @@ session; 4 another process has the database open; 5 the database is damaged; 130
 """
 
 import importlib
-import os
 import sys
 from typing import Any
 
@@ -89,9 +88,6 @@ def _run(group: Any) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", 130)
-    except BrokenPipeError:  # whoever read our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
         code = _code_of(error)
         if code is None:

@@ -16,7 +16,14 @@ from sled_sessions.cli.common import (
     progress_bar,
     tree_option,
 )
-from sled_sessions.operate import check_everything, count_expired, find_session, open_database, opened_store
+from sled_sessions.operate import (
+    check_everything,
+    count_expired,
+    find_session,
+    kept_store,
+    open_database,
+    opened_store,
+)
 
 
 @click.command()
@@ -112,9 +119,13 @@ def verify(database: Path, tree: str, as_json: bool) -> int:
 def reindex(database: Path, tree: str, as_json: bool) -> None:
     """Build the expiry index of DATABASE anew: after a program in Rust wrote to it, or for one that has none."""
     with open_database(database) as db, progress_bar("indexing") as progress:
-        opened = SledStore(db.open_tree(tree))
-        report = opened.rebuild_index(progress)
-        opened.flush(fsync=True)
+        store = kept_store(db, tree)
+        if store.resolution is not None:
+            report = store.rebuild_index(progress)
+        else:
+            store = SledStore(store.tree, progress=progress)  # builds one
+            report = store.verify_index()
+        store.flush(fsync=True)
     if as_json:
         print_json(attrs.asdict(report))
     else:

@@ -89,34 +89,28 @@ fn open_folder(
         )));
     }
     let stored = stored_config(&path)?;
+    let creation = Creation::begin(&path)?;
     inspect(&path, stored.unwrap_or(SEGMENT_SIZE))?;
     let segment_size = segment_size.or(stored).unwrap_or(SEGMENT_SIZE);
-    start(config.path(&path).segment_size(segment_size), Some(path), temporary)
+    let engine = start(config.path(&path).segment_size(segment_size), Some(path), temporary)?;
+    if let Some(creation) = creation {
+        engine.flush(false)?;
+        creation.end()?;
+    }
+    Ok(engine)
 }
 
 fn start(config: sled::Config, path: Option<PathBuf>, temporary: bool) -> Result<std::sync::Arc<Engine>> {
     let place = path.clone().unwrap_or_else(|| config.get_path());
     guard::claim_process()?;
-    let db = guard::catch(|| {
-        let db = config.open()?;
-        if !db.was_recovered() {
-            db.flush()?; // so that an empty file means damage, and not a database that is a moment old
-        }
-        Ok(db)
-    });
-    let db = db.map_err(|error| explain(error, &place))?;
+    let db = guard::catch(|| Ok(config.open()?)).map_err(|error| explain(error, &place))?;
     Engine::new(db, place, temporary)
 }
 
 /// Say which folder it was, and tell a lock from other I/O errors: sled words both alike.
 fn explain(error: Error, path: &Path) -> Error {
     match error {
-        Error::Sled(sled::Error::Io(error)) if error.to_string().starts_with("could not acquire lock") => {
-            Error::Locked(format!(
-                "another process has the database {} open: sled lets one process at a time open a folder",
-                path.display()
-            ))
-        }
+        Error::Sled(sled::Error::Io(error)) if error.to_string().starts_with("could not acquire lock") => locked(path),
         Error::Sled(sled::Error::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
             at(error, &path.join("db"))
         }
@@ -128,6 +122,13 @@ fn explain(error: Error, path: &Path) -> Error {
         Error::Panic(what) => damaged(path, &format!("sled panicked: {what}")),
         other => other,
     }
+}
+
+pub fn locked(path: &Path) -> Error {
+    Error::Locked(format!(
+        "another process has the database {} open: sled lets one process at a time open a folder",
+        path.display()
+    ))
 }
 
 fn at(error: io::Error, path: &Path) -> Error {
@@ -176,6 +177,46 @@ pub fn stored_config(path: &Path) -> Result<Option<usize>> {
         ))));
     }
     Ok(value("segment_size").and_then(|size| size.parse().ok()))
+}
+
+/// A database that nothing has been written to yet. The mark tells one whose making was cut off from one that lost its
+/// file `db`; its lock keeps others away until sled's own does.
+struct Creation {
+    mark: PathBuf,
+    _lock: File,
+}
+
+impl Creation {
+    fn begin(path: &Path) -> Result<Option<Self>> {
+        let mark = path.join("creating");
+        let is_new = || {
+            let is_empty = fs::metadata(path.join("db")).map_or(true, |file| file.len() == 0);
+            is_empty && (mark.exists() || !path.join("conf").exists())
+        };
+        if !is_new() {
+            return Ok(None);
+        }
+        let lock = File::create(&mark).map_err(|error| at(error, &mark))?;
+        if lock.try_lock().is_err() {
+            return Err(locked(path));
+        }
+        if !is_new() {
+            return Ok(None); // somebody has finished it meanwhile
+        }
+        remove_if_there(&path.join("conf")).map_err(|error| at(error, path))?; // it may be half written
+        Ok(Some(Creation { mark, _lock: lock }))
+    }
+
+    fn end(self) -> Result<()> {
+        remove_if_there(&self.mark).map_err(|error| at(error, &self.mark))
+    }
+}
+
+fn remove_if_there(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// What sled does not do: see whether the files are whole. Only under the lock, for a running process may be writing.

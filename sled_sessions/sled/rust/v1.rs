@@ -19,6 +19,7 @@ use sled_v1::InlineArray;
 
 use crate::{
     buffer::{Data, Name},
+    config::locked,
     error::{Error, Result},
     guard,
 };
@@ -172,10 +173,7 @@ fn open(path: &Path) -> Result<Db> {
 
 fn explain(error: io::Error, path: &Path) -> Error {
     match error.kind() {
-        io::ErrorKind::WouldBlock => Error::Locked(format!(
-            "another process has the database {} open: sled lets one process at a time open a folder",
-            path.display()
-        )),
+        io::ErrorKind::WouldBlock => locked(path),
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
             Error::Damaged(format!("the files in {} are damaged: {error}", path.display()))
         }

@@ -1,0 +1,85 @@
+"""Looking at a database: what is found, and that looking changes nothing."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from operate.databases import contents, fill
+
+from sled_sessions import DecodeError, Id, Record, SledStore, SweepStrategy
+from sled_sessions.operate import OperationError, check_everything, count_expired, find_session, opened_store, stats
+
+
+@pytest.fixture
+def storage(tmp_path):
+    fill(tmp_path / "storage", 50, expired=7)
+    return tmp_path / "storage"
+
+
+def test_stats_count_everything(storage):
+    """Live, expired and unreadable sessions, bytes, expiries and the index's step are all told."""
+    with opened_store(storage) as store:
+        store.tree.insert(b"k" * 16, b"no record")
+        found = stats(store)
+        assert (found.sessions, found.expired, found.undecodable) == (50, 7, 1)
+        assert found.first_expiry == datetime(2020, 1, 1, tzinfo=UTC)
+        assert found.last_expiry == datetime(2099, 1, 1, 0, 0, 49, tzinfo=UTC)
+        assert found.resolution == timedelta(seconds=1)
+        assert {tree.name: tree.keys for tree in found.trees} == {
+            "__sled__default": 0,
+            "session": 58,
+            "session:expiry": 57,
+            "session:meta": 1,
+        }
+        assert found.live_bytes == check_everything(store).contents.size
+        assert found.bytes_on_disk == store.tree.db.size_on_disk()
+
+
+@pytest.mark.parametrize("strategy", [None, *SweepStrategy])
+def test_a_dry_run_counts_what_a_sweep_deletes(storage, strategy):
+    """Counting deletes nothing, and a sweep right after it deletes just as many."""
+    with opened_store(storage) as store:
+        counted = count_expired(store, strategy)
+        assert (counted.deleted, store.count()) == (7, 57)
+        assert store.delete_expired(strategy).deleted == 7
+
+
+def test_a_session_is_found_by_id_or_by_its_beginning(storage):
+    """The whole id finds expired ones, too; a beginning finds the only one that has it."""
+    with opened_store(storage) as store:
+        for record in store.records():
+            assert find_session(store, str(record.id)) == record
+            assert find_session(store, f"{str(record.id)[:12]}…") == record
+        assert find_session(store, str(Id.new())) is None
+        assert find_session(store, str(Id.new())[:21]) is None
+
+
+def test_a_beginning_that_fits_several_is_refused(tmp_path):
+    """Two sessions that begin alike are never mistaken for each other."""
+    with SledStore.open(tmp_path / "storage") as store:
+        for n in (0, 1):
+            store.save(Record(Id(bytes([n]) + bytes(15)), {}, datetime(2099, 1, 1, tzinfo=UTC)))
+        with pytest.raises(OperationError, match="2 sessions"):
+            find_session(store, "AAAAA")
+        with pytest.raises(OperationError, match="at least"):
+            find_session(store, "AAA")
+        with pytest.raises(DecodeError):
+            find_session(store, "?" * 22)
+
+
+def test_a_check_finds_what_is_wrong_with_the_index(storage):
+    """Missing and stale entries, and unreadable records, each make the report false; looking repairs nothing."""
+    with opened_store(storage) as store:
+        assert check_everything(store)
+        entries = store.tree.db.open_tree("session:expiry")
+        entries.remove(entries.first()[0])
+        entries.insert(b"\xff" * 24, b"")
+    before = contents(storage)
+    with opened_store(storage) as store:
+        report = check_everything(store)
+        assert not report
+        assert (report.index.missing, report.index.stale) == (1, 1)
+        store.rebuild_index()
+        assert check_everything(store)
+        store.tree.insert(b"k" * 16, b"no record")
+        assert not check_everything(store)
+    assert contents(storage) != before

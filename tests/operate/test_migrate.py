@@ -1,0 +1,126 @@
+"""From sled 0.34 to 1.0 and back: everything arrives, and nothing else is touched or looks finished."""
+
+import time
+
+import pytest
+from operate.databases import contents, fill, start
+
+from sled_sessions import SledStore, sled
+from sled_sessions.operate import Format, NoDatabase, OperationError, TargetExists, contents_of, format_of, migrate
+from sled_sessions.sled import v1
+
+
+def files(folder):
+    return {
+        path.relative_to(folder): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_there_and_back(tmp_path, rust_storage):
+    """A database that the Rust crate wrote is the same after a way through 1.0, and neither folder was touched."""
+    with sled.open(rust_storage) as db:
+        db.insert(b"key", b"in the default tree")
+        db.open_tree("empty")
+        db.open_tree(b"\xff\x00 odd name").insert(b"", b"empty key")
+        db.open_tree("large").insert(b"large", b"x" * 300_000)
+        checksum = db.checksum()
+    old = files(rust_storage)
+    there = migrate(rust_storage, tmp_path / "new", Format.V1_0)
+    assert files(rust_storage) == old
+    assert format_of(tmp_path / "new") is Format.V1_0
+    new = files(tmp_path / "new")
+    back = migrate(tmp_path / "new", tmp_path / "back", Format.V0_34)
+    assert files(tmp_path / "new") == new
+    assert there == back == contents(tmp_path / "back")
+    with sled.open(tmp_path / "back") as db:
+        assert db.checksum() == checksum
+    assert {path.name for path in tmp_path.iterdir()} == {"storage", "new", "back"}
+
+
+def test_a_migrated_store_works(tmp_path):
+    """Sessions, their index and its resolution are there after the way back."""
+    records = fill(tmp_path / "old", 3_000, expired=5)
+    migrate(tmp_path / "old", tmp_path / "new", Format.V1_0)
+    migrate(tmp_path / "new", tmp_path / "back", Format.V0_34)
+    with SledStore.open(tmp_path / "back") as store:
+        assert store.verify_index()
+        assert {record.id: record for record in store.records()} == {record.id: record for record in records}
+        assert store.delete_expired().deleted == 5
+
+
+def test_a_folder_of_the_other_format_names_the_command(tmp_path):
+    """Opening a 1.0 folder says what it is and which command helps, and leaves it as it is."""
+    fill(tmp_path / "old", 3)
+    migrate(tmp_path / "old", tmp_path / "new", Format.V1_0)
+    before = files(tmp_path / "new")
+    for opening in (sled.open, SledStore.open):
+        with pytest.raises(sled.Unsupported, match=r"written by sled 1\.0.*sled-sessions migrate .*new NEW --to 0\.34"):
+            opening(tmp_path / "new")
+    assert files(tmp_path / "new") == before
+
+
+def test_refusals(tmp_path):
+    """No database, a target that exists, and a format that it has already are told before anything happens."""
+    fill(tmp_path / "old", 3)
+    with pytest.raises(NoDatabase):
+        migrate(tmp_path / "nowhere", tmp_path / "new", Format.V1_0)
+    with pytest.raises(OperationError, match="already"):
+        migrate(tmp_path / "old", tmp_path / "new", Format.V0_34)
+    with pytest.raises(TargetExists):
+        migrate(tmp_path / "old", tmp_path / "old", Format.V1_0)
+    with sled.open(tmp_path / "old"), pytest.raises(sled.DatabaseLocked):
+        migrate(tmp_path / "old", tmp_path / "new", Format.V1_0)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_1_0_folder_that_is_open_is_refused(tmp_path):
+    """The lock of sled 1.0 is honoured, too."""
+    fill(tmp_path / "old", 3)
+    migrate(tmp_path / "old", tmp_path / "new", Format.V1_0)
+    with v1.Db(tmp_path / "new"), pytest.raises(sled.DatabaseLocked):
+        migrate(tmp_path / "new", tmp_path / "back", Format.V0_34)
+    assert not (tmp_path / "back").exists()
+
+
+def test_a_key_of_the_import_is_never_overwritten(tmp_path):
+    """Importing twice into one 1.0 database fails instead of mixing two."""
+    fill(tmp_path / "old", 3)
+    with sled.open(tmp_path / "old") as db, v1.Db(tmp_path / "new") as new:
+        new.import_(db.export())
+        assert contents_of(new.export()) == contents_of(db.export())
+        with pytest.raises(sled.SledError, match="already"):
+            new.import_(db.export())
+
+
+@pytest.mark.parametrize("to", list(Format))
+def test_killed_at_any_moment(tmp_path, to):
+    """After kill -9 in the middle there is either no target, or a whole one; and it can be done again."""
+    fill(tmp_path / "old", 20_000)
+    old = tmp_path / "old"
+    if to is Format.V0_34:
+        old = tmp_path / "older"
+        migrate(tmp_path / "old", old, Format.V1_0)
+    code = (
+        "import sys; from sled_sessions.operate import *; print('go');"
+        "migrate(sys.argv[1], sys.argv[2], Format(sys.argv[3])); print('done')"
+    )
+    began = time.monotonic()
+    with start(code, old, tmp_path / "whole", to.value) as run:
+        assert run.communicate()[0] == "go\ndone\n"
+    whole = time.monotonic() - began
+    expected = contents(tmp_path / "old")
+    for turn in range(6):
+        target = tmp_path / f"new{turn}"
+        with start(code, old, target, to.value) as run:
+            assert run.stdout.readline() == "go\n"
+            time.sleep(whole * turn / 6)
+            run.kill()
+        if target.exists():
+            back = target
+            if to is Format.V1_0:
+                back = tmp_path / f"back{turn}"
+                migrate(target, back, Format.V0_34)
+            assert contents(back) == expected
+    assert migrate(old, tmp_path / "again", to) == expected

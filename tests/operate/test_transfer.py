@@ -1,0 +1,173 @@
+"""Sessions as JSON Lines: exactly what was there comes back, and whatever interrupts is gone on from."""
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from operate.databases import contents, fill, lines
+from reference import read_jsonl
+
+from sled_sessions import DecodeError, Id, Record, SledStore, sled
+from sled_sessions.operate import (
+    OperationError,
+    TargetExists,
+    export_lines,
+    export_sessions,
+    import_sessions,
+    kept_store,
+    opened_store,
+)
+from sled_sessions.stores import jsonl
+
+VECTORS = [
+    (bytes.fromhex(row["key"]), bytes.fromhex(row["value"]))
+    for name in ("vectors.jsonl", "records.jsonl")
+    for row in read_jsonl(name)
+]
+
+
+@pytest.mark.parametrize(("key", "value"), VECTORS)
+def test_rust_records_come_back_byte_for_byte(key, value):
+    """Each record that the Rust crate wrote comes back from its line exactly, nanoseconds and offsets included."""
+    line = jsonl.to_line(key, value)
+    assert jsonl.from_line(line) == (key, value)
+    assert b'"value"' not in line
+
+
+@given(st.binary(max_size=20), st.binary(max_size=80))
+def test_any_bytes_come_back(key, value):
+    """Bytes that are no record come back, too."""
+    assert jsonl.from_line(jsonl.to_line(key, value)) == (key, value)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8")),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(st.characters(codec="utf-8")), JSON, max_size=4), st.datetimes(timezones=st.timezones()))
+def test_any_record_comes_back(data, expiry_date):
+    """Every record that can be written comes back from its line byte for byte."""
+    record = Record(Id.new(), data, expiry_date)
+    assert jsonl.from_line(jsonl.to_line(record.id.key, record.encode())) == (record.id.key, record.encode())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "[]",
+        "{",
+        "{}",
+        '{"id":"short","expiry_date":"2030-01-01T00:00:00Z","data":{}}',
+        '{"id":"AAAAAAAAAAAAAAAAAAAAAA","expiry_date":"2030-02-30T00:00:00Z","data":{}}',
+        '{"id":"AAAAAAAAAAAAAAAAAAAAAA","expiry_date":"2030-01-01T25:00:00Z","data":{}}',
+        '{"id":"AAAAAAAAAAAAAAAAAAAAAA","expiry_date":"2030-01-01T00:00:00","data":{}}',
+        '{"id":"AAAAAAAAAAAAAAAAAAAAAA","expiry_date":"2030-01-01T00:00:00Z","data":[]}',
+        '{"id":"AAAAAAAAAAAAAAAAAAAAAA","data":{}}',
+        '{"key":"AA==","value":"?"}',
+        '{"key":"AA=="}',
+    ],
+)
+def test_a_line_that_is_none_is_refused(line):
+    """Whatever is no session raises DecodeError, and nothing else."""
+    with pytest.raises(DecodeError):
+        jsonl.from_line(line)
+
+
+def test_export_and_import_round_trip(tmp_path):
+    """A database that went through a file holds the same bytes, and the index is right."""
+    fill(tmp_path / "old", 300, expired=20)
+    with opened_store(tmp_path / "old") as store:
+        store.tree.insert(b"garbage", b"no record")
+        assert export_sessions(store.tree, tmp_path / "out.jsonl") == 321
+        expected = dict(store.tree)
+    with SledStore.open(tmp_path / "new") as store, (tmp_path / "out.jsonl").open("rb") as file:
+        report = import_sessions(store, file)
+        assert (report.written, report.kept, report.unreadable) == (321, 0, 1)
+        assert dict(store.tree) == expected
+        assert store.verify_index()
+
+
+def test_an_export_is_for_its_owner_only(tmp_path):
+    """The file holds whole ids, so nobody else may read it; and none is written over."""
+    fill(tmp_path / "old", 1)
+    with opened_store(tmp_path / "old") as store:
+        export_sessions(store.tree, tmp_path / "out.jsonl")
+        assert (tmp_path / "out.jsonl").stat().st_mode & 0o077 == 0
+        with pytest.raises(TargetExists):
+            export_sessions(store.tree, tmp_path / "out.jsonl")
+
+
+@pytest.mark.parametrize("cut", [0, 1, 200, 5_000, 20_000])
+def test_an_interrupted_export_is_resumed(tmp_path, cut):
+    """An export that ended anywhere, in the middle of a line or not, goes on to the same file as one that did not."""
+    fill(tmp_path / "old", 100)
+    with opened_store(tmp_path / "old") as store:
+        whole = b"".join(export_lines(store.tree))
+        (tmp_path / ".out.jsonl.partial").write_bytes(whole[:cut])
+        assert export_sessions(store.tree, tmp_path / "out.jsonl", resume=True) == 100
+    assert (tmp_path / "out.jsonl").read_bytes() == whole
+    assert len(lines(tmp_path / "out.jsonl")) == 100
+
+
+def test_an_import_can_be_started_again(tmp_path):
+    """What is there already is not written again, and only `replace` overwrites what has changed."""
+    records = fill(tmp_path / "old", 10)
+    with opened_store(tmp_path / "old") as store:
+        text = b"\n".join(export_lines(store.tree))
+        changed = Record(records[0].id, {"n": "newer"}, records[0].expiry_date + timedelta(days=1))
+        store.save(changed)
+        assert import_sessions(store, io.BytesIO(text)).kept == 10
+        assert store.load(changed.id) == changed
+        report = import_sessions(store, io.BytesIO(text), replace=True)
+        assert (report.written, report.kept) == (1, 9)
+        assert store.load(changed.id) == records[0]
+        assert store.verify_index()
+
+
+def test_a_bad_line_is_named(tmp_path):
+    """The message says which line cannot be read, and those before it are written."""
+    fill(tmp_path / "old", 1)
+    with opened_store(tmp_path / "old") as store:
+        good = jsonl.to_line(*_record())
+        with pytest.raises(OperationError, match="line 2"):
+            import_sessions(store, io.BytesIO(good + b"\n{nonsense\n"))
+        assert store.count() == 2
+
+
+def test_a_store_is_opened_as_it_was_kept(tmp_path, rust_storage):
+    """Looking at a database neither builds nor drops an index, whatever its resolution is."""
+    before = contents(rust_storage)
+    with opened_store(rust_storage) as store:
+        assert store.resolution is None
+    assert contents(rust_storage) == before
+    fill(tmp_path / "coarse", 10, resolution=timedelta(minutes=1))
+    before = contents(tmp_path / "coarse")
+    with opened_store(tmp_path / "coarse") as store:
+        assert store.resolution == timedelta(minutes=1)
+    assert contents(tmp_path / "coarse") == before
+
+
+def test_a_tree_that_is_missing_is_not_made(tmp_path):
+    """A mistyped tree is told, with the names that there are."""
+    fill(tmp_path / "old", 1)
+    with sled.open(tmp_path / "old") as db:
+        with pytest.raises(OperationError, match="it has: __sled__default, session"):
+            kept_store(db, "sessions")
+        assert b"sessions" not in db.tree_names()
+
+
+def _record():
+    record = Record(Id.new(), {}, datetime(2099, 1, 1, tzinfo=UTC))
+    return record.id.key, record.encode()
