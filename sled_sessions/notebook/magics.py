@@ -164,7 +164,9 @@ class SessionMagics(Magics):
     @_in_one_line
     def sessions_verify(self, line: str) -> IndexReport:
         """Compare the expiry index with the records; nothing is changed."""
-        return self._sled_store(_parse(self.sessions_verify, line).store).verify_index()
+        store = self._sled_store(_parse(self.sessions_verify, line).store)
+        with progress_bar("comparing the index with the records") as progress:
+            return store.verify_index(progress)
 
     @line_magic
     @magic_arguments()

@@ -180,7 +180,7 @@ class IndexedTree:
         with self._all_locked():
             return IndexReport() if self.index is None else self._build(self.index, progress)
 
-    def verify(self) -> IndexReport:
+    def verify(self, progress: Progress | None = None) -> IndexReport:
         """Compare index and records. Writers go on; what they change meanwhile is looked at again under its lock."""
         start = time.perf_counter()
         index = self.index
@@ -192,11 +192,15 @@ class IndexedTree:
                 undecodable += 1
                 continue
             records += 1
+            if progress is not None and records % PROGRESS_STEP == 0:
+                progress(records, None)
             if index is not None and index.entry(expiry, key) not in index.tree:
                 missing += self._is_missing(index, key)
         if index is not None:
             for entry in index.between(None, None):
                 entries += 1
+                if progress is not None and entries % PROGRESS_STEP == 0:
+                    progress(records + entries, None)
                 stale += self._is_stale(index, entry)
         return IndexReport(records, entries, missing, stale, undecodable, time.perf_counter() - start)
 

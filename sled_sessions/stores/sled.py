@@ -309,10 +309,10 @@ class SledStore:
         high = None if stop is None else _microseconds(stop, "stop")
         return self._expiring(low, high)
 
-    def verify_index(self) -> IndexReport:
+    def verify_index(self, progress: Progress | None = None) -> IndexReport:
         """Compare the index with the records, O(n); writers go on meanwhile. Without an index nothing can be wrong."""
         with _backend_errors():
-            return self._sessions.verify()
+            return self._sessions.verify(progress)
 
     def rebuild_index(self, progress: Progress | None = None) -> IndexReport:
         """Build the index anew from the records, O(n log n); writers wait meanwhile.

@@ -15,6 +15,8 @@ from sled_sessions.bench import compare_sweeps
 from sled_sessions.examples import counter
 from sled_sessions.notebook import plot_day, plot_expiries, plot_write_cost, progress_bar, serve, simulate_day
 from sled_sessions.notebook.progress import DELAY
+from sled_sessions.operate import export_sessions
+from sled_sessions.stores.sweep import PROGRESS_STEP
 
 mpl.use("Agg")
 
@@ -130,6 +132,24 @@ def test_progress_appears_late(capsys):
     printed = capsys.readouterr().err
     assert "slow" in printed
     assert "2.05k" in printed
+
+
+def test_what_takes_long_tells_how_far_it_is(tmp_path):
+    """Building the index, comparing it, a full scan and an export all move a bar."""
+    told = {}
+
+    def watch(what):
+        return lambda done, total: told.setdefault(what, []).append(done)
+
+    with SledStore.open(tmp_path / "storage", strategy=SweepStrategy.FULL_SCAN) as store:
+        fill(store, PROGRESS_STEP + 1)
+        store.delete_expired(progress=watch("scan"))
+        export_sessions(store.tree, tmp_path / "sessions.jsonl", progress=watch("export"))
+    with SledStore.open(tmp_path / "storage", progress=watch("build")) as store:
+        store.verify_index(watch("verify"))
+        store.rebuild_index(watch("rebuild"))
+    assert set(told) == {"scan", "export", "build", "verify", "rebuild"}
+    assert all(done == sorted(done) and done[0] >= PROGRESS_STEP for done in told.values())
 
 
 def test_serving(clock):
