@@ -1,6 +1,5 @@
 """What the commands share: their arguments, tables, JSON, progress bars."""
 
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from sled_sessions import durations
 from sled_sessions.stores.sweep import Progress as OnProgress
 
 FOUND = 3
@@ -21,11 +21,9 @@ FOUND = 3
 _PIPE_WIDTH = 1000
 """Whoever reads a pipe wants whole lines."""
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
 
 class Duration(click.ParamType[timedelta]):
-    """A time such as 90s, 15m, 12h or 7d; a bare number counts seconds."""
+    """A time such as 30s, 15m, 12h or 7d; a bare number counts seconds."""
 
     name = "duration"
 
@@ -33,10 +31,10 @@ class Duration(click.ParamType[timedelta]):
         """Read what the user typed."""
         if isinstance(value, timedelta):
             return value
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", str(value))
-        if found is None:
-            self.fail(f"{value!r} is no time such as 90s, 15m, 12h or 7d", param, ctx)
-        return timedelta(**{_UNITS[found[2] or "s"]: float(found[1])})
+        try:
+            return durations.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 database_argument = click.argument("database", type=click.Path(path_type=Path))

@@ -16,9 +16,9 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments
 
-from sled_sessions import html, sled
+from sled_sessions import durations, html, sled
 from sled_sessions.errors import SessionError
-from sled_sessions.notebook.arguments import duration, moment
+from sled_sessions.notebook.arguments import moment
 from sled_sessions.notebook.plots import plot_expiries
 from sled_sessions.notebook.progress import progress_bar
 from sled_sessions.records import Id, Record
@@ -91,7 +91,7 @@ class SessionMagics(Magics):
                 path,
                 given.tree,
                 strategy=SweepStrategy.FULL_SCAN if given.full_scan else SweepStrategy.EXPIRY_INDEX,
-                resolution=duration(given.resolution),
+                resolution=durations.parse(given.resolution),
                 progress=progress,
             )
         self._variables[given.name] = store
@@ -154,7 +154,7 @@ class SessionMagics(Magics):
                 _STRATEGIES.get(given.strategy),
                 now=None if given.now is None else moment(given.now, store.clock()),
                 limit=given.limit,
-                budget=None if given.budget is None else duration(given.budget),
+                budget=None if given.budget is None else durations.parse(given.budget),
                 progress=progress,
             )
 

@@ -29,6 +29,8 @@ def test_mistakes(run, tmp_path):
     for options, word in [
         (("--size", 1), "--size"),
         (("--expired", 0), "--expired"),
+        (("--resolution", "soon"), "15m"),
+        (("--resolution", "99999999999999d"), "calendar"),
         (("--plot", tmp_path / "a.doc"), "png"),
         (("--plot", tmp_path / "nowhere" / "a.png"), "nowhere"),
     ]:

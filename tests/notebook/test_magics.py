@@ -2,13 +2,13 @@
 
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import timedelta, timezone
 
 import pytest
 from sessions import SCRIPT, SECRET, id_of
 
-from sled_sessions import MemoryStore, SledStore, SweepStrategy, sled
-from sled_sessions.notebook.arguments import duration, moment
+from sled_sessions import MemoryStore, SledStore, SweepStrategy, durations, sled
+from sled_sessions.notebook.arguments import moment
 from sled_sessions.table import Table
 
 
@@ -140,7 +140,7 @@ def test_sweep_mistakes(run, store):
     """A strategy, moment or duration that there is not is one line, and deletes nothing."""
     assert_one_line(run("%sessions_sweep --strategy magic"), "index", "full-scan")
     assert_one_line(run("%sessions_sweep --now yesterday"), "yesterday", "-7d")
-    assert_one_line(run("%sessions_sweep --budget 1"), "30s")
+    assert_one_line(run("%sessions_sweep --budget soon"), "30s")
     assert store.count() == 12
 
 
@@ -245,25 +245,25 @@ def test_completion(ipython, store, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("500ms", 0.5), ("30s", 30), ("1.5min", 90), ("2h", 7200), ("7d", 604800)]
+    ("text", "seconds"), [("500ms", 0.5), ("30s", 30), ("30", 30), ("1.5min", 90), ("2h", 7200), ("7d", 604800)]
 )
 def test_durations(text, seconds):
-    """A duration is a number and a unit."""
-    assert duration(text) == timedelta(seconds=seconds)
+    """A duration is a number and a unit; without one, seconds are meant."""
+    assert durations.parse(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["99999999999999d", "-99999999d", "+99999999d"])
 def test_beyond_the_calendar(text, clock):
     """What the calendar cannot hold is refused."""
     with pytest.raises(ValueError, match="calendar"):
-        moment(text, clock()) if text[0] in "+-" else duration(text)
+        moment(text, clock()) if text[0] in "+-" else durations.parse(text)
 
 
-@pytest.mark.parametrize("text", ["", "5", "s", "-5s", "5 weeks", "1e3s", "+"])
+@pytest.mark.parametrize("text", ["", "s", "-5s", "5 weeks", "1e3s", "+"])
 def test_no_durations(text):
     """Anything else is refused with an example."""
     with pytest.raises(ValueError, match="30s"):
-        duration(text)
+        durations.parse(text)
 
 
 def test_moments(clock):
@@ -272,6 +272,8 @@ def test_moments(clock):
     assert moment("+2h", now) - now == timedelta(hours=2)
     assert now - moment("-7d", now) == timedelta(days=7)
     assert moment("2030-01-01T12:00", now) == moment("2030-01-01T13:00+01:00", now) == now.replace(microsecond=0)
+    elsewhere = now.astimezone(timezone(timedelta(hours=9)))
+    assert moment("2030-01-01T12:00", elsewhere) == moment("2030-01-01T12:00", now)
     with pytest.raises(ValueError, match="moment"):
         moment("soon", now)
 

@@ -1,0 +1,34 @@
+"""Spans of time as people write them, on a magic's line and on the command line."""
+
+import re
+from datetime import timedelta
+
+EXAMPLES = "500ms, 30s, 15m, 12h or 7d"
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d|)")
+_UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "min": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+
+
+def parse(written: str) -> timedelta:
+    """`500ms`, `30s`, `15m` or `15min`, `12h`, `7d`; a bare number counts seconds.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    match = _DURATION.fullmatch(written)
+    if match is None:
+        msg = f"{written!r} is no time such as {EXAMPLES}"
+        raise ValueError(msg)
+    try:
+        return float(match[1]) * _UNITS[match[2]]
+    except OverflowError:
+        msg = f"{written} is longer than the calendar"
+        raise ValueError(msg) from None
