@@ -267,8 +267,11 @@ class SessionMagics(Magics):
         store = self._variables.get(name)
         if isinstance(store, SledStore | MemoryStore):
             return store
-        is_what = "is no store" if name in self._variables else "is not defined"
-        msg = f"{name} {is_what}; open one: %sessions_open FOLDER --as {name if name.isidentifier() else 'store'}"
+        if name in self._variables:
+            msg = f"{name} is of type {type(store).__name__}; a SledStore or a MemoryStore is needed"
+        else:
+            known_as = name if name.isidentifier() else "store"
+            msg = f"{name} is not defined; open a store: %sessions_open FOLDER --as {known_as}"
         raise UsageError(msg)
 
     def _sled_store(self, name: str) -> SledStore:
