@@ -40,7 +40,7 @@ class Outcome(enum.Enum):
 
 
 class NotLoaded:
-    """Lies in a session that nobody has used yet, so that what reads its memory directly fails, and sees no empty dict."""
+    """Lies in a session that nobody has used yet: what reads its memory directly fails, and sees no empty dict."""
 
 
 class Session(TrackedDict):
@@ -225,6 +225,7 @@ class Session(TrackedDict):
     def _create(self) -> Steps[Outcome]:
         record = self._changed(Record(Id.new(), {}, _ENDED), dict(self), ())
         if record.expiry_date is _ENDED:
+            self._forget()
             return Outcome.GONE
         self._saved((yield "create", (record,)))
         return Outcome.SAVED
@@ -289,7 +290,7 @@ class Session(TrackedDict):
         dict.clear(self)
         self._before.clear()
         self._id = self._stored = None
-        self._cycling = False
+        self._cycling = self._expiry_is_new = False
 
 
 _NOT_LOADED = NotLoaded()

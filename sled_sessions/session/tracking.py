@@ -81,6 +81,17 @@ class TrackedDict(_Base):
         self.load()
         return dict.__contains__(self, key)
 
+    def popitem(self) -> tuple[str, Any]:
+        """Remove the key that was set last, and return it with its value.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for key in reversed(self):
+            return key, self.pop(key)
+        msg = "popitem(): there is no data"
+        raise KeyError(msg)
+
     def clear(self) -> None:
         """Remove every key that this session has."""
         for key in list(self):
@@ -143,10 +154,11 @@ def encode(key: str, value: Any) -> bytes:
     if not isinstance(key, str):
         msg = f"a session's keys are text, and this one is {type(key).__name__}"
         raise EncodeError(msg)
+    data = {key: value}
     try:
-        encoded = _pack(value)
-        if type(value) in _SCALARS or is_plain({key: value}, encoded):
+        encoded = _pack(data)
+        if type(value) in _SCALARS or is_plain(data, encoded):
             return encoded
     except (TypeError, ValueError, OverflowError, RecursionError):
         pass  # `to_plain` finds the place and raises, or finds a plain type to store
-    return _pack(to_plain(value, f"session[{key!r}]"))
+    return _pack(to_plain(data, "session"))

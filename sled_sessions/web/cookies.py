@@ -105,6 +105,8 @@ class SessionCookie:
         for option, value in (("path", self.path), ("domain", self.domain)):
             if value is not None and not _ATTRIBUTE.fullmatch(value):
                 return f"{option} must be printable ASCII text without a semicolon"
+        if not self.path.startswith("/"):
+            return "path must begin with '/': browsers put another in the place of one that does not"
         if not self.secure:
             if self.same_site == "none":
                 return "browsers refuse same_site='none' without secure=True"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sled_sessions import BackendError, Id, MemoryStore
+from sled_sessions import BackendError, Expiry, Id, MemoryStore
 from sled_sessions.session import Outcome, SessionManager
 
 
@@ -59,6 +59,16 @@ def test_nothing_to_store(manager, store):
     manager.commit(session)
     session.clear()
     assert manager.commit(session) is Outcome.GONE
+    assert store.count() == 0
+
+
+def test_over_before_it_began(manager, store, clock):
+    """A new session whose policy has ended it is not stored, and the next commit finds nothing to do, either."""
+    session = manager.open()
+    session["n"] = 1
+    session.expiry = Expiry.at(clock())
+    assert manager.commit(session) is Outcome.GONE
+    assert (session.id, dict(session), session.is_modified) == (None, {}, False)
     assert store.count() == 0
 
 

@@ -54,6 +54,7 @@ def test_max_age_is_rounded_up(seconds, age):
         ({"name": "a;b"}, "cookie name"),
         ({"name": "naïve"}, "cookie name"),
         ({"path": "/; Domain=evil"}, "path must be"),
+        ({"path": "app"}, "path must begin with '/'"),
         ({"domain": "a\r\nX: y"}, "domain must be"),
         ({"same_site": "Strict"}, "same_site must be"),
     ],
