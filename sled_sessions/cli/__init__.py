@@ -100,7 +100,7 @@ def _code_of(error: BaseException) -> int | None:
     """The exit code of an error that a user may meet; None for those that are bugs."""
     from sled_sessions import BackendError, SessionError, sled
 
-    if isinstance(error, BackendError) and error.__cause__ is not None:
+    if isinstance(error, BackendError) and isinstance(error.__cause__, sled.SledError):
         error = error.__cause__
     if isinstance(error, sled.DatabaseLocked):
         return 4

@@ -1,14 +1,14 @@
 """Sessions out into a file of JSON Lines and back, as a stream of any length; `stores.jsonl` describes a line."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
 from typing import IO
 
 import attrs
 
 from sled_sessions import sled
-from sled_sessions.errors import DecodeError
+from sled_sessions.errors import DecodeError, EncodeError
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import refuse_existing, sync_folder
 from sled_sessions.records import codec
@@ -101,17 +101,8 @@ def import_sessions(
         sled.SledError: The store could not be written.
     """
     sessions = IndexedTree.of(store.tree)
-    written = kept = unreadable = read = 0
-    for number, line in enumerate(lines, 1):
-        read += len(line)
-        if progress is not None and number % PROGRESS_STEP == 0:
-            progress(read)
-        if not line.strip():
-            continue
-        try:
-            key, value = jsonl.from_line(line)
-        except DecodeError as error:
-            raise OperationError(f"line {number:,}: {error}") from None
+    written = kept = unreadable = 0
+    for key, value in read_lines(lines if progress is None else _watched(lines, progress)):
         there = store.tree.get(key)
         if there is not None and (there == value or not replace):
             kept += 1
@@ -122,10 +113,33 @@ def import_sessions(
             store.tree.insert(key, value)
             unreadable += 1
         written += 1
-    if progress is not None:
-        progress(read)
     store.flush(fsync=True)
     return ImportReport(written, kept, unreadable)
+
+
+def read_lines(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """The key and the value of each line; empty ones are skipped.
+
+    Raises:
+        OperationError: A line cannot be read; the message says which.
+    """
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                session = jsonl.from_line(line)
+            except (DecodeError, EncodeError) as error:
+                raise OperationError(f"line {number:,}: {error}") from None
+            yield session
+
+
+def _watched(lines: Iterable[bytes], progress: Callable[[int], object]) -> Iterator[bytes]:
+    read = 0
+    for number, line in enumerate(lines, 1):
+        read += len(line)
+        if number % PROGRESS_STEP == 0:
+            progress(read)
+        yield line
+    progress(read)
 
 
 def _resume_point(out: IO[bytes]) -> tuple[int, bytes | None]:

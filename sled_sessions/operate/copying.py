@@ -1,0 +1,277 @@
+"""Live sessions from one place to another: sled databases, Valkey or Redis servers, files of JSON Lines."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from os import PathLike
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Protocol, cast
+
+import attrs
+
+from sled_sessions import sled
+from sled_sessions.errors import DecodeError, EncodeError, RecordTooLarge
+from sled_sessions.operate.errors import OperationError
+from sled_sessions.operate.folders import kept_store, open_database
+from sled_sessions.operate.transfer import read_lines
+from sled_sessions.records import Record
+from sled_sessions.stores import jsonl
+from sled_sessions.stores.adapter import AsyncStore
+from sled_sessions.stores.clock import utc_now
+from sled_sessions.stores.protocol import AsyncSessionStore
+from sled_sessions.stores.sled import SledStore
+from sled_sessions.stores.sweep import Progress
+
+if TYPE_CHECKING:
+    from sled_sessions.redis import RedisStore
+
+_BATCH = 64
+"""Sessions under way at once: a server is waited for once for so many."""
+
+_STARTS = (b'{"id":"', b'{"key":"')
+"""How the lines begin that `stores.jsonl` writes."""
+
+
+@attrs.define
+class CopyReport:
+    """What `copy_sessions` did.
+
+    Attributes:
+        copied: Sessions that were written.
+        there: Sessions that the target had already, the same or used since, and that were left alone.
+        expired: Sessions that had expired and were left behind.
+        failed: Records that cannot be read, or are too large for the target; they stay where they are.
+    """
+
+    copied: int = 0
+    there: int = 0
+    expired: int = 0
+    failed: int = 0
+
+
+Put = Callable[[Record], Awaitable[bool]]
+"""Writes a session; false when it left the one alone that is there."""
+
+
+@attrs.frozen
+class Sessions:
+    """What lies in a place.
+
+    Attributes:
+        values: The records' bytes.
+        total: How many there are; None where only reading them all would tell.
+    """
+
+    values: AsyncIterator[bytes]
+    total: int | None = None
+
+
+class Place(Protocol):
+    """Where sessions lie."""
+
+    def reading(self) -> AbstractAsyncContextManager[Sessions]:
+        """Open it as a source, which must be there."""
+
+    def writing(self) -> AbstractAsyncContextManager[Put]:
+        """Open it as a target, made if it is missing; what was put is on the disk when the block has ended well."""
+
+
+def place_at(name: str | PathLike[str], *, tree: str = "session", prefix: str = "session:") -> Place:
+    """The place of a name.
+
+    Args:
+        name: A URL as `RedisStore.from_url` takes it; a file of JSON Lines, which is there or ends in `.jsonl`, or `-`
+            for standard input and output; otherwise the folder of a sled database.
+        tree: The tree of the sessions in a database.
+        prefix: What the keys of the sessions begin with on a server.
+    """
+    name = os.fspath(name)
+    if is_url(name):
+        return _Server(name, prefix)
+    if name == "-" or Path(name).suffix == ".jsonl" or Path(name).is_file():
+        return _Lines(name)
+    return _Database(name, tree)
+
+
+def is_url(name: str) -> bool:
+    """Whether a place is a server."""
+    return "://" in name
+
+
+async def copy_sessions(source: Place, target: Place, *, progress: Progress | None = None) -> CopyReport:
+    """Copy the live sessions, with their ids and expiries, so that nobody is logged out. O(n).
+
+    A session that is in the target already is written over, unless it expires later there: then it was used since. In
+    a file it is left alone, and the ids that the file has are kept in memory. So a copy that was interrupted is simply
+    started again. What programs write to either meanwhile may be missed: stop them first.
+
+    Raises:
+        OperationError: There is no source, a line of a file is no session, or a URL is of no kind that is known.
+        BackendError: A server could not be reached.
+        sled.SledError, OSError: A database or a file could not be read or written.
+    """
+    report = CopyReport()
+    done = 0
+    async with source.reading() as sessions, target.writing() as put:
+        async for batch in _batches(sessions.values):
+            # Every outcome is waited for before an error is told: nothing writes on when the places have been closed.
+            outcomes = await asyncio.gather(*(_copy(value, put) for value in batch), return_exceptions=True)
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                setattr(report, outcome, getattr(report, outcome) + 1)
+            done += len(batch)
+            if progress is not None:
+                progress(done, sessions.total)
+    return report
+
+
+async def _copy(value: bytes, put: Put) -> str:
+    """Copy one; which number of the report counts it."""
+    try:
+        record = Record.decode(value)
+        if record.expiry_date <= utc_now():
+            return "expired"
+        return "copied" if await put(record) else "there"
+    except (DecodeError, RecordTooLarge):
+        return "failed"
+
+
+async def _batches(values: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    batch: list[bytes] = []
+    async for value in values:
+        batch.append(value)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    yield batch
+
+
+# -- places -----------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class _Server:
+    url: str
+    prefix: str
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Sessions]:
+        async with self._store() as store:
+            yield Sessions(store.values(), await store.count())
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Put]:
+        async with self._store() as store:
+            yield _into(store)
+
+    def _store(self) -> "RedisStore":
+        try:
+            from sled_sessions.redis import RedisStore
+
+            return RedisStore.from_url(self.url, prefix=self.prefix)
+        except (ImportError, ValueError) as error:  # of a package that is missing, or of the URL
+            raise OperationError(str(error)) from None
+
+
+@attrs.frozen
+class _Database:
+    path: str
+    tree: str
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Sessions]:
+        with open_database(self.path) as db:
+            records = kept_store(db, self.tree).tree
+            yield Sessions(_async(records.values()), len(records))
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Put]:
+        with sled.open(self.path) as db:
+            is_there = self.tree.encode() in db.tree_names()
+            store = kept_store(db, self.tree) if is_there else SledStore(db.open_tree(self.tree))
+            yield _into(AsyncStore(store))
+            store.flush(fsync=True)
+
+
+@attrs.frozen
+class _Lines:
+    path: str
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Sessions]:
+        with self._open(0, os.O_RDONLY, "rb") as lines:
+            yield Sessions(_async(value for _, value in read_lines(lines)))
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Put]:
+        with self._open(1, os.O_RDWR | os.O_CREAT, "wb" if self.path == "-" else "r+b") as lines:
+            there = _keys_to_add_to(lines) if lines.readable() else set()
+
+            async def put(record: Record) -> bool:
+                if record.id.key in there:
+                    return False
+                lines.write(jsonl.to_line(record.id.key, record.encode()) + b"\n")
+                there.add(record.id.key)
+                return True
+
+            yield put
+            lines.flush()
+            if self.path != "-":
+                os.fsync(lines.fileno())
+
+    def _open(self, standard: int, flags: int, mode: str) -> IO[bytes]:
+        if self.path == "-":
+            return cast("IO[bytes]", os.fdopen(standard, mode, closefd=False))
+        # Whoever reads the file holds the sessions, so only its owner may.
+        return cast("IO[bytes]", os.fdopen(os.open(self.path, flags, 0o600), mode))
+
+
+def _keys_to_add_to(file: IO[bytes]) -> set[bytes]:
+    """The keys of the sessions in a file, which then ends where a line may be added.
+
+    A session that an interruption cut off at the end is removed. Anything else that is no session is an error.
+    """
+    last = b""
+
+    def lines() -> Iterator[bytes]:
+        nonlocal last
+        for last in file:
+            if not _is_cut_off(last):
+                yield last
+
+    keys = {key for key, _ in read_lines(lines())}
+    if _is_cut_off(last):
+        file.seek(-len(last), os.SEEK_END)
+        file.truncate()
+    elif last and not last.endswith(b"\n"):
+        file.write(b"\n")
+    return keys
+
+
+def _is_cut_off(line: bytes) -> bool:
+    """Whether a line is the beginning of a session's: what else a file may end with is not ours to remove."""
+    if line.endswith(b"\n") or not any(line[: len(start)] == start[: len(line)] for start in _STARTS):
+        return False
+    try:
+        jsonl.from_line(line)
+    except (DecodeError, EncodeError):
+        return True
+    return False
+
+
+def _into(store: AsyncSessionStore) -> Put:
+    async def put(record: Record) -> bool:
+        there = await store.load(record.id)
+        if there is not None and (there == record or there.expiry_date > record.expiry_date):
+            return False
+        await store.save(record)
+        return True
+
+    return put
+
+
+async def _async(values: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for value in values:
+        yield value

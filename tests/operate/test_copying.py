@@ -1,0 +1,290 @@
+"""`sled-sessions copy`: live sessions between databases, servers and files, so that nobody is logged out."""
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import attrs
+import pytest
+from servers import shared_cluster, shared_server
+
+from sled_sessions import Id, Record, SledStore
+from sled_sessions.operate import OperationError
+from sled_sessions.operate.copying import CopyReport, copy_sessions, place_at
+from sled_sessions.redis import RedisStore
+from sled_sessions.stores import jsonl
+
+SOON = datetime.now(UTC) + timedelta(hours=1)
+"""With microseconds, so that an expiry that was rounded is found out."""
+
+KINDS = ["database", "server", "cluster", "file"]
+
+
+def new_records(count: int) -> list[Record]:
+    return [Record(Id.new(), {"n": n, "cart": ["ä", 1.5, None, {}]}, SOON + timedelta(seconds=n)) for n in range(count)]
+
+
+def expired(record: Record) -> Record:
+    return attrs.evolve(record, id=Id.new(), expiry_date=datetime(2020, 1, 1, tzinfo=UTC))
+
+
+@pytest.fixture
+def new_place(tmp_path):
+    """Makes the name of an empty place of a kind, each time another one."""
+    shared_server().flush()
+    shared_cluster().flush()
+
+    def make(kind: str, number: int) -> str:
+        match kind:
+            case "database":
+                return str(tmp_path / f"storage{number}")
+            case "file":
+                return str(tmp_path / f"sessions{number}.jsonl")
+            case "cluster":
+                return shared_cluster().url
+            case _:
+                return f"{shared_server().url}/{number}"
+
+    return make
+
+
+def fill(place: str, records: list[Record]) -> None:
+    if "://" in place:
+
+        async def save() -> None:
+            async with RedisStore.from_url(place) as store:
+                for record in records:
+                    await store.save(record)
+
+        asyncio.run(save())
+    elif place.endswith(".jsonl"):
+        lines = [jsonl.to_line(record.id.key, record.encode()) for record in records]
+        Path(place).write_bytes(b"".join(line + b"\n" for line in lines))
+    else:
+        with SledStore.open(place) as store:
+            for record in records:
+                store.save(record)
+
+
+def values_in(place: str) -> set[bytes]:
+    """The bytes of all records, read without the code under test."""
+    if "://" in place:
+
+        async def read() -> set[bytes]:
+            async with RedisStore.from_url(place) as store:
+                return {value async for value in store.values()}
+
+        return asyncio.run(read())
+    if place.endswith(".jsonl"):
+        return {jsonl.from_line(line)[1] for line in Path(place).read_bytes().splitlines()}
+    with SledStore.open(place) as store:
+        assert store.verify_index()
+        return set(store.tree.values())
+
+
+def encoded(records: list[Record]) -> set[bytes]:
+    return {record.encode() for record in records}
+
+
+def copy(source: str, target: str, **options) -> CopyReport:
+    return asyncio.run(copy_sessions(place_at(source), place_at(target), **options))
+
+
+def run(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from sled_sessions.cli import main; main()", "copy", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+@pytest.mark.parametrize("target", KINDS)
+@pytest.mark.parametrize("source", KINDS)
+def test_from_anywhere_to_anywhere(new_place, source, target):
+    """Every live session arrives as the very same bytes, id and expiry with them; expired ones stay; again is free."""
+    if source == target == "cluster":
+        pytest.skip("it would be one place")
+    records = new_records(150)
+    source_name, target_name = new_place(source, 0), new_place(target, 1)
+    fill(source_name, records)
+    gone = 0
+    if source in ("database", "file"):  # a server deletes them itself
+        fill(source_name, [*(records if source == "file" else []), *map(expired, records[:10])])
+        gone = 10
+    assert copy(source_name, target_name) == CopyReport(copied=150, expired=gone)
+    assert values_in(target_name) == encoded(records)
+    assert copy(source_name, target_name) == CopyReport(there=150, expired=gone)
+    assert values_in(target_name) == encoded(records)
+
+
+@pytest.mark.parametrize("target", ["server", "cluster"])
+def test_the_server_deletes_what_it_was_given(new_place, target):
+    """A copied session expires on the server when it does in the database: not before, and within a millisecond."""
+    (record,) = new_records(1)
+    source, url = new_place("database", 0), new_place(target, 1)
+    fill(source, [record])
+    copy(source, url)
+
+    async def expires() -> int:
+        async with RedisStore.from_url(url) as store:
+            return await store.client.pexpiretime(f"session:{record.id}")
+
+    assert timedelta() <= datetime.fromtimestamp(asyncio.run(expires()) / 1000, UTC) - record.expiry_date
+    assert asyncio.run(expires()) / 1000 - record.expiry_date.timestamp() < 0.001
+
+
+@pytest.mark.parametrize("target", KINDS)
+def test_killed_in_the_middle_and_started_again(new_place, target):
+    """After a kill in the middle the same command goes on, and in the end every session is there once."""
+    records = new_records(3000)
+    source, name = new_place("database", 0), new_place(target, 1)
+    fill(source, records)
+    program = f"""
+import asyncio, os, signal
+from sled_sessions.operate.copying import copy_sessions, place_at
+
+def progress(done, total):
+    if done >= 1000:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(copy_sessions(place_at({source!r}), place_at({name!r}), progress=progress))
+"""
+    killed = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    again = run(source, name, "--json")
+    assert again.returncode == 0, again.stderr
+    report = json.loads(again.stdout)
+    assert report["copied"] + report["there"] == 3000
+    assert report["copied"] < 3000 or target == "database"  # sled may not have written its log yet
+    assert values_in(name) == encoded(records)
+    if target == "file":
+        assert len(Path(name).read_bytes().splitlines()) == 3000
+
+
+def test_every_cut_of_a_file(tmp_path):
+    """Wherever an interruption cut the file that was written, the copy goes on to the same end."""
+    records = new_records(2)
+    source, target = str(tmp_path / "source.jsonl"), tmp_path / "target.jsonl"
+    fill(source, records)
+    whole = Path(source).read_bytes()
+    for end in range(len(whole)):
+        target.write_bytes(whole[:end])
+        copy(source, str(target))
+        assert target.read_bytes() == whole
+
+
+def test_a_session_that_was_used_since(new_place):
+    """What expires later in the target was used there since and is left alone; an older state is written over."""
+    used, old, other = new_records(3)
+    source, target = new_place("database", 0), new_place("server", 1)
+    later = attrs.evolve(used, data={"n": "used"}, expiry_date=used.expiry_date + timedelta(seconds=1))
+    fill(source, [used, old, other])
+    earlier = attrs.evolve(old, data={"n": "old"}, expiry_date=old.expiry_date - timedelta(seconds=1))
+    fill(target, [later, earlier])
+    assert copy(source, target) == CopyReport(copied=2, there=1)
+    assert values_in(target) == encoded([later, old, other])
+
+
+def test_what_cannot_be_copied(new_place, tmp_path):
+    """An unreadable record, or one too large for the target, stops nothing: it is counted, and exit code 3 tells."""
+    records = new_records(5)
+    source, target = new_place("database", 0), new_place("server", 1)
+    fill(source, records)
+    large = Record(Id.new(), {"n": "x" * 200_000}, SOON)
+    with SledStore.open(source, max_record_bytes=1_000_000) as store:
+        store.tree.insert(Id.new().key, b"no record")
+        store.tree.insert(large.id.key, large.encode())
+    result = run(source, target)
+    assert result.returncode == 3
+    assert result.stdout == (
+        "5 sessions copied, 0 were there already, 0 had expired; 2 cannot be copied and stay where they are\n"
+    )
+    assert values_in(target) == encoded(records)
+
+
+def test_progress(new_place):
+    """Progress ends with all of them, of a total that is known but for files."""
+    fill(new_place("database", 0), new_records(150))
+    steps = ["database", "server", "file", "database"]
+    for number, total in enumerate([150, 150, None]):
+        seen = []
+        source, target = (new_place(steps[each], each) for each in (number, number + 1))
+        copy(source, target, progress=lambda *step, seen=seen: seen.append(step))
+        assert seen == [(64, total), (128, total), (150, total)]
+
+
+def test_through_a_pipe(new_place, tmp_path):
+    """With - lines go to standard output, alone, and come from standard input."""
+    records = new_records(5)
+    source, target = new_place("database", 0), new_place("database", 1)
+    fill(source, records)
+    out = run(source, "-")
+    assert (out.returncode, len(out.stdout.splitlines())) == (0, 5)
+    assert out.stderr.startswith("5 sessions copied")
+    assert run("-", target, input=out.stdout).returncode == 0
+    assert values_in(target) == encoded(records)
+
+
+def test_only_its_owner_may_read_a_file(new_place):
+    """A file of sessions is made for its owner alone, since whoever reads it holds them."""
+    source, target = new_place("database", 0), new_place("file", 1)
+    fill(source, new_records(1))
+    copy(source, target)
+    assert Path(target).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", [b"to do: everything", b"one\ntwo", b'{"id": 1}', b'{"idea":"', b"\x00\xff"])
+def test_a_file_of_something_else(new_place, tmp_path, content):
+    """A file that holds no sessions is neither added to nor cut, and the error says which line."""
+    source, target = new_place("database", 0), tmp_path / "notes"
+    fill(source, new_records(1))
+    target.write_bytes(content)
+    with pytest.raises(OperationError, match="line 1: "):
+        copy(source, str(target))
+    assert target.read_bytes() == content
+
+
+def test_a_bad_line(new_place, tmp_path):
+    """A line that cannot be read ends the copy with its number, and what came before it has arrived."""
+    records = new_records(2)
+    source, target = new_place("file", 0), new_place("database", 1)
+    fill(source, records)
+    with Path(source).open("ab") as lines:
+        lines.write(b"nonsense\n")
+    with pytest.raises(OperationError, match="line 3: "):
+        copy(source, target)
+    Path(source).write_bytes(Path(source).read_bytes().replace(b"nonsense\n", b""))
+    copy(source, target)
+    assert values_in(target) == encoded(records)
+
+
+def test_errors_are_one_line(new_place, tmp_path):
+    """What is missing, of no known kind, the same, locked or away: one line that says so, and nothing is made."""
+    source, target = new_place("database", 0), tmp_path / "new"
+    fill(source, new_records(1))
+    for arguments, code, words in [
+        ((tmp_path / "nothing", target), 1, "not found"),
+        ((tmp_path / "nothing.jsonl", target), 1, "No such file"),
+        (("http://:secret@localhost", target), 1, "redis://"),
+        ((source, tmp_path / "folder" / "that" / "lacks.jsonl"), 1, "No such file"),
+        ((source, target, "--tree", "other"), 1, "no tree 'other'"),
+        ((f"redis://:secret@127.0.0.1:{port_of_nobody()}", target), 1, "Connect"),
+        ((source, f"redis+cluster://127.0.0.1:{port_of_nobody()}"), 1, "luster"),
+    ]:
+        result = run(*arguments)
+        assert (result.returncode, len(result.stderr.splitlines())) == (code, 1), result.stderr
+        assert words in result.stderr
+        assert "secret" not in result.stderr
+        assert not target.exists()
+    same = run(source, tmp_path / "x" / ".." / Path(source).name)
+    assert (same.returncode, "are the same" in same.stderr) == (2, True)
+    with SledStore.open(source):
+        locked = run(source, target)
+    assert (locked.returncode, len(locked.stderr.splitlines())) == (4, 1)
+
+
+def port_of_nobody() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
