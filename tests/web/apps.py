@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-import httpx
+import httpx2
 
 from sled_sessions import Session, SessionMiddleware
 
@@ -121,23 +121,23 @@ def quart_(routes: Routes, store: object, **options: Any) -> Any:
 FRAMEWORKS = {"asgi": asgi, "starlette": starlette, "fastapi": fastapi, "litestar": litestar, "quart": quart_}
 
 
-class Transport(httpx.BaseTransport):
+class Transport(httpx2.BaseTransport):
     """Calls an ASGI application for a client that does not await."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        async def exchange() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        async def exchange() -> httpx2.Response:
+            transport = httpx2.ASGITransport(self.app, raise_app_exceptions=False)
             response = await transport.handle_async_request(request)
-            return httpx.Response(response.status_code, headers=response.headers, content=await response.aread())
+            return httpx2.Response(response.status_code, headers=response.headers, content=await response.aread())
 
         request.stream = _Body(request.read())
         return asyncio.run(exchange())
 
 
-class _Body(httpx.AsyncByteStream):
+class _Body(httpx2.AsyncByteStream):
     def __init__(self, content: bytes) -> None:
         self.content = content
 
@@ -145,22 +145,22 @@ class _Body(httpx.AsyncByteStream):
         yield self.content
 
 
-def browser(app: Any) -> httpx.Client:
+def browser(app: Any) -> httpx2.Client:
     """A client that keeps cookies as a browser does; over https, so that it sends secure ones."""
-    return httpx.Client(transport=Transport(app), base_url="https://testserver")
+    return httpx2.Client(transport=Transport(app), base_url="https://testserver")
 
 
-def set_cookie(response: httpx.Response) -> str:
+def set_cookie(response: httpx2.Response) -> str:
     """The one Set-Cookie header of a response."""
     (value,) = response.headers.get_list("set-cookie")
     return value
 
 
-def cookie_value(response: httpx.Response) -> str:
+def cookie_value(response: httpx2.Response) -> str:
     return set_cookie(response).partition("=")[2].partition(";")[0]
 
 
-def has_cookie(response: httpx.Response) -> bool:
+def has_cookie(response: httpx2.Response) -> bool:
     return "set-cookie" in response.headers
 
 

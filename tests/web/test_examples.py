@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-import httpx
+import httpx2
 import pytest
 from web.server import serving
 
@@ -18,7 +18,7 @@ def now(clock):
 
 
 def client(address, **options):
-    return httpx.Client(base_url=f"http://{address}", **options)
+    return httpx2.Client(base_url=f"http://{address}", **options)
 
 
 def test_counter(store, clock):

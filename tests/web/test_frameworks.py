@@ -4,7 +4,7 @@ import json
 import secrets
 from datetime import timedelta
 
-import httpx
+import httpx2
 import pytest
 from authlib.integrations.base_client import MismatchingStateError
 from authlib.integrations.starlette_client import OAuth
@@ -57,7 +57,7 @@ def test_starlette_view_update_clear(any_store, clock):
 def test_starlette_secure_cookies(store, clock):
     """A secure cookie does not come back over http, so that each request there has an empty session."""
     app = starlette_app(store, clock)
-    insecure = httpx.Client(transport=Transport(app), base_url="http://testserver")
+    insecure = httpx2.Client(transport=Transport(app), base_url="http://testserver")
     insecure.post("/update", json={"some": "data"})
     assert insecure.get("/view").json() == {"session": {}}
     client = browser(app)
@@ -137,7 +137,7 @@ def oauth_provider():
         return RedirectResponse(f"{asked['redirect_uri']}?code={code}&state={asked['state']}")
 
     async def token(request):
-        form = dict(httpx.QueryParams((await request.body()).decode()))
+        form = dict(httpx2.QueryParams((await request.body()).decode()))
         return JSONResponse({"access_token": codes.pop(form["code"]), "token_type": "Bearer"})
 
     return Starlette(routes=[Route("/authorize", authorize), Route("/token", token, methods=["POST"])])
@@ -176,8 +176,8 @@ def test_authlib(any_store, clock):
     with (
         serving(oauth_provider()) as provider,
         serving(oauth_client(provider, any_store)) as address,
-        httpx.Client(base_url=f"http://{address}", follow_redirects=True) as client,
-        httpx.Client(base_url=f"http://{address}") as stranger,
+        httpx2.Client(base_url=f"http://{address}", follow_redirects=True) as client,
+        httpx2.Client(base_url=f"http://{address}") as stranger,
     ):
         assert client.get("/login").json() == {"user": "ada"}  # the state has gone from the session again
         callback = str(client.get("/login", follow_redirects=False).next_request.url)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-import httpx
+import httpx2
 import pytest
 from web.apps import asgi, browser, cookie_value, count
 from web.server import serving
@@ -44,7 +44,7 @@ def open_socket(app, messages, *, cookie=None):
 def test_on_a_real_server(any_store, clock):
     """A page begins a session, a WebSocket with its cookie goes on in it, and a later page sees what it did."""
     clock.now = utc_now()
-    with serving(websocket.make_app(any_store)) as address, httpx.Client(base_url=f"http://{address}") as client:
+    with serving(websocket.make_app(any_store)) as address, httpx2.Client(base_url=f"http://{address}") as client:
         assert '<span id="lines">0</span>' in client.get("/").text
         cookie = f"id={client.cookies['id']}"
         for expected in (["1: a", "2: b"], ["3: a", "4: b"]):
