@@ -8,7 +8,16 @@ from datetime import timedelta
 import pytest
 from web.apps import asgi, browser, cookie_value, count, has_cookie
 
-from sled_sessions import AsyncStore, BackendError, EncodeError, Expiry, MemoryStore, SessionMiddleware
+from sled_sessions import (
+    AsyncStore,
+    BackendError,
+    EncodeError,
+    Expiry,
+    Id,
+    MemoryStore,
+    Record,
+    SessionMiddleware,
+)
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 BODY = {"type": "http.response.body", "body": b""}
@@ -431,19 +440,41 @@ def test_fixation(store, clock):
         assert data_of(store, new, clock) == {"user": "victim"}
 
 
-def test_nothing_tells_the_id(store, clock, caplog):
+class Unreachable(MemoryStore):
+    """A store that nobody can read or write any more."""
+
+    def load(self, id):
+        raise BackendError("gone away")
+
+
+def set_something_else(session):
+    session["cart"] = [str(session)]
+    session["cart"].append(object())
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize(
+    ("make", "use", "error"),
+    [
+        (MemoryStore, set_something_else, EncodeError),
+        (Failing, count, BackendError),
+        (Unreachable, count, BackendError),
+    ],
+)
+def test_nothing_tells_the_id(make, use, error, kind, as_store, clock, caplog):
     """Neither logs, nor messages, nor our frames in a traceback with local variables show an id or a value."""
-    cookie = new_session(store, clock, secret="hunter2")
     caplog.set_level(logging.DEBUG)
+    store = make(clock=clock)
+    record = store.create(Record(Id.new(), {"secret": "hunter2"}, clock() + timedelta(days=1)))
+    store.broken = True
+    cookie = str(record.id)
 
     async def app(scope, receive, send):
-        assert scope["session"]["secret"]
-        scope["session"]["cart"] = [cookie]
-        scope["session"]["cart"].append(object())
-        await send(START)
+        use(scope["session"])
+        await send({**START, "type": START["type"] if kind == "http" else "websocket.accept"})
 
-    with pytest.raises(EncodeError) as caught:
-        run(SessionMiddleware(app, store, clock=clock), cookie=cookie)
+    with pytest.raises(error) as caught:
+        run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie, kind=kind)
     stack = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
     own = [frame.locals for frame in stack if "/sled_sessions/web/" in frame.filename]
     for variables in own:
