@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.codec import from_microseconds, to_microseconds
 from sled_sessions.session.tracking import TrackedDict
+from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, utc_now
 
 T = TypeVar("T")
@@ -207,7 +208,8 @@ class Session(TrackedDict):
         """
         outcome = Outcome.UNCHANGED
         if self._ending is not None:
-            yield "delete", (self._ending,)
+            if (yield "delete", (self._ending,)):
+                events.deleted(self._ending)
             self._ending = None
             outcome = Outcome.GONE
         if only_end or not (self.is_loaded or always_save):
@@ -227,7 +229,9 @@ class Session(TrackedDict):
         if record.expiry_date is _ENDED:
             self._forget()
             return Outcome.GONE
-        self._saved((yield "create", (record,)))
+        record = yield "create", (record,)
+        events.created(record.id)
+        self._saved(record)
         return Outcome.SAVED
 
     def _update(self, id: Id, changed: dict[str, Any], removed: list[str]) -> Steps[Outcome]:
@@ -245,10 +249,12 @@ class Session(TrackedDict):
         if latest.expiry_date is _ENDED:
             self._forget()
             yield "delete", (id,)
+            events.deleted(id)
             return Outcome.GONE
         if self._cycling:
             latest = yield "create", (Record(Id.new(), latest.data, latest.expiry_date),)
             yield "delete", (id,)
+            events.rotated(id, latest.id)
         self._saved(latest)
         return Outcome.SAVED
 

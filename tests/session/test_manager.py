@@ -1,5 +1,7 @@
 """Sessions in scripts and notebooks."""
 
+import logging
+
 import pytest
 
 from sled_sessions import BackendError, Expiry, Id, MemoryStore
@@ -121,3 +123,29 @@ def test_new_ids_are_never_taken_ones(manager, store, monkeypatch):
     assert second.id != first.id
     assert store.load(first.id).data == {"n": 1}
     assert store.load(second.id).data == {"n": 2}
+
+
+def test_events(manager, caplog):
+    """A session that is begun, gets a new id and is ended is three events, by hashes that belong together."""
+    caplog.set_level(logging.INFO, "sled_sessions.events")
+    session = manager.open()
+    session["n"] = 1
+    manager.commit(session)
+    session.cycle_id()
+    manager.commit(session)
+    session["n"] = 2
+    manager.commit(session)
+    manager.end(session)
+    assert [record.event for record in caplog.records] == ["created", "rotated", "deleted"]
+    created, rotated, deleted = caplog.records
+    assert created.session == rotated.was != rotated.session == deleted.session
+
+
+def test_an_emptied_session_is_a_deleted_one(manager, caplog):
+    """A session that has lost its data ends as one that is flushed."""
+    caplog.set_level(logging.INFO, "sled_sessions.events")
+    with manager.session() as session:
+        session["n"] = 1
+    with manager.session(session.id) as session:
+        session.clear()
+    assert [record.event for record in caplog.records] == ["created", "deleted"]
