@@ -5,9 +5,14 @@ The layers, lowest first; each imports only from those above it in this list:
 - `sled`: the engine, a general binding of the Rust crate sled; knows bytes and nothing of sessions.
 - `records`: `Id`, `Record`, `Expiry`, and the bytes of a record; no I/O.
 - `stores`: `SledStore`, `MemoryStore`, `CachingStore`, the expiry index, sweeps and the `Sweeper`.
+- `redis`: `RedisStore`, for more than one process; imported by itself, since it needs the extra `redis`.
 - `session`: `Session`, a dict that knows what changed; sans I/O.
 - `web`: `SessionMiddleware` for ASGI, and its cookies.
-- `cli`, `examples`: for people; they use the public names below.
+- `operate`: whole databases: backup, export, compaction, migration, salvage.
+- `cli`, `notebook`, `bench`, `examples`: for people; they use what is above.
+
+Beside the layers, for any of them: `errors`, and for what people see `html`, `masking`, `table`, `drawing` and
+`durations`.
 """
 
 from sled_sessions import sled
@@ -17,6 +22,7 @@ from sled_sessions.session import Session
 from sled_sessions.stores.adapter import AsyncStore
 from sled_sessions.stores.caching import CachingStore
 from sled_sessions.stores.memory import MemoryStore
+from sled_sessions.stores.observed import AsyncObservedStore, ObservedStore
 from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import SweepReport, SweepStrategy
@@ -24,6 +30,7 @@ from sled_sessions.stores.sweeper import Sweeper
 from sled_sessions.web import SessionMiddleware
 
 __all__ = [
+    "AsyncObservedStore",
     "AsyncSessionStore",
     "AsyncStore",
     "BackendError",
@@ -33,6 +40,7 @@ __all__ = [
     "Expiry",
     "Id",
     "MemoryStore",
+    "ObservedStore",
     "Record",
     "RecordTooLarge",
     "Session",

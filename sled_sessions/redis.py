@@ -141,7 +141,7 @@ class RedisStore:
         else:
             # What Redis() does by itself, from_url does not: repeat over ten attempts, 10 ms apart and then longer.
             retry = Retry(ExponentialWithJitterBackoff(base=0.01, cap=1), 10)
-            store = cls(Redis.from_url(url, retry=retry), **options)
+            store = cls(Redis.from_url(url, retry=retry, socket_timeout=None), **options)
         store._owns_client = True
         return store
 

@@ -107,7 +107,7 @@ def test_compacting_drops_dead_space_and_nothing_else(tmp_path):
     """A file that grew by rewriting is small again, with the same contents, and the old folder is as it was."""
     records = fill(tmp_path / "old", 500)
     with SledStore.open(tmp_path / "old") as store:
-        for turn in range(20):
+        for turn in range(60):
             for record in records:
                 store.save(Record(record.id, {"turn": turn, "pad": "y" * 300}, record.expiry_date))
             store.flush()

@@ -6,9 +6,18 @@ from datetime import timedelta
 
 import pytest
 
-from sled_sessions import AsyncSessionStore, AsyncStore, BackendError, MemoryStore, SessionStore, Sweeper, SweepStrategy
+from sled_sessions import (
+    AsyncObservedStore,
+    AsyncSessionStore,
+    AsyncStore,
+    BackendError,
+    MemoryStore,
+    ObservedStore,
+    SessionStore,
+    Sweeper,
+    SweepStrategy,
+)
 from sled_sessions.stores import events
-from sled_sessions.stores.observed import AsyncObservedStore, ObservedStore
 
 
 @pytest.fixture

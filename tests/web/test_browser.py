@@ -8,6 +8,9 @@ from selenium import webdriver
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.expected_conditions import text_to_be_present_in_element, title_is
+from selenium.webdriver.support.wait import WebDriverWait
+from web.apps import asgi, count
 from web.server import serving
 
 from sled_sessions import Id, SledStore, sled
@@ -55,6 +58,11 @@ def log_in(browser):
     return browser.find_element(By.ID, "visits").text
 
 
+def log_out(browser):
+    browser.find_element(By.ID, "logout").click()
+    WebDriverWait(browser, 5).until(title_is("Log in"))  # a click may return before the next page is there
+
+
 def cookie_of(browser):
     return (browser.get_cookie("id") or {}).get("value")
 
@@ -75,7 +83,7 @@ def test_rotate(visit, store):
     log_in(visit)
     old = cookie_of(visit)
     visit.find_element(By.ID, "rotate").click()
-    assert visit.find_element(By.ID, "visits").text == "2"
+    WebDriverWait(visit, 5).until(text_to_be_present_in_element((By.ID, "visits"), "2"))
     assert cookie_of(visit) not in (None, old)
     assert store.load(Id.parse(old)) is None
 
@@ -84,8 +92,7 @@ def test_log_out(visit, store):
     """After log-out the cookie is gone, the back button shows nothing private, and a stolen cookie opens nothing."""
     log_in(visit)
     private, stolen = visit.current_url, cookie_of(visit)
-    visit.find_element(By.ID, "logout").click()
-    assert visit.title == "Log in"
+    log_out(visit)
     assert cookie_of(visit) is None
     assert store.count() == 0
     visit.back()
@@ -111,3 +118,35 @@ def test_a_planted_cookie(visit):
     visit.refresh()
     log_in(visit)
     assert cookie_of(visit) not in (None, "A" * 22)
+
+
+def test_a_prefixed_cookie(chromium, store):
+    """A __Host- cookie is kept by the browser, and removed by what the log-out sends; localhost counts as secure."""
+    with serving(login.make_app(store, secure=True)) as address:
+        chromium.get(f"http://localhost:{address.rpartition(':')[2]}/")
+        chromium.delete_all_cookies()
+        log_in(chromium)
+        cookie = chromium.get_cookie("__Host-id")
+        assert (cookie["httpOnly"], cookie["secure"], cookie["path"]) == (True, True, "/")
+        log_out(chromium)
+        assert chromium.get_cookies() == []
+
+
+def test_a_partitioned_cookie(chromium, store):
+    """A partitioned cookie for all sites, with an encrypted value, is kept and removed, too."""
+    routes = {"/": count, "/end": end}
+    app = asgi(routes, store, same_site="none", partitioned=True, private_key=b"k" * 64)
+    with serving(app) as address:
+        page = f"http://localhost:{address.rpartition(':')[2]}"
+        chromium.get(f"{page}/end")
+        for number in range(3):
+            chromium.get(page)
+            assert f"Current count: {number}" in chromium.page_source
+        assert [cookie["name"] for cookie in chromium.get_cookies()] == ["id"]
+        chromium.get(f"{page}/end")
+        assert chromium.get_cookies() == []
+
+
+def end(session):
+    session.flush()
+    return "ended"

@@ -117,6 +117,9 @@ fn explain(error: Error, path: &Path) -> Error {
         Error::Sled(sled::Error::Corruption { .. }) => {
             damaged(path, "the file db was cut short or lost, or the file snap.… or conf is not what was written")
         }
+        Error::Sled(sled::Error::Unsupported(why)) if why.contains("earlier than 0.29") => {
+            damaged(path, "the file conf is not what sled 0.34 writes, unless a sled before 0.29 made the database")
+        }
         Error::Sled(error) => Error::SledAt(error, path.to_owned()),
         // Whatever broken promise sled names, on opening it comes from damaged files.
         Error::Panic(what) => damaged(path, &format!("sled panicked: {what}")),

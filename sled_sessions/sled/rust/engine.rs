@@ -20,7 +20,7 @@ use pyo3::prelude::*;
 
 use crate::{
     error::{Error, Result},
-    guard,
+    guard, log,
     watch::{Hub, Queue},
 };
 
@@ -81,7 +81,7 @@ impl Engine {
     /// Run `work` on the database; it cannot be closed meanwhile.
     pub fn with<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T>) -> Result<T> {
         match &*read(&self.open) {
-            Some(open) => work(&open.db),
+            Some(open) => work(&open.db).map_err(|error| error.at(&self.path)),
             None => Err(Error::Closed(self.path.clone())),
         }
     }
@@ -90,7 +90,7 @@ impl Engine {
     pub fn flush(&self, fsync: bool) -> Result<usize> {
         guard::check_process()?;
         match &*read(&self.open) {
-            Some(open) => self.flush_open(open, fsync),
+            Some(open) => self.flush_open(open, fsync).map_err(|error| error.at(&self.path)),
             None => Err(Error::Closed(self.path.clone())),
         }
     }
@@ -132,7 +132,10 @@ impl Engine {
             let tree = write(&handle.tree).take();
             drop(tree);
         }
-        let flushed = guard::catch(|| self.flush_open(&open, true));
+        let flushed = guard::catch(|| self.flush_open(&open, true).map_err(|error| error.at(&self.path)));
+        if flushed.is_ok() && !self.temporary {
+            log::note_end(&self.path);
+        }
         let dropped = guard::catch(|| {
             drop(open);
             Ok(())
@@ -189,7 +192,7 @@ impl Handle {
     #[inline]
     pub fn with<T>(&self, work: impl FnOnce(&sled::Tree) -> Result<T>) -> Result<T> {
         match &*read(&self.tree) {
-            Some(tree) => work(tree),
+            Some(tree) => work(tree).map_err(|error| error.at(&self.engine.path)),
             None => Err(Error::Closed(self.engine.path.clone())),
         }
     }

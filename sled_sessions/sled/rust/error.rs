@@ -1,9 +1,14 @@
 //! One error type for the crate, so that `?` works everywhere; the exception classes live in `errors.py`.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use pyo3::{exceptions::PyValueError, prelude::*};
 use sled::DiskPtr;
+
+use crate::log::damaged;
 
 mod python {
     use pyo3::import_exception;
@@ -41,6 +46,16 @@ pub enum Error {
     Misuse(String),
     /// An argument outside its range.
     Value(String),
+}
+
+impl Error {
+    /// Name the database in what sled returned.
+    pub fn at(self, folder: &Path) -> Self {
+        match self {
+            Error::Sled(error) => Error::SledAt(error, folder.to_owned()),
+            other => other,
+        }
+    }
 }
 
 impl From<sled::Error> for Error {
@@ -95,18 +110,20 @@ fn from_sled(error: sled::Error, path: Option<PathBuf>) -> PyErr {
         }
         sled::Error::Unsupported(why) => python::Unsupported::new_err(format!("{why}{place}")),
         sled::Error::ReportableBug(what) => python::ReportableBug::new_err(format!("{what}{place}")),
-        sled::Error::Corruption { at: Some(DiskPtr::Inline(offset) | DiskPtr::Blob(offset, _)), .. } => {
-            python::Corruption::new_err(format!("damaged data at byte {offset} of the database's file{place}"))
-        }
-        sled::Error::Corruption { at: None, .. } => {
-            python::Corruption::new_err(format!("a file of the database is damaged{place}"))
+        sled::Error::Corruption { at, .. } => {
+            let what = match at {
+                Some(DiskPtr::Inline(offset) | DiskPtr::Blob(offset, _)) => format!("the file db is, at byte {offset}"),
+                None => "one of its files is".to_owned(),
+            };
+            damaged(&path.unwrap_or_default(), &what).into()
         }
         sled::Error::Io(error) => from_io(error, path),
     }
 }
 
-/// `OSError(errno, text, filename)` where the number is known; sled keeps only the text of errors it had to clone.
+/// `OSError(errno, text, filename)` where the number is known.
 fn from_io(error: io::Error, path: Option<PathBuf>) -> PyErr {
+    let error = cloned_number(&error).map_or(error, io::Error::from_raw_os_error);
     let text = error.to_string();
     match (error.raw_os_error(), path) {
         (Some(errno), Some(path)) => {
@@ -120,4 +137,10 @@ fn from_io(error: io::Error, path: Option<PathBuf>) -> PyErr {
         (None, Some(path)) => python::SledIOError::new_err(format!("{text} ({})", path.display())),
         (None, None) => python::SledIOError::new_err(text),
     }
+}
+
+/// sled clones an error by its debug text, such as `Os { code: 28, kind: StorageFull, … }`.
+fn cloned_number(error: &io::Error) -> Option<i32> {
+    let text = error.to_string();
+    text.split_once("Os { code: ")?.1.split_once(',')?.0.parse().ok()
 }

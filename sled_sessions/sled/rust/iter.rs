@@ -112,7 +112,9 @@ impl Iter {
             }
             match state.ready.pop_front() {
                 Some(pair) => Ok(Some(pair)),
-                None => state.error.take().map_or(Ok(None), Err),
+                None => {
+                    state.error.take().map_or(Ok(None), |error| Err(error.at(self.tree.get().handle().engine().path())))
+                }
             }
         })
     }

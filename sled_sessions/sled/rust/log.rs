@@ -14,7 +14,10 @@ use std::{
     path::Path,
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    config::stored_config,
+    error::{Error, Result},
+};
 
 /// CRC-32, position, and up to which position the log was on disk when this segment was begun.
 const SEGMENT_HEADER: usize = 20;
@@ -181,10 +184,20 @@ pub fn check(folder: &Path, segment_size: usize) -> Result<()> {
     if segments.is_empty() && folder.join("conf").exists() {
         return Err(damaged(folder, "the file db is empty (if the database was never used, delete the folder)"));
     }
+    if segments.iter().all(|segment| segment.header.is_none()) && is_blank(&log, &segments).map_err(at)? {
+        return Err(damaged(folder, "the file db holds nothing but zeros"));
+    }
     let size = segment_size as u64;
     let start = snapshot.unwrap_or(0);
     let stable = segments.iter().filter_map(|segment| segment.header).map(|header| header.stable).max().unwrap_or(0);
     let known: BTreeSet<u64> = segments.iter().filter_map(|segment| segment.header).map(|it| it.lsn / size).collect();
+    // A header says up to where the log was on disk when its segment was begun, so that place must be there. Without
+    // it sled takes the whole log for empty.
+    let is_cut = stable > start && !known.contains(&(stable / size));
+    let end = end_of(&log, &segments).map_err(at)?.max(start);
+    if is_cut || noted_end(folder).is_some_and(|noted| noted > end) {
+        return Err(damaged(folder, "the file db was cut short"));
+    }
     for (index, segment) in segments.iter().enumerate() {
         let bytes = || log.read(segment).map_err(at);
         match segment.header {
@@ -214,6 +227,50 @@ pub fn check(folder: &Path, segment_size: usize) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The file where a clean close notes how far the log goes; a log never gets shorter than it was then.
+const END: &str = "end";
+
+/// Note where the log ends, so that the next open can tell a file that was cut short from one that a crash left. Only
+/// for a database that is flushed, under its lock. It is a help, so it may fail.
+pub fn note_end(folder: &Path) {
+    let end = || {
+        let segment_size = stored_config(folder).ok()??;
+        let log = Log::open(folder, segment_size).ok()?;
+        end_of(&log, &log.segments().ok()?).ok()
+    };
+    if let Some(end) = end() {
+        let _ = fs::write(folder.join(END), format!("{end:016X}"));
+    }
+}
+
+fn noted_end(folder: &Path) -> Option<u64> {
+    let text = fs::read_to_string(folder.join(END)).ok().filter(|text| text.len() == 16)?;
+    u64::from_str_radix(&text, 16).ok()
+}
+
+/// The position behind the newest message.
+fn end_of(log: &Log, segments: &[Segment]) -> io::Result<u64> {
+    let newest = segments.iter().filter_map(|segment| Some((segment.header?.lsn, segment))).max_by_key(|(lsn, _)| *lsn);
+    let Some((lsn, segment)) = newest else { return Ok(0) };
+    let bytes = log.read(segment)?;
+    let mut at = SEGMENT_HEADER;
+    while let Some(message) =
+        message(&bytes, at).filter(|it| log.fits(at) && it.segment == lsn / log.segment_size as u64)
+    {
+        at = message.body.end;
+    }
+    Ok(lsn + at as u64)
+}
+
+fn is_blank(log: &Log, segments: &[Segment]) -> io::Result<bool> {
+    for segment in segments {
+        if log.read(segment)?.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The first place in a segment where a message should be and is not, unless a crash explains it.
