@@ -1,5 +1,10 @@
 """The examples, on a real server."""
 
+import re
+import signal
+import subprocess
+import sys
+import time
 from datetime import timedelta
 
 import httpx2
@@ -35,8 +40,6 @@ def test_counter(store, clock):
 
 
 def wait_until(condition, seconds=5.0):
-    import time
-
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -87,3 +90,24 @@ def test_strongly_typed(store, clock):
     assert (first["pageviews"], second["pageviews"]) == (1, 2)
     assert second["first_seen"] == first["first_seen"]
     assert second["last_seen"] > first["last_seen"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shows"),
+    [("counter", "Current count: 0"), ("login", "Log in"), ("strongly-typed", '"pageviews":1'), ("websocket", "Echo")],
+)
+def test_by_name(name, shows, tmp_path):
+    """`sled-sessions example NAME` says what to look at, and serves the example until Ctrl-C."""
+    command = [sys.executable, "-c", "from sled_sessions.cli import main; main()", "example", name]
+    options = ["--port", "0", "--path", str(tmp_path / "storage")]
+    log = tmp_path / "log"
+    with log.open("w") as output, subprocess.Popen([*command, *options], stdout=output, stderr=output) as server:
+        try:
+            wait_until(lambda: "running on http://" in log.read_text(), seconds=30)
+            page = httpx2.get(re.search(r"http://[\d.]+:\d+", log.read_text())[0])
+            assert shows in page.text
+            server.send_signal(signal.SIGINT)
+            assert server.wait(30) == 0
+        finally:
+            server.kill()
+    assert "What to look at" in log.read_text()

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import subprocess
+import sys
 import traceback
 from datetime import timedelta
 
@@ -403,6 +405,13 @@ def test_what_the_app_takes_away(store, as_store, clock, nothing):
     (start,) = run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
     assert headers_of(start)["set-cookie"].startswith("id=; ")
     assert store.count() == 0
+
+
+def test_no_framework_is_needed():
+    """The middleware comes without a web framework, a server or cryptography."""
+    imported = "{'starlette', 'litestar', 'quart', 'uvicorn', 'click', 'cryptography'} & set(sys.modules)"
+    code = f"import sys; from sled_sessions import SessionMiddleware; print({imported})"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
 
 
 def test_other_protocols_pass(store):
