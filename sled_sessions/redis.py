@@ -10,7 +10,6 @@ import logging
 import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import partial
@@ -140,6 +139,7 @@ class RedisStore:
             store = cls(RedisCluster.from_url(_CLUSTER_SCHEMES[scheme] + separator + rest), **options)
         else:
             # What Redis() does by itself, from_url does not: repeat over ten attempts, 10 ms apart and then longer.
+            # Time is kept here, for the call as a whole: a second watch on the socket costs a tenth of it.
             retry = Retry(ExponentialWithJitterBackoff(base=0.01, cap=1), 10)
             store = cls(Redis.from_url(url, retry=retry, socket_timeout=None), **options)
         store._owns_client = True
@@ -201,7 +201,8 @@ class RedisStore:
             BackendError: Also when other writers came first until `timeout` was over.
         """
         key, deadline = self._key(id), self._deadline()
-        async with self._turn(key, deadline) as turn:
+        turn = self._turn(key)
+        async with turn.lock:  # no longer than until the deadlines of those that came before
             value = turn.value or self._recall(key)
             is_guess = value is not None
             if value is None:
@@ -298,21 +299,12 @@ class RedisStore:
         seen = _seen.get()
         return seen[2] if seen is not None and seen[0] is self and seen[1] == key else None
 
-    @asynccontextmanager
-    async def _turn(self, key: bytes, deadline: float) -> AsyncIterator["_Turn"]:
-        """Hold the session against this store's other updates: only those of other processes can come first."""
+    def _turn(self, key: bytes) -> "_Turn":
+        """What this store's updates of a session share."""
         turn = self._sessions.get(key)
         if turn is None:
             turn = self._sessions[key] = _Turn()
-        try:
-            async with asyncio.timeout_at(deadline):
-                await turn.lock.acquire()
-        except TimeoutError:
-            raise BackendError(_CONTENDED) from None
-        try:
-            yield turn
-        finally:
-            turn.lock.release()
+        return turn
 
     async def _get(self, key: bytes, deadline: float) -> bytes | None:
         value: bytes | None = await self._answer(partial(self.client.get, key), deadline, [key])
