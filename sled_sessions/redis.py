@@ -10,6 +10,7 @@ import logging
 import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,7 +25,9 @@ try:
     from redis.asyncio.connection import AbstractConnection
     from redis.asyncio.retry import Retry
     from redis.backoff import ExponentialWithJitterBackoff
+    from redis.exceptions import ConnectionError as RedisConnectionError
     from redis.exceptions import RedisError
+    from redis.exceptions import TimeoutError as RedisTimeoutError
 except ImportError as error:
     msg = "RedisStore needs the package redis, version 8 or later: pip install 'sled_sessions[redis]'"
     raise ImportError(msg) from error
@@ -307,7 +310,7 @@ class RedisStore:
         return turn
 
     async def _get(self, key: bytes, deadline: float) -> bytes | None:
-        value: bytes | None = await self._answer(partial(self.client.get, key), deadline, [key])
+        value: bytes | None = await self._answer(partial(self._read, key), deadline, [key])
         if value is not None:
             self._remember(key, value)
         return value
@@ -339,6 +342,13 @@ class RedisStore:
                 await self.client.connection_pool.disconnect(inuse_connections=False)
             failure = _backend_error(error, keys)
         raise failure  # out here, where the client's error does not become its context
+
+    async def _read(self, key: bytes) -> Any:
+        """GET past the client, whose way takes a sixth longer, and through it, to be repeated, when that fails."""
+        if not isinstance(self.client, RedisCluster):
+            with suppress(RedisConnectionError, RedisTimeoutError):
+                return await self._once(key, "GET", key)
+        return await self.client.get(key)
 
     async def _once(self, key: bytes, *command: Any) -> Any:
         """Send a command past the client's retry policy, which cannot know whether a lost answer was a success."""

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 import attrs
 
-from sled_sessions.bench import comparison, peers, process, store, web
+from sled_sessions.bench import comparison, peers, process, shared, store, web
 from sled_sessions.bench.database import Database, Sizes, make
 from sled_sessions.bench.measuring import Spread, machine
 from sled_sessions.bench.result import Line, PeerLine, Result
@@ -22,7 +22,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 FEWEST = 100
 """Sessions; with fewer there is no hundredth to sweep."""
 
-PARTS = {"process": 5, "store": 15, "web": 3, "peers": 6}
+PARTS = {"process": 5, "store": 15, "web": 3, "redis": 1, "peers": 6}
 """What can be measured, and in about how many steps for each size."""
 
 Found: TypeAlias = Line | PeerLine | str
@@ -72,9 +72,11 @@ def _all(
 ) -> Iterator[Found]:
     if "process" in parts:
         yield from process.import_lines(max(repeat // 2, 3))
+    if "redis" in parts:
+        yield from shared.lines(repeat)
     for sessions in sizes:
         workload = Workload(sessions)
-        if set(parts) - {"peers"}:
+        if set(parts) - {"redis", "peers"}:
             with _folder(folder, workload) as (place, disk):
                 if "process" in parts:
                     yield from process.folder_lines(place, workload, max(repeat // 4, 3), disk)

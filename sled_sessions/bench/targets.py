@@ -40,5 +40,6 @@ TARGETS = {
     "import": Target(0.060, "value"),
     "request, against Starlette's cookie": Target(1.0),
     "request, against starsessions in memory": Target(1.0),
+    "request, against starsessions on Valkey": Target(1.0),
     "request that leaves the session alone": Target(3e-6, "value"),
 }

