@@ -82,14 +82,14 @@ class BlockingCachingStore(CachingStore):
         """Store a new session in both; under another id if the store has this one."""
         record = self.store.create(record)
         with self._lock(record.id):
-            self.cache.save(record)
+            self._keep(record)
         return record
 
     def save(self, record: Record) -> None:
         """Store a session, new or known, in both."""
         with self._lock(record.id):
             self.store.save(record)
-            self.cache.save(record)
+            self._keep(record)
 
     def load(self, id: Id) -> Record | None:
         """Return a live session from the cache, or else from the store, and then cache it."""
@@ -98,7 +98,7 @@ class BlockingCachingStore(CachingStore):
             with self._lock(id):
                 record = self.store.load(id)
                 if record is not None:
-                    self.cache.save(record)
+                    self._keep(record)
         return record
 
     def delete(self, id: Id) -> bool:
@@ -114,7 +114,7 @@ class BlockingCachingStore(CachingStore):
             if record is None:
                 self.cache.delete(id)
             else:
-                self.cache.save(record)
+                self._keep(record)
             return record
 
     def delete_expired(
@@ -132,6 +132,13 @@ class BlockingCachingStore(CachingStore):
         return self.store.delete_expired(
             strategy, now=now, limit=limit, budget=budget, on_expired=on_expired, progress=progress
         )
+
+    def _keep(self, record: Record) -> None:
+        try:
+            self.cache.save(record)
+        except BaseException:
+            self.cache.delete(record.id)  # an older state would be shown for ever
+            raise
 
     def _lock(self, id: Id) -> threading.Lock:
         return self._locks[id.key[-1] % self._STRIPES]

@@ -5,7 +5,7 @@ import threading
 import attrs
 import pytest
 
-from sled_sessions import BackendError, CachingStore, MemoryStore
+from sled_sessions import BackendError, CachingStore, MemoryStore, RecordTooLarge, SledStore
 
 
 @pytest.fixture
@@ -65,6 +65,19 @@ def test_a_failed_write_leaves_the_cache_alone(cache, backing, new_record):
     with pytest.raises(BackendError):
         store.save(attrs.evolve(record, data={"n": 2}))
     assert store.load(record.id) == record
+
+
+def test_what_the_cache_does_not_take(tmp_path, clock, backing, new_record):
+    """A session that has become too large for the cache is shown as the store has it, and not as it was."""
+    with SledStore.open(tmp_path, clock=clock, max_record_bytes=200) as cache:
+        store = CachingStore(cache, backing)
+        record = new_record(n=1)
+        store.save(record)
+        large = attrs.evolve(record, data={"n": "x" * 300})
+        with pytest.raises(RecordTooLarge):
+            store.save(large)
+        assert cache.load(record.id) is None
+        assert backing.load(record.id) == large
 
 
 def test_a_slow_load_does_not_bring_back_a_deleted_session(cache, backing, new_record):
