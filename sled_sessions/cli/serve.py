@@ -1,6 +1,8 @@
 """What the commands that serve an app have in common."""
 
 import logging
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,8 +32,12 @@ def serving_options(function: _F) -> _F:
 
 
 def serve(app: Any, host: str, port: int) -> None:
-    """Run a real server until Ctrl-C, with this package's log beside the server's own."""
+    """Run a real server until Ctrl-C or SIGTERM, with this package's log beside the server's own.
+
+    The server raises the signal again when it has stopped; that must end this process by way of `close`.
+    """
     import uvicorn
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     logging.basicConfig(level=logging.INFO, format="%(levelname)s:     %(name)s: %(message)s")
     uvicorn.run(app, host=host, port=port)

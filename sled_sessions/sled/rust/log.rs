@@ -184,7 +184,8 @@ pub fn check(folder: &Path, segment_size: usize) -> Result<()> {
     if segments.is_empty() && folder.join("conf").exists() {
         return Err(damaged(folder, "the file db is empty (if the database was never used, delete the folder)"));
     }
-    if segments.iter().all(|segment| segment.header.is_none()) && is_blank(&log, &segments).map_err(at)? {
+    let is_headless = !segments.is_empty() && segments.iter().all(|segment| segment.header.is_none());
+    if is_headless && is_blank(&log, &segments).map_err(at)? {
         return Err(damaged(folder, "the file db holds nothing but zeros"));
     }
     let size = segment_size as u64;
@@ -245,7 +246,7 @@ pub fn note_end(folder: &Path) {
     }
 }
 
-fn noted_end(folder: &Path) -> Option<u64> {
+pub fn noted_end(folder: &Path) -> Option<u64> {
     let text = fs::read_to_string(folder.join(END)).ok().filter(|text| text.len() == 16)?;
     u64::from_str_radix(&text, 16).ok()
 }

@@ -145,7 +145,7 @@ impl Salvage {
                 }
             }
         }
-        if log::last_snapshot(&self.folder)?.is_some_and(|position| position > end) {
+        if log::last_snapshot(&self.folder)?.max(log::noted_end(&self.folder)).is_some_and(|position| position > end) {
             state.lost += 1; // the end of the log
         }
         if let Some(meta) = meta.and_then(|place| self.content(place)) {

@@ -1,0 +1,104 @@
+"""Stores among garbage, with clocks that jump, thousands of iterators, and a watcher that nobody reads."""
+
+import os
+from datetime import timedelta
+
+import pytest
+from clock import FakeClock
+
+from sled_sessions import DecodeError, Id, Record, SledStore, SweepStrategy, sled
+
+STRATEGIES = pytest.mark.parametrize("strategy", list(SweepStrategy))
+
+
+@pytest.fixture
+def clock():
+    return FakeClock()
+
+
+@pytest.fixture
+def store(tmp_path, clock):
+    with SledStore.open(tmp_path / "storage", clock=clock) as store:
+        yield store
+
+
+def save(store, seconds):
+    return store.create(Record(Id.new(), {"n": seconds}, store.clock() + timedelta(seconds=seconds)))
+
+
+@STRATEGIES
+def test_a_thousand_unreadable_records(store, strategy):
+    """A sweep among a thousand unreadable records deletes what has expired, counts them, and leaves them for you."""
+    garbage = {}
+    for n in range(1000):
+        record = save(store, -60)
+        garbage[record.id.key] = record.encode()[: n % 40] if n % 2 else os.urandom(n % 90)
+    expired, live = [save(store, -60) for _ in range(100)], [save(store, 60) for _ in range(100)]
+    for key, value in garbage.items():
+        store.tree.insert(key, value)
+    report = store.delete_expired(strategy)
+    assert (report.deleted, report.undecodable, report.complete) == (100, 1000, True)
+    assert all(store.load(record.id) is None for record in expired)
+    assert all(store.load(record.id) == record for record in live)
+    assert len(store.tree) == 1100
+    with pytest.raises(DecodeError):
+        store.load(Id(next(iter(garbage))))
+
+
+@STRATEGIES
+def test_a_clock_set_back(store, clock, strategy):
+    """A clock that was set back deletes nothing early, and what it let live expires when the time comes again."""
+    early, late = save(store, 60), save(store, 4000)
+    clock.advance(hours=-1)
+    assert store.delete_expired(strategy).deleted == 0
+    again = save(store, 60)  # expires before `early`
+    assert store.load(early.id) == early
+    clock.advance(seconds=61)
+    assert store.delete_expired(strategy).deleted == 1
+    assert store.load(again.id) is None
+    clock.advance(hours=1)
+    assert store.delete_expired(strategy).deleted == 1
+    assert store.load(late.id) == late
+    assert store.verify_index()
+
+
+@STRATEGIES
+def test_a_clock_set_forward(store, clock, strategy):
+    """A clock that was set forward hides what seems expired; unless a sweep came, setting it right shows it again."""
+    record, lost = save(store, 60), save(store, 60)
+    clock.advance(days=365)
+    assert store.load(record.id) is None
+    clock.advance(days=-365)
+    assert store.load(record.id) == record
+    clock.advance(days=365)
+    assert store.delete_expired(strategy).deleted == 2
+    clock.advance(days=-365)
+    assert store.load(lost.id) is None
+    assert store.verify_index()
+
+
+def test_thousands_of_open_iterators(store):
+    """Five thousand iterators that nobody finishes stop neither writers, nor a sweep, nor closing."""
+    for _ in range(200):
+        save(store, -60)
+    iterators = [iter(store.tree) for _ in range(5000)]
+    assert len({next(each)[0] for each in iterators}) == 1
+    for _ in range(200):
+        save(store, 60)
+    assert store.delete_expired().deleted == 200
+    assert store.count() == 200
+    store.close()
+    with pytest.raises(sled.ClosedError):
+        list(iterators[0])
+
+
+def test_a_watcher_that_nobody_reads(store):
+    """Saves and sweeps never wait for it, and closing ends it."""
+    watcher = store.tree.watch(capacity=100)
+    for _ in range(3000):
+        save(store, -60)
+    assert store.delete_expired().deleted == 3000
+    store.close()
+    with pytest.raises(sled.EventsLost):
+        watcher.get()
+    assert watcher.get() is not None
