@@ -56,10 +56,14 @@ class Server:
 
     def __init__(self, *options: str, binary: str = VALKEY) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="sessions-server-"))
-        self.port = free_port()
         self.options = options
         self.binary = binary
-        self.start()
+        for _ in range(3):  # another program may take the port first
+            self.port = free_port()
+            self.start()
+            if self.process.poll() is None:
+                return
+        raise RuntimeError((self.folder / "log").read_text())
 
     @property
     def url(self) -> str:
@@ -73,11 +77,22 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
-        self.wait()
+        try:
+            self.wait()
+        except BaseException:
+            self.kill()
+            raise
 
     def wait(self) -> None:
+        """Wait until this very process answers, or has ended."""
         with self.client() as client:
-            eventually(client.ping, (self.folder / "log").read_text)
+            eventually(
+                lambda: (
+                    self.process.poll() is not None
+                    or (client.ping() and client.info("server")["process_id"] == self.process.pid)
+                ),
+                (self.folder / "log").read_text,
+            )
 
     def client(self) -> Redis:
         return Redis(port=self.port, socket_timeout=10)
@@ -108,11 +123,15 @@ class Cluster:
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
         self.nodes = [Server(*options, binary=binary) for _ in range(3)]
         bounds = [0, 5461, 10923, 16384]
-        for node, start, stop in zip(self.nodes, bounds, bounds[1:], strict=False):
-            with node.client() as client:
-                client.execute_command("CLUSTER ADDSLOTSRANGE", start, stop - 1)
-                client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
-        self.wait()
+        try:
+            for node, start, stop in zip(self.nodes, bounds, bounds[1:], strict=False):
+                with node.client() as client:
+                    client.execute_command("CLUSTER ADDSLOTSRANGE", start, stop - 1)
+                    client.execute_command("CLUSTER MEET", "127.0.0.1", self.nodes[0].port)
+            self.wait()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def url(self) -> str:

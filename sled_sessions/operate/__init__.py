@@ -1,4 +1,4 @@
-"""Whole databases: save, restore, move, compact, migrate, salvage, look and check.
+"""Whole databases: save, restore, move, copy, compact, migrate, salvage, look and check.
 
 What `sled-sessions` does on the command line, as plain functions for programs and notebooks. Each takes a `progress`
 that is called with how much is done and of how much, as far as that is known.
@@ -7,6 +7,7 @@ that is called with how much is done and of how much, as far as that is known.
 from sled_sessions.operate.backup import backup, check_backup, restore
 from sled_sessions.operate.compact import CompactReport, compact
 from sled_sessions.operate.contents import Contents, contents_of
+from sled_sessions.operate.copying import CopyReport, copy_sessions, place_at
 from sled_sessions.operate.errors import ContentsDiffer, NoDatabase, OperationError, TargetExists
 from sled_sessions.operate.folders import Format, format_of, kept_store, open_database, opened_store
 from sled_sessions.operate.inspect import CheckReport, check_everything, count_expired, find_session
@@ -20,6 +21,7 @@ __all__ = [
     "CompactReport",
     "Contents",
     "ContentsDiffer",
+    "CopyReport",
     "Format",
     "ImportReport",
     "NoDatabase",
@@ -33,6 +35,7 @@ __all__ = [
     "check_everything",
     "compact",
     "contents_of",
+    "copy_sessions",
     "count_expired",
     "export_lines",
     "export_sessions",
@@ -43,6 +46,7 @@ __all__ = [
     "migrate",
     "open_database",
     "opened_store",
+    "place_at",
     "restore",
     "salvage",
     "stats",

@@ -14,8 +14,7 @@ import pytest
 from servers import shared_cluster, shared_server
 
 from sled_sessions import Id, Record, SledStore
-from sled_sessions.operate import OperationError
-from sled_sessions.operate.copying import CopyReport, copy_sessions, place_at
+from sled_sessions.operate import CopyReport, OperationError, copy_sessions, place_at
 from sled_sessions.redis import RedisStore
 from sled_sessions.stores import jsonl
 
@@ -143,7 +142,7 @@ def test_killed_in_the_middle_and_started_again(new_place, target):
     fill(source, records)
     program = f"""
 import asyncio, os, signal
-from sled_sessions.operate.copying import copy_sessions, place_at
+from sled_sessions.operate import copy_sessions, place_at
 
 def progress(done, total):
     if done >= 1000:
