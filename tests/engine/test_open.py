@@ -1,6 +1,7 @@
 import errno
 import inspect
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -219,3 +220,44 @@ def test_opening_is_possible_after_a_failure(folder: Path) -> None:
         sled.open(folder, segment_size=1000)
     done = python("import sys; from sled_sessions import sled; sled.open(sys.argv[1]).close()", folder)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_kill_while_it_is_made(folder: Path) -> None:
+    """A database whose making was cut off is made anew; one that lost its content is not taken for that."""
+    for leftovers in ({"creating": b""}, {"creating": b"", "conf": b""}, {"creating": b"", "conf": b"", "db": b""}):
+        folder.mkdir()
+        for name, content in leftovers.items():
+            (folder / name).write_bytes(content)
+        with sled.open(folder) as db:
+            db.insert(b"key", b"value")
+        assert not (folder / "creating").exists()
+        with sled.open(folder) as db:
+            assert db.get(b"key") == b"value"
+        shutil.rmtree(folder)
+    with sled.open(folder) as db:
+        db.insert(b"key", b"value")
+    (folder / "db").write_bytes(b"")
+    with pytest.raises(sled.Corruption, match="db is empty"):
+        sled.open(folder)
+
+
+def test_a_log_goes_on_behind_its_noted_end(folder: Path) -> None:
+    """The note of a clean close never speaks against what was written later, not even after a kill."""
+    for _ in range(3):
+        sled.open(folder).close()
+        with running(WRITE, folder) as process:
+            process.kill()
+            process.wait()
+        with sled.open(folder) as db:
+            assert db.get(b"key") == b"value"
+
+
+WRITE = """
+import sys
+from sled_sessions import sled
+db = sled.open(sys.argv[1])
+db.insert(b"key", b"value")
+db.flush(fsync=True)
+print("ready", flush=True)
+sys.stdin.read()
+"""
