@@ -22,7 +22,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 FEWEST = 100
 """Sessions; with fewer there is no hundredth to sweep."""
 
-PARTS = {"process": 5, "store": 15, "web": 3, "redis": 1, "peers": 6}
+PARTS = {"process": 5, "store": 6, "sweeps": 9, "web": 3, "redis": 1, "peers": 6}
 """What can be measured, and in about how many steps for each size."""
 
 Found: TypeAlias = Line | PeerLine | str
@@ -81,9 +81,10 @@ def _all(
                 if "process" in parts:
                     yield from process.folder_lines(place, workload, max(repeat // 4, 3), disk)
                 with Database.open(place, workload) as database:
-                    if "store" in parts:
-                        for operation in store.operations(database):
-                            yield operation.measure(sessions, repeat)
+                    for part, operations in (("store", store.on_one_session), ("sweeps", store.on_all_sessions)):
+                        if part in parts:
+                            for operation in operations(database):
+                                yield operation.measure(sessions, repeat)
                     if "web" in parts:
                         yield from web.lines(database, repeat)
         if "peers" in parts:

@@ -47,14 +47,8 @@ class Operation:
         return Line.compare(self.name, sessions, times["ours"], times["floor"], self.floor_is)
 
 
-def operations(database: Database) -> Iterator[Operation]:
-    """The operations, in an order in which none finds what another one left behind."""
-    yield from _on_one_session(database)
-    yield from _sweeps(database)
-    yield _index_build(database)
-
-
-def _on_one_session(database: Database) -> Iterator[Operation]:
+def on_one_session(database: Database) -> Iterator[Operation]:
+    """Load, save, update and delete, in an order in which none finds what another one left behind."""
     workload, store, tree, index = database.workload, database.store, database.tree, database.index
     # Whatever is written has to differ from what is there, also from an earlier run: sled skips a write of the same.
     fresh = count(int(time.time()) % (1 << 30))
@@ -145,7 +139,8 @@ def _on_one_session(database: Database) -> Iterator[Operation]:
     )
 
 
-def _sweeps(database: Database) -> Iterator[Operation]:
+def on_all_sessions(database: Database) -> Iterator[Operation]:
+    """The sweeps, and the index build."""
     workload, store, tree, index = database.workload, database.store, database.tree, database.index
     by_index, by_scan = SweepStrategy.EXPIRY_INDEX, SweepStrategy.FULL_SCAN
 
@@ -197,6 +192,7 @@ def _sweeps(database: Database) -> Iterator[Operation]:
     yield from due(0.01)
     if workload.sessions <= _MOST_ALL_DUE:
         yield from due(2)  # of the lifetime: some sessions were moved meanwhile
+    yield _index_build(database)
 
 
 def _index_build(database: Database) -> Operation:

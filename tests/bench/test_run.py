@@ -60,7 +60,7 @@ def test_the_command(bench, tmp_path):
     plot, folder = tmp_path / "plot.png", tmp_path / "kept"
     for _ in range(2):
         code, out, _ = bench(
-            "--sizes", "200", "--peers", "none", "--parts", "store", "--repeat", 3, "--json",
+            "--sizes", "200", "--peers", "none", "--parts", "store,sweeps", "--repeat", 3, "--json",
             "--plot", plot, "--folder", folder,
         )  # fmt: skip
         assert code == 0
