@@ -109,3 +109,31 @@ def test_kill_while_the_index_is_built(tmp_path, after):
         report = store.verify_index()
         assert report
         assert (report.records, report.entries) == (20_000, 20_000)
+
+
+@pytest.mark.parametrize("strategy", SweepStrategy)
+@pytest.mark.parametrize("after", [0.0, 0.02, 0.06, 0.12])
+def test_kill_while_sweeping(tmp_path, strategy, after):
+    """A process that is killed in the middle of a sweep has deleted no live session; the next sweep does the rest."""
+    now = datetime.now(UTC)
+    with SledStore.open(tmp_path / "storage") as store:
+        live = [Record(Id.new(), {"n": n}, now + timedelta(hours=1)) for n in range(2_000)]
+        dead = [Record(Id.new(), {"n": n}, now - timedelta(seconds=n)) for n in range(20_000)]
+        for record in (*live, *dead):
+            store.save(record)
+    code = (
+        "import sys; from sled_sessions import SledStore, SweepStrategy; store = SledStore.open(sys.argv[1]);"
+        "print('go', flush=True); store.delete_expired(SweepStrategy(sys.argv[2]))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path / "storage", strategy.value], stdout=subprocess.PIPE, text=True
+    ) as sweeper:
+        assert sweeper.stdout.readline() == "go\n"
+        time.sleep(after)
+        sweeper.kill()
+    with SledStore.open(tmp_path / "storage") as store:
+        assert store.verify_index().missing == 0
+        store.delete_expired()
+        assert {record.id for record in store.records()} == {record.id for record in live}
+        assert store.delete_expired(SweepStrategy.FULL_SCAN).deleted == 0
+        assert store.verify_index()
