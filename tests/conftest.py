@@ -1,10 +1,16 @@
 """What all tests share."""
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from sled_sessions.examples import rust_database
+
+# A shell starts what runs in its background with interrupts ignored, and children inherit that: tests of Ctrl-C would
+# wait for ever. A handler is reset in a child, so that there an interrupt interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
