@@ -38,9 +38,7 @@ class Expiry:
         Raises:
             EncodeError: A duration is no positive timedelta.
         """
-        for name, duration in (("idle", idle), ("at_most", at_most)):
-            if duration is None and name == "at_most":
-                continue
+        for name, duration in (("idle", idle), ("at_most", idle if at_most is None else at_most)):
             if not isinstance(duration, timedelta) or duration <= timedelta(0):
                 raise EncodeError(f"{name} must be a timedelta longer than zero")
         return cls(idle=idle, at_most=at_most)

@@ -94,6 +94,7 @@ def test_a_key_of_the_import_is_never_overwritten(tmp_path):
             new.import_(db.export())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", list(Format))
 def test_killed_at_any_moment(tmp_path, to):
     """After kill -9 in the middle there is either no target, or a whole one; and it can be done again."""

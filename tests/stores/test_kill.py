@@ -12,6 +12,8 @@ import pytest
 
 from sled_sessions import Id, Record, SledStore, SweepStrategy, sled
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 20
 
 WRITER = """

@@ -6,6 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import attrs
+import pytest
 
 from sled_sessions import Id, Record, SledStore, SweepStrategy, sled
 
@@ -86,6 +87,7 @@ class Worker(threading.Thread):
         self.store.delete_expired(strategy, limit=self.random.choice((None, 1, 5)))
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_and_nothing_leaks(tmp_path):
     """Under threads that create, save, update, delete and sweep the same ids no live session goes and none leaks."""
     with sled.open(tmp_path / "storage") as db:
