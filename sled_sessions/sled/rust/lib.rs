@@ -2,6 +2,7 @@
 //!
 //! One module for each concept; what a Python user reads stands in `_native.pyi`.
 
+mod allocator;
 mod batch;
 mod buffer;
 mod config;
