@@ -10,12 +10,10 @@ import logging
 import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import suppress
-from contextvars import ContextVar
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 from weakref import WeakValueDictionary
 
 import attrs
@@ -26,7 +24,7 @@ try:
     from redis.asyncio.retry import Retry
     from redis.backoff import ExponentialWithJitterBackoff
     from redis.exceptions import ConnectionError as RedisConnectionError
-    from redis.exceptions import RedisError
+    from redis.exceptions import RedisError, ResponseError
     from redis.exceptions import TimeoutError as RedisTimeoutError
 except ImportError as error:
     msg = "RedisStore needs the package redis, version 8 or later: pip install 'sled_sessions[redis]'"
@@ -36,21 +34,18 @@ from sled_sessions.errors import BackendError, DecodeError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.stores.clock import Clock, utc_now
 from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
-from sled_sessions.stores.protocol import Change, check_change, key_of
+from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
 from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
 
 _log = logging.getLogger(__name__)
 
 _SWAP = """
-local found = redis.call('GET', KEYS[1])
-if found ~= ARGV[1] then return found end
-redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
-return 1
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
+return redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
 """
-"""Replace the value if it is still ARGV[1]: 1 when it was, else what is there. One key, so a Cluster takes it as well.
-It is sent whole each time: the server finds it by its hash, and there is no second trip when it has forgotten it."""
-
-_SWAPPED = 1
+"""What `SET key new IFEQ old PXAT expiry` does, for servers that do not know it: Valkey does since 8.1, Redis since
+8.4. One key, so a Cluster takes it as well. It is sent whole each time: the server finds it by its hash, and there is
+no second trip when it has forgotten it."""
 
 _CONTENDED = "others kept writing this session until the time was up"
 
@@ -63,10 +58,6 @@ _ID_LENGTH = 22
 _PAGE = 1000
 """Keys in one step of a SCAN: what the server does at a stretch."""
 
-_seen: ContextVar[tuple["RedisStore", bytes, bytes] | None] = ContextVar("sled_sessions_redis_seen", default=None)
-"""The store, the key and the value that this task has last read or written. A request loads its session and then
-updates it: with the value at hand, and nobody else writing, the update takes one round trip instead of two."""
-
 
 class RedisStore:
     """An `AsyncSessionStore` on Valkey, or on Redis 6.2 or later: one server, behind Sentinel, or a Cluster.
@@ -74,11 +65,13 @@ class RedisStore:
         store = RedisStore.from_url("redis://localhost:6379")
         store = RedisStore(Sentinel([("10.0.0.1", 26379)]).master_for("main"))
 
-    `load`, `save`, `create` and `delete` take one round trip; `update` one after a `load` in the same task, two without
-    it, and one more each time that another writer comes first. A server that is away, slow, read-only or moving slots
-    means `BackendError` within `timeout`, and as soon as it is back the store works again. `load`, `create` and
-    `delete` are repeated as the client's retry policy says. `save` and `update` are sent once, since a repetition might
-    undo what came in between: after a `BackendError` the session is either as it was before or as it would be after.
+    `load`, `save`, `create` and `delete` take one round trip; `update` one when the change brings along the record that
+    it is for, as a `Session`'s does, else two, and two more each time that another writer comes first.
+
+    A server that is away, slow, read-only or moving slots means `BackendError` within `timeout`, and as soon as it is
+    back the store works again. `load`, `create` and `delete` are repeated as the client's retry policy says. `save` and
+    `update` are sent once, since a repetition might undo what came in between: after a `BackendError` the session is
+    either as it was before or as it would be after.
 
     It belongs to one event loop, as its client does, and may be shared by all tasks there. The clocks of the server and
     of the programs must agree (NTP): a session is live as long as both say so.
@@ -115,6 +108,8 @@ class RedisStore:
             msg = "records are bytes: make the client without decode_responses=True"
             raise ValueError(msg)
         self.client = client
+        # Asked once: the client's classes are Protocols, of which Python finds out slowly.
+        self._cluster = client if isinstance(client, RedisCluster) else None
         self.prefix = prefix
         self._prefix = prefix.encode()
         self.timeout = timeout
@@ -122,6 +117,7 @@ class RedisStore:
         self.clock = clock
         self._places = asyncio.Semaphore(concurrency)
         self._sessions: WeakValueDictionary[bytes, _Turn] = WeakValueDictionary()
+        self._server_swaps = True  # until it says that it knows no IFEQ
         self._owns_client = False
 
     @classmethod
@@ -171,7 +167,6 @@ class RedisStore:
             # Sent twice, it may leave a record under an id that nobody has been told; that one expires by itself.
             attempt = partial(self.client.set, key, value, pxat=expiry, nx=True)
             if await self._answer(attempt, deadline, [key]):
-                self._remember(key, value)
                 return record
             record = attrs.evolve(record, id=Id.new())
 
@@ -180,18 +175,14 @@ class RedisStore:
         key, value = self._key(record.id), self._encode(record)
         write = partial(self._once, key, "SET", key, value, "PXAT", _pxat(record))
         await self._answer(write, self._deadline(), [key])
-        self._remember(key, value)
 
     async def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None."""
-        key = self._key(id)
-        value = await self._get(key, self._deadline())
-        return None if value is None else decode_live(id, value, self.clock())
+        return await self._load(id, self._key(id), self._deadline())
 
     async def delete(self, id: Id) -> bool:
         """Remove a session; false when there was none, or when only the second of two attempts was answered."""
         key = self._key(id)
-        _seen.set(None)
         return bool(await self._answer(partial(self.client.delete, key), self._deadline(), [key]))
 
     async def update(self, id: Id, change: Change) -> Record | None:
@@ -206,33 +197,31 @@ class RedisStore:
         key, deadline = self._key(id), self._deadline()
         turn = self._turn(key)
         async with turn.lock:  # no longer than until the deadlines of those that came before
-            value = turn.value or self._recall(key)
-            is_guess = value is not None
-            if value is None:
-                value = await self._get(key, deadline)
-            while value is not None:
+            # What the last update here has written, or what the caller has seen, may be it still.
+            now = self.clock()
+            record = seen_by(change, now) if turn.value is None else decode_live(id, turn.value, now)
+            while True:
+                is_guess = record is not None
+                if record is None:
+                    record = await self._load(id, key, deadline)
+                if record is None:
+                    return None
+                old = record.stored
                 try:
-                    changed = self._changed(id, value, change)
+                    changed = check_change(id, change(record))
+                    value = self._encode(changed)
                 except Exception:
                     if not is_guess:
                         raise
-                    changed = None
-                if changed is not None:
-                    record, encoded = changed
-                    swap = partial(self._once, key, "EVAL", _SWAP, 1, key, value, encoded, _pxat(record))
-                    value = await self._answer(swap, deadline, [key])
-                    if value == _SWAPPED:
-                        turn.value = encoded
-                        self._remember(key, encoded)
-                        return record
-                    if not is_guess:
-                        await turn.give_way(deadline)
-                elif is_guess:
-                    value = await self._get(key, deadline)  # look again before it is said
-                else:
-                    return None
-                is_guess = False
-            return None
+                    record = None  # look before it is said
+                    continue
+                swap = partial(self._swap, key, old, value, _pxat(changed))
+                if await self._answer(swap, deadline, [key]):
+                    turn.value = value
+                    return changed
+                if not is_guess:
+                    await turn.give_way(deadline)
+                record = None
 
     async def delete_expired(
         self,
@@ -295,13 +284,6 @@ class RedisStore:
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.timeout.total_seconds()
 
-    def _remember(self, key: bytes, value: bytes) -> None:
-        _seen.set((self, key, value))
-
-    def _recall(self, key: bytes) -> bytes | None:
-        seen = _seen.get()
-        return seen[2] if seen is not None and seen[0] is self and seen[1] == key else None
-
     def _turn(self, key: bytes) -> "_Turn":
         """What this store's updates of a session share."""
         turn = self._sessions.get(key)
@@ -309,18 +291,9 @@ class RedisStore:
             turn = self._sessions[key] = _Turn()
         return turn
 
-    async def _get(self, key: bytes, deadline: float) -> bytes | None:
+    async def _load(self, id: Id, key: bytes, deadline: float) -> Record | None:
         value: bytes | None = await self._answer(partial(self._read, key), deadline, [key])
-        if value is not None:
-            self._remember(key, value)
-        return value
-
-    def _changed(self, id: Id, value: bytes, change: Change) -> tuple[Record, bytes] | None:
-        record = decode_live(id, value, self.clock())
-        if record is None:
-            return None
-        record = check_change(id, change(record))
-        return record, self._encode(record)
+        return None if value is None else decode_live(id, value, self.clock())
 
     async def _answer(self, call: Callable[[], Awaitable[Any]], deadline: float, keys: Iterable[bytes]) -> Any:
         """What the server answers by the deadline to a call of the client.
@@ -330,8 +303,8 @@ class RedisStore:
         """
         try:
             async with asyncio.timeout_at(deadline), self._places:
-                if isinstance(self.client, RedisCluster):
-                    await self.client.initialize()  # the first commands would guess their nodes, and be moved
+                if self._cluster is not None:
+                    await self._cluster.initialize()  # the first commands would guess their nodes, and be moved
                 return await call()
         except TimeoutError as error:
             msg = f"the server has not answered within {self.timeout.total_seconds():g} s"
@@ -345,18 +318,30 @@ class RedisStore:
 
     async def _read(self, key: bytes) -> Any:
         """GET past the client, whose way takes a sixth longer, and through it, to be repeated, when that fails."""
-        if not isinstance(self.client, RedisCluster):
-            with suppress(RedisConnectionError, RedisTimeoutError):
+        if self._cluster is None:
+            try:
                 return await self._once(key, "GET", key)
+            except (RedisConnectionError, RedisTimeoutError):
+                pass
         return await self.client.get(key)
+
+    async def _swap(self, key: bytes, old: bytes, new: bytes, expiry: int) -> Any:
+        """Replace the value if it is still the old one; the answer is true when it was."""
+        if self._server_swaps:
+            try:
+                return await self._once(key, "SET", key, new, "IFEQ", old, "PXAT", expiry)
+            except ResponseError as error:
+                if "syntax error" not in str(error):
+                    raise
+            self._server_swaps = False
+        return await self._once(key, "EVAL", _SWAP, 1, key, old, new, expiry)
 
     async def _once(self, key: bytes, *command: Any) -> Any:
         """Send a command past the client's retry policy, which cannot know whether a lost answer was a success."""
-        client = self.client
-        if isinstance(client, RedisCluster):
+        if (cluster := self._cluster) is not None:
             # To a node that the caller names a command is sent once; MOVED and ASK are still followed.
-            return await client.execute_command(*command, target_nodes=[client.get_node_from_key(key)])  # type: ignore[arg-type]
-        pool = client.connection_pool
+            return await cluster.execute_command(*command, target_nodes=[cluster.get_node_from_key(key)])  # type: ignore[arg-type]
+        pool = cast("Redis", self.client).connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]
         try:
             if await _was_closed(connection):
@@ -385,10 +370,10 @@ class RedisStore:
 
     async def _masters(self) -> list[dict[str, Any]]:
         """How to tell `scan` where to look."""
-        if not isinstance(self.client, RedisCluster):
+        if self._cluster is None:
             return [{}]
-        await self._answer(self.client.initialize, self._deadline(), ())
-        return [{"target_nodes": node} for node in self.client.get_primaries()]
+        await self._answer(self._cluster.initialize, self._deadline(), ())
+        return [{"target_nodes": node} for node in self._cluster.get_primaries()]
 
     def _is_session(self, key: bytes) -> bool:
         try:

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from sled_sessions import Id, Record
+from sled_sessions.stores.protocol import Change
 
 SCRIPT = "<script>alert('x')</script>"
 SECRET = "b2c7e1f09a6d4f3e"
@@ -14,6 +15,16 @@ def fill(store, count, *, expired=0):
         data = {"number": number, "name": SCRIPT, "csrf_token": SECRET, "nested": {"password": SECRET}}
         expiry = store.clock() + timedelta(minutes=number - expired, seconds=30)
         store.save(Record(id_of(number), data, expiry))
+
+
+def beginning_with(seen: Record, change: Change) -> Change:
+    """The change, with the record that it brings along."""
+
+    def begin(record: Record) -> Record:
+        return change(record)
+
+    begin.seen = seen
+    return begin
 
 
 def id_of(number: int) -> Id:

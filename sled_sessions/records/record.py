@@ -9,7 +9,7 @@ from sled_sessions.records import codec
 from sled_sessions.records.id import Id
 
 
-@attrs.define(repr=False)
+@attrs.define(repr=False, init=False)
 class Record:
     """A session's id, its data and the moment it expires (tower-sessions' `Record`).
 
@@ -17,6 +17,8 @@ class Record:
         id: The session's id.
         data: Text keys to JSON values: None, bool, int (64 bits), float (finite), str, list, dict.
         expiry_date: An aware datetime, to the microsecond; the session is live before it and expired from it on.
+        stored: The bytes that a store read this record from, empty for one that was made otherwise. They tell whether
+            another writer has come since, and are not compared.
 
     Raises:
         EncodeError: `expiry_date` is naive; when it becomes so later, the record cannot be encoded.
@@ -25,10 +27,15 @@ class Record:
     id: Id
     data: dict[str, Any]
     expiry_date: datetime
+    stored: bytes = attrs.field(init=False, eq=False)
 
-    def __attrs_post_init__(self) -> None:
-        if getattr(self.expiry_date, "tzinfo", None) is not UTC:  # as it nearly always is; loading should not wait
-            codec.require_aware(self.expiry_date, "expiry_date")
+    def __init__(self, id: Id, data: dict[str, Any], expiry_date: datetime) -> None:
+        if getattr(expiry_date, "tzinfo", None) is not UTC:  # as it nearly always is; loading should not wait
+            codec.require_aware(expiry_date, "expiry_date")
+        self.id = id
+        self.data = data
+        self.expiry_date = expiry_date
+        self.stored = b""
 
     def encode(self) -> bytes:
         """Write the record as the Rust crate would; `codec` says how.

@@ -67,8 +67,9 @@ class Session(TrackedDict):
         self, load: Callable[[], Record | None], *, expiry: Expiry | None = None, clock: Clock = utc_now
     ) -> None:
         TrackedDict.__init__(self)
+        self.is_loaded = False
         dict.__setitem__(self, "", _NOT_LOADED)
-        self._load: Callable[[], Record | None] | None = load
+        self._load = load
         self._expiry = expiry or _SESSION_END
         self._clock = clock
         self._id: Id | None = None
@@ -83,9 +84,9 @@ class Session(TrackedDict):
         Raises:
             BackendError, DecodeError: As the store's `load`.
         """
-        if self._load is not None:
+        if not self.is_loaded:
             record = self._load()
-            self._load = None
+            self.is_loaded = True
             dict.clear(self)
             if record is not None:
                 self._id = record.id
@@ -95,11 +96,6 @@ class Session(TrackedDict):
 
     # Starlette calls this whenever an app asks for `request.session`, before it can look into the dict.
     mark_accessed = load
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether anything has used the session yet."""
-        return self._load is None
 
     @property
     def id(self) -> Id | None:
@@ -149,7 +145,7 @@ class Session(TrackedDict):
     @property
     def is_untouched(self) -> bool:
         """Whether nothing was asked of the session, since it was opened or committed, that could have changed it."""
-        return not (self._before or self._has_orders)
+        return not (self.is_loaded and (self._before or self._has_orders))
 
     @property
     def needs_new_id(self) -> bool:
@@ -214,7 +210,8 @@ class Session(TrackedDict):
             outcome = Outcome.GONE
         if only_end or not (self.is_loaded or always_save):
             return outcome
-        self.load()
+        if not self.is_loaded:
+            self.load()
         if self._id is None:
             return (yield from self._create())
         changed, removed = self.changes()
@@ -243,6 +240,7 @@ class Session(TrackedDict):
             # A new id: the old one ends in the same step that reads its last state.
             return Record(id, latest.data, _ENDED) if self._cycling else latest
 
+        change.seen = self._stored  # type: ignore[attr-defined]
         if (yield "update", (id, change)) is None or latest is None:
             self._forget()
             return Outcome.GONE
@@ -273,10 +271,12 @@ class Session(TrackedDict):
         """When a session that is saved now expires, and its deadline: once it has one, that only comes nearer."""
         deadline = None if record is None else record.data.get(DEADLINE)
         expiry_date, at_most = self._expiry.expiry_date(now), self._expiry.at_most
+        if deadline is None and at_most is None:
+            return expiry_date, None
         if at_most is not None:
             latest = min(to_microseconds(now) + at_most // _MICROSECOND, _LAST)
             deadline = min(latest, deadline) if isinstance(deadline, int) else latest
-        if not isinstance(deadline, int):  # None, or no deadline of ours
+        if not isinstance(deadline, int):  # no deadline of ours
             return expiry_date, None
         return min(expiry_date, from_microseconds(deadline)), deadline
 

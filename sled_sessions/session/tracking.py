@@ -9,7 +9,9 @@ from sled_sessions.errors import EncodeError
 from sled_sessions.records.json import is_plain, to_plain
 
 _pack = msgspec.msgpack.Encoder().encode
+_ABSENT = object()
 _SCALARS = frozenset({type(None), bool, int, str})
+_UNCHANGING = _SCALARS | {type(_ABSENT)}
 _CONTAINERS = (list, dict)
 
 
@@ -27,30 +29,34 @@ class TrackedDict(_Base):
     `MutableMapping` comes first, so that every operation passes through the methods below. `dict` is where the values
     lie, so that what insists on a dict, `json.dumps` for one, takes this for one.
 
-    A change is found by comparing encoded values: setting an equal value is none, and `session["cart"].append(...)`
-    is one. Only what was handed out or set is compared.
+    A change is found by comparing values, containers in their encoded form: setting an equal value is none, and
+    `session["cart"].append(...)` is one. Only what was handed out or set is compared.
     """
 
-    __slots__ = ("_before",)
+    __slots__ = ("_before", "is_loaded")
     reserved: ClassVar[str | None] = None
     """A key that cannot be set, since something else is kept under it."""
 
     def __init__(self) -> None:
-        # The keys that were touched, each with its value as it was stored, encoded; None for one that was not there.
-        self._before: dict[str, bytes | None] = {}
+        # The keys that were touched, each with the image of its value as it was stored, _ABSENT for one that was not.
+        self._before: dict[str, object] = {}
+        self.is_loaded = True
+        """Whether anything has used the dict yet."""
 
     def load(self) -> None:
-        """Fill the dict, if that is still to be done; every operation calls this first."""
+        """Fill the dict; every operation calls this first while `is_loaded` is false."""
 
     def __getitem__(self, key: str) -> Any:
-        self.load()
+        if not self.is_loaded:
+            self.load()
         value = dict.__getitem__(self, key)
-        if isinstance(value, _CONTAINERS) and key not in self._before:
-            self._before[key] = encode(key, value)
+        if isinstance(value, _CONTAINERS):
+            self._remember(key)
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self.load()
+        if not self.is_loaded:
+            self.load()
         encode(key, value)  # refuse what JSON cannot hold here, where the mistake is, and not when it is saved
         if key == self.reserved:
             msg = f"the key {key!r} is taken for the session's own use; choose another"
@@ -59,26 +65,31 @@ class TrackedDict(_Base):
         dict.__setitem__(self, key, value)
 
     def __delitem__(self, key: str) -> None:
-        self.load()
+        if not self.is_loaded:
+            self.load()
         if not dict.__contains__(self, key):
             raise KeyError(key)
         self._remember(key)
         dict.__delitem__(self, key)
 
     def __iter__(self) -> Iterator[str]:
-        self.load()
+        if not self.is_loaded:
+            self.load()
         return dict.__iter__(self)
 
     def __reversed__(self) -> Iterator[str]:
-        self.load()
+        if not self.is_loaded:
+            self.load()
         return dict.__reversed__(self)
 
     def __len__(self) -> int:
-        self.load()
+        if not self.is_loaded:
+            self.load()
         return dict.__len__(self)
 
     def __contains__(self, key: object) -> bool:
-        self.load()
+        if not self.is_loaded:
+            self.load()
         return dict.__contains__(self, key)
 
     def popitem(self) -> tuple[str, Any]:
@@ -126,27 +137,36 @@ class TrackedDict(_Base):
         changed: dict[str, Any] = {}
         removed: list[str] = []
         for key, before in self._before.items():
-            if not dict.__contains__(self, key):
-                if before is not None:
-                    removed.append(key)
-            elif encode(key, value := dict.__getitem__(self, key)) != before:
-                changed[key] = value
+            now = self._image(key)
+            if type(now) is type(before) and now == before:
+                continue
+            if now is _ABSENT:
+                removed.append(key)
+            else:
+                changed[key] = dict.__getitem__(self, key)
         return changed, removed
 
     def settle(self) -> None:
         """Take the values as they are for those in the store; containers that were handed out stay watched."""
         touched, self._before = self._before, {}
         for key in touched:
-            if isinstance(value := dict.get(self, key), _CONTAINERS):
-                self._before[key] = encode(key, value)
+            if isinstance(dict.get(self, key), _CONTAINERS):
+                self._before[key] = self._image(key)
 
     def _remember(self, key: str) -> None:
         if key not in self._before:
-            self._before[key] = encode(key, dict.__getitem__(self, key)) if dict.__contains__(self, key) else None
+            self._before[key] = self._image(key)
+
+    def _image(self, key: str) -> object:
+        """What tells a key's value from another one: a scalar itself, the bytes of anything else."""
+        value = dict.get(self, key, _ABSENT)
+        if type(value) in _UNCHANGING:
+            return value
+        return to_plain(value) if isinstance(value, int | str) else encode(key, value)
 
 
 def encode(key: str, value: Any) -> bytes:
-    """The bytes by which two values of a key are compared.
+    """The bytes of a key and its value.
 
     Raises:
         EncodeError: The key is no text, or JSON cannot hold the value; the message names the place in it.

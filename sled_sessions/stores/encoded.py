@@ -35,4 +35,8 @@ def decode_live(id: Id, value: bytes, now: datetime) -> Record | None:
     if key != id.key:
         msg = "the bytes under this id are the record of another one"
         raise DecodeError(msg)
-    return Record(id, data, expiry_date) if expiry_date > now else None
+    if expiry_date <= now:
+        return None
+    record = Record(id, data, expiry_date)
+    record.stored = value
+    return record

@@ -119,10 +119,14 @@ class IndexedTree:
             index = self.index
             if index is None or old_expiry // index.step == expiry // index.step:
                 return self._compare_and_swap(key, old, value)
-            if self._get(key) != old:
-                return False
-            self._move(index, key, value, expiry, old_expiry)
-            return True
+            entry = index.entry(expiry, key)
+            index.tree.insert(entry, b"")
+            if self._compare_and_swap(key, old, value):
+                index.tree.remove(index.entry(old_expiry, key))
+                return True
+            if not self._belongs(index, entry, key):  # whoever came first may have needed the same
+                index.tree.remove(entry)
+            return False
 
     def remove(self, key: bytes) -> bool:
         """Remove a record and its entry; false when there was none."""

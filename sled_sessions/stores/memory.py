@@ -11,7 +11,8 @@ from sortedcontainers import SortedList
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, utc_now
-from sled_sessions.stores.protocol import Change, check_change, key_of
+from sled_sessions.stores.encoded import decode_live
+from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
 
 
@@ -29,6 +30,7 @@ class MemoryStore:
         self.clock = clock
         self._lock = threading.RLock()
         self._values: dict[bytes, bytes] = {}
+        self._expiries: dict[bytes, int] = {}  # what the index has for each
         self._index: SortedList[tuple[int, bytes]] = SortedList()
 
     def create(self, record: Record) -> Record:
@@ -41,19 +43,17 @@ class MemoryStore:
 
     def save(self, record: Record) -> None:
         """Store a session, new or known. O(log n)."""
-        key, value = record.id.key, record.encode()
+        key, value, expiry = record.id.key, record.encode(), codec.to_microseconds(record.expiry_date)
         with self._lock:
             self._remove(key)
             self._values[key] = value
-            self._index.add((codec.decode_expiry(value), key))
+            self._expiries[key] = expiry
+            self._index.add((expiry, key))
 
     def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None. O(1)."""
         value = self._values.get(key_of(id))
-        if value is None:
-            return None
-        record = Record.decode(value)
-        return record if record.expiry_date > self.clock() else None
+        return None if value is None else decode_live(id, value, self.clock())
 
     def delete(self, id: Id) -> bool:
         """Remove a session; false when there was none. O(log n)."""
@@ -63,7 +63,9 @@ class MemoryStore:
     def update(self, id: Id, change: Change) -> Record | None:
         """Read, change and write a live session as one step; None when it is gone or expired."""
         with self._lock:
-            record = self.load(id)
+            record = seen_by(change, self.clock())
+            if record is None or self._values.get(id.key) != record.stored:
+                record = self.load(id)
             if record is not None:
                 record = check_change(id, change(record))
                 self.save(record)
@@ -136,8 +138,7 @@ class MemoryStore:
         return html.card("MemoryStore", {"sessions": count}, shown.first(first, self.clock(), "next to expire"))
 
     def _remove(self, key: bytes) -> bool:
-        value = self._values.pop(key, None)
-        if value is None:
+        if self._values.pop(key, None) is None:
             return False
-        self._index.remove((codec.decode_expiry(value), key))
+        self._index.remove((self._expiries.pop(key), key))
         return True

@@ -10,7 +10,10 @@ from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepSt
 
 Change = Callable[[Record], Record]
 """What `update` is given: from the record as it is now to the record as it shall be. It may be called again when
-another writer came first, and must not call the store."""
+another writer came first, and must not call the store.
+
+It may have an attribute `seen`, the record as the store's `load` returned it. If that is still what is stored, byte for
+byte, a store may begin with it and spare itself the reading."""
 
 
 @runtime_checkable
@@ -107,6 +110,12 @@ def key_of(id: Id) -> bytes:
     return id.key
 
 
+def seen_by(change: Change, now: datetime) -> Record | None:
+    """The record that a change begins with, if it brings one along that is known to the byte and live."""
+    record: Record | None = getattr(change, "seen", None)
+    return None if record is None or not record.stored or record.expiry_date <= now else record
+
+
 def check_change(id: Id, changed: Record) -> Record:
     """What a `Change` returned, once it is clear that `update(id, ...)` may write it.
 
@@ -115,6 +124,6 @@ def check_change(id: Id, changed: Record) -> Record:
     """
     if not isinstance(changed, Record):
         raise EncodeError(f"the function given to update must return the changed Record, not {type(changed).__name__}")
-    if changed.id != id:
+    if changed.id is not id and changed.id != id:
         raise EncodeError("the function given to update must leave the record's id alone; create and delete change ids")
     return changed

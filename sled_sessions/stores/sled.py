@@ -20,7 +20,7 @@ from sled_sessions.stores.durability import Durability, GroupCommit
 from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
 from sled_sessions.stores.expiry_index import KEY_LENGTH, ExpiryIndex, split
 from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport
-from sled_sessions.stores.protocol import Change, check_change, key_of
+from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
 from sled_sessions.stores.sweep import PROGRESS_STEP, OnExpired, Progress, Sweep, SweepReport, SweepStrategy
 
 _log = logging.getLogger(__name__)
@@ -157,8 +157,10 @@ class SledStore:
             BackendError: The engine failed.
         """
         with _backend_errors():
-            while not self._sessions.create(record.id.key, *self._encode(record)):
+            value, expiry = self._encode(record)
+            while not self._sessions.create(record.id.key, value, expiry):
                 record = attrs.evolve(record, id=Id.new())
+                value, expiry = self._encode(record)
             self._settle()
             return record
 
@@ -169,8 +171,9 @@ class SledStore:
             EncodeError: The record cannot be written; nothing was.
             BackendError: The engine failed.
         """
+        value, expiry = self._encode(record)
         try:
-            self._sessions.save(record.id.key, *self._encode(record))
+            self._sessions.save(record.id.key, value, expiry)
             self._settle()
         except sled.SledError as error:
             raise BackendError(str(error)) from error
@@ -211,16 +214,18 @@ class SledStore:
             DecodeError: What lies under this id is no record.
             BackendError: The engine failed.
         """
-        key = key_of(id)
-        try:
-            while (old := self._get(key)) is not None and (record := decode_live(id, old, self.clock())) is not None:
-                old_expiry = codec.to_microseconds(record.expiry_date)
-                changed = check_change(id, change(record))
-                if self._sessions.swap(key, old, old_expiry, *self._encode(changed)):
+        record = seen_by(change, self.clock()) or self.load(id)
+        while record is not None:
+            old, old_expiry = record.stored, codec.to_microseconds(record.expiry_date)
+            changed = check_change(id, change(record))
+            value, expiry = self._encode(changed)
+            try:
+                if self._sessions.swap(id.key, old, old_expiry, value, expiry):
                     self._settle()
                     return changed
-        except sled.SledError as error:
-            raise BackendError(str(error)) from error
+            except sled.SledError as error:
+                raise BackendError(str(error)) from error
+            record = self.load(id)
         return None
 
     def delete_expired(

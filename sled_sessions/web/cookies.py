@@ -70,8 +70,10 @@ class SessionCookie:
                 found = values[-1].strip()
         return found
 
-    def read(self, value: bytes) -> Id | None:
+    def read(self, value: bytes | None) -> Id | None:
         """The id in a cookie's value: a claim, until the store knows it."""
+        if value is None:
+            return None
         text = value.decode("latin-1")
         opened = text if self.seal is None else self.seal.open(text)
         try:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import timedelta
 from typing import Any, TypeAlias
 
-from sled_sessions.records import Expiry, Id, Record
+from sled_sessions.records import Expiry, Record
 from sled_sessions.session.drive import drive, drive_async
 from sled_sessions.session.session import Outcome, Session, Steps
 from sled_sessions.stores.clock import Clock, utc_now
@@ -127,7 +127,7 @@ class SessionMiddleware:
         if exchange.is_unfinished:
             await self._drive(exchange.finish())
 
-    async def _drive(self, steps: Steps[None]) -> None:
+    async def _drive(self, steps: Steps[Outcome]) -> None:
         if self.store_is_async:
             await drive_async(steps, self.store)
         else:
@@ -154,17 +154,14 @@ class _Exchange:
 
     async def open_async(self) -> None:
         """Give the app a session that is loaded: when it is used it cannot wait for an asyncio store."""
-        id = self._claimed_id()
+        id = self._middleware.cookie.read(self._presented)
         record = None if id is None else await self._middleware.store.load(id)
         self._begin(lambda: record)
 
     def _load(self) -> Record | None:
-        id = self._claimed_id()
+        id = self._middleware.cookie.read(self._presented)
         record: Record | None = None if id is None else self._middleware.store.load(id)
         return record
-
-    def _claimed_id(self) -> Id | None:
-        return None if self._presented is None else self._middleware.cookie.read(self._presented)
 
     def _begin(self, load: Callable[[], Record | None]) -> None:
         middleware, presented = self._middleware, self._presented
@@ -180,13 +177,14 @@ class _Exchange:
     def send(self, message: Message) -> Awaitable[None]:
         """Pass a message on; the first one of the response goes after the commit, with the cookie."""
         if message["type"] in _GATES and self._is_concerned(message):
-            message = drive(self._gate(message), self._middleware.store)
+            message = self._with_headers(message, drive(self._commit(message), self._middleware.store))
         return self._send(message)
 
     async def send_async(self, message: Message) -> None:
         """The same on an asyncio store."""
         if message["type"] in _GATES and self._is_concerned(message):
-            message = await drive_async(self._gate(message), self._middleware.store)
+            outcome = await drive_async(self._commit(message), self._middleware.store)
+            message = self._with_headers(message, outcome)
         await self._send(message)
 
     def _is_concerned(self, message: Message) -> bool:
@@ -195,27 +193,25 @@ class _Exchange:
         session = self._session
         return session.is_loaded or self._middleware.always_save or self._scope.get("session") is not session
 
-    def _gate(self, message: Message) -> Steps[Message]:
-        """Do what must be done before this message, and return it with the headers that come of it."""
+    def _commit(self, message: Message) -> Steps[Outcome]:
+        """What must be done before this message."""
         if message["type"] == "websocket.close":
-            yield from self.finish()
-            return message
+            return self.finish()
         self._adopt()
-        outcome = yield from self._session.commit(
+        return self._session.commit(
             always_save=self._middleware.always_save and self._presented is not None,
             touch_after=self._middleware.touch_after,
             only_end=self._failed,
         )
-        return self._with_headers(message, outcome)
 
-    def finish(self, *, only_end: bool = False) -> Steps[None]:
+    def finish(self, *, only_end: bool = False) -> Steps[Outcome]:
         """Save what was changed since the response began; its cookie has gone out and cannot be changed any more."""
         only_end = only_end or self._failed
         self._adopt()
         if self._session.needs_new_id and not only_end:
             logger.warning("a session was begun, or its id cycled, after the response had started: not saved")
             only_end = True
-        yield from self._session.commit(only_end=only_end)
+        return self._session.commit(only_end=only_end)
 
     def _adopt(self) -> None:
         """Take over what the app has put in the session's place (Litestar's `set_session` and `clear_session` do)."""
@@ -227,8 +223,9 @@ class _Exchange:
             self._scope["session"] = session
 
     def _with_headers(self, message: Message, outcome: Outcome) -> Message:
+        """The message with the headers that come of the commit before it."""
         cookie = self._cookie(outcome)
-        if cookie is None and not self._session.is_loaded:
+        if (cookie is None and not self._session.is_loaded) or message["type"] == "websocket.close":
             return message
         headers = list(message.get("headers") or ())
         varies = is_cached = False

@@ -5,6 +5,7 @@ import json
 import pickle
 from collections.abc import MutableMapping
 from datetime import UTC, datetime, timedelta
+from enum import IntEnum
 
 import msgspec
 import pytest
@@ -98,6 +99,20 @@ def test_what_changes_nothing(use):
     session = session_with(a=1, b=[2])
     use(session)
     assert not session.is_modified
+
+
+def test_an_equal_value_of_another_class_changes_nothing():
+    """What is stored of a subclass is the plain value: setting one that equals what is there is no change."""
+
+    class Text(str):
+        pass
+
+    session = session_with(text="a", number=1, truth=True)
+    session["text"] = Text("a")
+    session["number"] = IntEnum("Number", ["ONE"]).ONE
+    assert not session.is_modified
+    session["truth"] = 1
+    assert session.is_modified
 
 
 def test_it_is_a_mapping_and_a_dict():

@@ -5,6 +5,7 @@ from datetime import datetime
 
 import attrs
 import pytest
+from sessions import beginning_with
 
 from sled_sessions import EncodeError, Id, SessionStore, SweepStrategy
 
@@ -109,6 +110,26 @@ def test_update_that_raises_changes_nothing(store, new_record):
     with pytest.raises(ZeroDivisionError):
         store.update(record.id, change)
     assert store.load(record.id) == record
+
+
+def test_an_update_of_what_was_seen(store, clock, new_record):
+    """A change that brings along a loaded record starts from what is stored, whoever has written since."""
+
+    def increment(now):
+        return attrs.evolve(now, data={"n": now.data["n"] + 1})
+
+    record = new_record(10, n=1)
+    store.save(record)
+    seen = store.load(record.id)
+    assert store.update(record.id, beginning_with(seen, increment)).data == {"n": 2}
+    assert store.update(record.id, beginning_with(seen, increment)).data == {"n": 3}
+    assert store.update(record.id, beginning_with(record, increment)).data == {"n": 4}
+    assert store.load(record.id).data == {"n": 4}
+    clock.advance(seconds=10)
+    assert store.update(record.id, beginning_with(seen, increment)) is None
+    store.delete(record.id)
+    assert store.update(record.id, beginning_with(seen, increment)) is None
+    assert store.load(record.id) is None
 
 
 @pytest.mark.parametrize("change", [lambda record: None, lambda record: attrs.evolve(record, id=Id.new())])
