@@ -1,5 +1,6 @@
 """What the commands share: their arguments, tables, JSON, progress bars."""
 
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ from sled_sessions.stores.sweep import Progress as OnProgress
 FOUND = 3
 """The exit code of a check that found something wrong, and of a search that found nothing."""
 
+# An id that begins with a dash: whole, as `list` cuts it, or cut by hand.
+_is_dashed_id = re.compile(r"-[\w-]{21}|-[\w-]*…|-\w[\w-]+").fullmatch
+
 _PIPE_WIDTH = 1000
 """Whoever reads a pipe wants whole lines."""
 
@@ -35,6 +39,16 @@ class Duration(click.ParamType[timedelta]):
             return durations.parse(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class IdCommand(click.Command):
+    """A command whose arguments are ids: one in 64 begins with a dash, and is no option for that."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put such ids behind a `--`."""
+        if "--" not in args:
+            args = [*(arg for arg in args if not _is_dashed_id(arg)), "--", *filter(_is_dashed_id, args)]
+        return super().parse_args(ctx, args)
 
 
 database_argument = click.argument("database", type=click.Path(path_type=Path))

@@ -10,6 +10,7 @@ from sled_sessions import SledStore, SweepStrategy
 from sled_sessions.cli.common import (
     FOUND,
     Duration,
+    IdCommand,
     database_argument,
     json_option,
     print_json,
@@ -26,7 +27,7 @@ from sled_sessions.operate import (
 )
 
 
-@click.command()
+@click.command(cls=IdCommand)
 @database_argument
 @click.argument("ids", nargs=-1, required=True)
 @tree_option

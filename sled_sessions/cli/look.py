@@ -14,6 +14,7 @@ from sled_sessions import Id, Record, SledStore
 from sled_sessions.cli.common import (
     FOUND,
     Duration,
+    IdCommand,
     database_argument,
     json_option,
     megabytes,
@@ -120,7 +121,7 @@ def list_sessions(
         click.echo(f"There are more: --page {page + 1}", err=True)
 
 
-@click.command()
+@click.command(cls=IdCommand)
 @database_argument
 @click.argument("id")
 @tree_option

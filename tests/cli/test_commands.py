@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 
+import attrs
 import pytest
 from operate.databases import contents, fill, lines, start
 
-from sled_sessions import SledStore, sled
+from sled_sessions import Id, SledStore, sled
 from sled_sessions.cli import _COMMANDS
 from sled_sessions.operate import Format, migrate
 
@@ -98,6 +99,20 @@ def test_delete(run, storage, ann):
     assert run("delete", storage, ann).code == 0
     again = run("delete", storage, ann, "--json")
     assert (again.code, json.loads(again.out)) == (3, {"deleted": 0, "missing": 1})
+
+
+@pytest.mark.parametrize("id", ["-h3_" + "x" * 17 + "A", "--json" + "x" * 15 + "A"])
+def test_ids_that_look_like_options(run, storage, id):
+    """An id may begin with a dash, and is found whole and by its beginning, wherever it stands among the options."""
+    with SledStore.open(storage) as store:
+        (record, *_) = store.records()
+        store.save(attrs.evolve(record, id=Id.parse(id)))
+    for arguments in ((id,), (f"{id[:8]}…",), ("--json", id), (id, "--json"), ("--", id)):
+        shown = run("show", storage, *arguments)
+        assert (shown.code, "ann" in shown.out) == (0, True), shown.err
+    assert run("delete", storage, id).code == 0
+    assert run("show", storage, id).code == 3
+    assert "No such option" in run("show", storage, id, "--jsn").err
 
 
 def test_sweep(run, storage):
