@@ -22,7 +22,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 FEWEST = 100
 """Sessions; with fewer there is no hundredth to sweep."""
 
-PARTS = {"process": 5, "store": 6, "sweeps": 9, "web": 3, "redis": 1, "peers": 6}
+PARTS = {"process": 5, "store": 6, "sweeps": 9, "web": 5, "redis": 1, "peers": 6}
 """What can be measured, and in about how many steps for each size."""
 
 Found: TypeAlias = Line | PeerLine | str
