@@ -107,7 +107,11 @@ def decode_expiry(value: bytes) -> int:
     Raises:
         DecodeError: The bytes are no record.
     """
-    return moment_to_microseconds(decode_moment(value))
+    try:
+        moment = _decode_head(value).expiry
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _no_record(error) from None
+    return moment_to_microseconds(moment)
 
 
 def to_moment(expiry_date: datetime) -> Moment:

@@ -56,6 +56,11 @@ def expired(key: bytes) -> None:
     _tell(logging.DEBUG, "expired", session=key)
 
 
+def tells_of_expired() -> bool:
+    """Whether anybody listens to `expired`, which a sweep need not ask for each session."""
+    return logger.isEnabledFor(logging.DEBUG)
+
+
 def swept(report: SweepReport) -> None:
     """A sweep has ended."""
     logger.log(

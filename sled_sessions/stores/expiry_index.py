@@ -43,6 +43,9 @@ class ExpiryIndex:
         entries: The tree of the entries.
         meta: The tree of the marker.
         resolution: The step that expiries are rounded down to; `step` is the same in microseconds.
+
+    Attributes:
+        tree: The entries' tree; `insert` and `remove` are its own.
     """
 
     def __init__(self, entries: sled.Tree, meta: sled.Tree, resolution: timedelta) -> None:
@@ -56,6 +59,7 @@ class ExpiryIndex:
         self.step = step
         self._meta = meta
         self.tree = entries
+        self.insert, self.remove = entries.insert, entries.remove
         self.resolution = resolution
 
     def entry(self, microseconds: int, key: bytes) -> bytes:

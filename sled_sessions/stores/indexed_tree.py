@@ -120,12 +120,12 @@ class IndexedTree:
             if index is None or old_expiry // index.step == expiry // index.step:
                 return self._compare_and_swap(key, old, value)
             entry = index.entry(expiry, key)
-            index.tree.insert(entry, b"")
+            index.insert(entry, b"")
             if self._compare_and_swap(key, old, value):
-                index.tree.remove(index.entry(old_expiry, key))
+                index.remove(index.entry(old_expiry, key))
                 return True
             if not self._belongs(index, entry, key):  # whoever came first may have needed the same
-                index.tree.remove(entry)
+                index.remove(entry)
             return False
 
     def remove(self, key: bytes) -> bool:
@@ -133,7 +133,7 @@ class IndexedTree:
         with self._lock(key):
             old = self._remove(key)
             if old is not None and self.index is not None and (entry := _entry(self.index, key, old)) is not None:
-                self.index.tree.remove(entry)
+                self.index.remove(entry)
             return old is not None
 
     def expire(self, key: bytes, until: int, entry: bytes | None = None) -> bytes | None:
@@ -144,24 +144,23 @@ class IndexedTree:
         Raises:
             DecodeError: The record cannot be read; it stays, and so does the hint.
         """
-        with self._lock(key):
+        with self._locks[key[-1] % _STRIPES if key else 0]:
             index = self.index
             value = self._get(key)
             if value is None:
                 if entry is not None and index is not None:
-                    index.tree.remove(entry)
+                    index.remove(entry)
                 return None
             expiry = codec.decode_expiry(value)
-            is_due = expiry <= until
-            if is_due:
-                self._remove(key)
-            if index is not None:
-                own = index.entry(expiry, key)
-                if is_due:
-                    index.tree.remove(own)
-                if entry is not None and entry != own:
-                    index.tree.remove(entry)
-            return value if is_due else None
+            own = None if index is None else index.entry(expiry, key)
+            if index is not None and entry is not None and entry != own:
+                index.remove(entry)
+            if expiry > until:
+                return None
+            self._remove(key)
+            if index is not None and own is not None:
+                index.remove(own)
+            return value
 
     # -- the index ----------------------------------------------------------------------------------------------------
 
@@ -222,10 +221,10 @@ class IndexedTree:
 
     def _move(self, index: ExpiryIndex, key: bytes, value: bytes, expiry: int, old_expiry: int | None) -> None:
         """Write entry, record, old entry's removal; the caller holds the lock, and the two steps differ."""
-        index.tree.insert(index.entry(expiry, key), b"")
+        index.insert(index.entry(expiry, key), b"")
         self._insert(key, value)
         if old_expiry is not None:
-            index.tree.remove(index.entry(old_expiry, key))
+            index.remove(index.entry(old_expiry, key))
 
     def _build(self, index: ExpiryIndex, progress: Progress | None) -> IndexReport:
         start = time.perf_counter()
@@ -236,7 +235,7 @@ class IndexedTree:
             if entry is None:
                 undecodable += 1
                 continue
-            index.tree.insert(entry, b"")
+            index.insert(entry, b"")
             records += 1
             if progress is not None and records % PROGRESS_STEP == 0:
                 progress(records, None)

@@ -1,13 +1,14 @@
 """Sessions in a sled database: the records in one tree, their expiry index in a second one."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from os import PathLike
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 import attrs
 
@@ -259,14 +260,15 @@ class SledStore:
         index = self._sessions.index
         strategy = SweepStrategy.FULL_SCAN if index is None else SweepStrategy(strategy or self.strategy)
         sweep = Sweep(strategy, limit, budget, progress)
+        tell = None if on_expired is None and not events.tells_of_expired() else partial(_tell, on_expired)
         after = self._resume_after.pop(strategy, None)
         if limit is None and budget is None:
             after = None  # it is going to see everything anyway, so also what has expired behind an earlier part
         with _backend_errors():
             if index is not None and strategy is SweepStrategy.EXPIRY_INDEX:
-                stopped_at = self._sweep_index(sweep, index, until, after, on_expired)
+                stopped_at = self._sweep_index(sweep, index, until, after, tell)
             else:
-                stopped_at = self._sweep_records(sweep, until, after, on_expired)
+                stopped_at = self._sweep_records(sweep, until, after, tell)
         if stopped_at is not None:
             self._resume_after[strategy] = stopped_at
         if sweep.undecodable:
@@ -367,19 +369,17 @@ class SledStore:
             self._group.wait()
 
     def _sweep_index(
-        self, sweep: Sweep, index: ExpiryIndex, until: int, after: bytes | None, on_expired: OnExpired | None
+        self, sweep: Sweep, index: ExpiryIndex, until: int, after: bytes | None, tell: "_Tell | None"
     ) -> bytes | None:
         """Sweep by the index; returns the entry at which `limit` or `budget` ended it."""
         for entry in index.due(until, after):
             sweep.examined += 1
-            self._expire(sweep, entry[-KEY_LENGTH:], until, entry, on_expired)
-            if sweep.is_over:
+            self._expire(sweep, entry[-KEY_LENGTH:], until, entry, tell)
+            if sweep.is_watched and sweep.is_over:
                 return entry
         return None
 
-    def _sweep_records(
-        self, sweep: Sweep, until: int, after: bytes | None, on_expired: OnExpired | None
-    ) -> bytes | None:
+    def _sweep_records(self, sweep: Sweep, until: int, after: bytes | None, tell: "_Tell | None") -> bytes | None:
         """Sweep by reading every record; returns the key at which `limit` or `budget` ended it."""
         latest, decode_moment = codec.latest_moment(until), codec.decode_moment
         for key, value in self.tree.range(None if after is None else after + b"\0"):
@@ -391,24 +391,21 @@ class SledStore:
                 sweep.undecodable += 1
                 is_due = False
             if is_due:
-                self._expire(sweep, key, until, None, on_expired)
+                self._expire(sweep, key, until, None, tell)
             if (is_due or sweep.examined % PROGRESS_STEP == 0) and sweep.is_over:
                 return key
         return None
 
-    def _expire(self, sweep: Sweep, key: bytes, until: int, entry: bytes | None, on_expired: OnExpired | None) -> None:
+    def _expire(self, sweep: Sweep, key: bytes, until: int, entry: bytes | None, tell: "_Tell | None") -> None:
         try:
             value = self._sessions.expire(key, until, entry)
-            if value is None:
-                return
-            sweep.deleted += 1
-            events.expired(key)
-            record = None if on_expired is None else Record.decode(value)
         except DecodeError:
             sweep.undecodable += 1
             return
-        if on_expired is not None and record is not None:
-            on_expired(record)
+        if value is not None:
+            sweep.deleted += 1
+            if tell is not None:
+                tell(sweep, key, value)
 
     def _expiring(self, low: int | None, high: int | None) -> Iterator[tuple[datetime, Id]]:
         index = self._sessions.index
@@ -433,6 +430,21 @@ class SledStore:
                 continue
             if (low is None or at >= low) and (high is None or at < high):
                 yield at, key
+
+
+_Tell: TypeAlias = Callable[[Sweep, bytes, bytes], None]
+"""Called with the key and the value of each session that a sweep has deleted."""
+
+
+def _tell(on_expired: OnExpired | None, sweep: Sweep, key: bytes, value: bytes) -> None:
+    events.expired(key)
+    if on_expired is not None:
+        try:
+            record = Record.decode(value)
+        except DecodeError:
+            sweep.undecodable += 1
+        else:
+            on_expired(record)
 
 
 @contextmanager

@@ -80,6 +80,7 @@ class Sweep:
         self._progress = progress
         self._start = time.perf_counter()
         self._end = None if budget is None else self._start + budget.total_seconds()
+        self.is_watched = not (limit is None and budget is None and progress is None)
 
     @property
     def is_over(self) -> bool:
