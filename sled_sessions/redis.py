@@ -10,6 +10,7 @@ import logging
 import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -54,6 +55,9 @@ _LONGEST_PAUSE = 0.064
 
 _ID_LENGTH = 22
 """Characters of an id, at the end of a key."""
+
+_TELLING = 6
+"""So many of them in a row are no chance."""
 
 _PAGE = 1000
 """Keys in one step of a SCAN: what the server does at a stretch."""
@@ -217,7 +221,7 @@ class RedisStore:
                     continue
                 swap = partial(self._swap, key, old, value, _pxat(changed))
                 if await self._answer(swap, deadline, [key]):
-                    turn.value = value
+                    turn.value = changed.stored = value
                     return changed
                 if not is_guess:
                     await turn.give_way(deadline)
@@ -244,7 +248,10 @@ class RedisStore:
     # -- looking at what is there -------------------------------------------------------------------------------------
 
     async def count(self) -> int:
-        """How many sessions are stored. O(n) in the keys of the whole server, in steps that let others in between."""
+        """How many sessions are stored.
+
+        O(n) in the keys of the whole server, in steps that let others in between; remembers the keys of the sessions.
+        """
         return sum([len(page) async for page in self._pages()])
 
     async def records(self) -> AsyncIterator[Record]:
@@ -312,9 +319,14 @@ class RedisStore:
         except Exception as error:  # noqa: BLE001 - a client that lost its server raises more than its own errors
             if "READONLY" in str(error) and isinstance(self.client, Redis):
                 # The master has become a replica. Connect anew: its name may lead to the new master by now.
-                await self.client.connection_pool.disconnect(inuse_connections=False)
+                with suppress(Exception):
+                    async with asyncio.timeout_at(deadline):
+                        await self.client.connection_pool.disconnect(inuse_connections=False)
             failure = _backend_error(error, keys)
-        raise failure  # out here, where the client's error does not become its context
+        try:
+            raise failure  # out here, where the client's error does not become its context
+        finally:
+            del failure  # or its traceback and this frame keep each other
 
     async def _read(self, key: bytes) -> Any:
         """GET past the client, whose way takes a sixth longer, and through it, to be repeated, when that fails."""
@@ -331,7 +343,7 @@ class RedisStore:
             try:
                 return await self._once(key, "SET", key, new, "IFEQ", old, "PXAT", expiry)
             except ResponseError as error:
-                if "syntax error" not in str(error):
+                if "syntax error" not in str(error).lower():
                     raise
             self._server_swaps = False
         return await self._once(key, "EVAL", _SWAP, 1, key, old, new, expiry)
@@ -425,10 +437,11 @@ async def _was_closed(connection: AbstractConnection) -> bool:
 def _backend_error(error: Exception, keys: Iterable[bytes]) -> BackendError:
     """The error for a call about these keys.
 
-    Some servers repeat the command in their answer: an error that holds an id is neither quoted nor chained.
+    Some servers repeat the command in their answer, or the beginning of it: an error that holds an id, or the beginning
+    of one, is neither quoted nor chained.
     """
     kind, text = type(error).__name__, str(error)
-    if any(key[-_ID_LENGTH:].decode() in text for key in keys):
+    if any(key[-_ID_LENGTH:].decode()[:_TELLING] in text for key in keys):
         return BackendError(f"the server refused the command: {kind}")
     failure = BackendError(f"{kind}: {text}")
     failure.__cause__ = error

@@ -4,12 +4,15 @@ import inspect
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, cast, overload
 from weakref import WeakValueDictionary
 
 import attrs
 
+from sled_sessions.errors import SessionError
 from sled_sessions.records import Id, Record
 from sled_sessions.stores.adapter import AsyncStore
 from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore, key_of
@@ -25,7 +28,8 @@ class CachingStore:
     """tower-sessions' `CachingSessionStore`: `load` asks the cache first and fills it, writes go to both.
 
     The store is written first and the cache after it, one writer of an id at a time, so that a cached session is never
-    newer than the stored one and a deleted one does not come back through a slow `load`.
+    newer than the stored one and a deleted one does not come back through a slow `load`. When the store fails, nobody
+    knows what it holds, and the cache forgets the session. So it does with a record that the cache refuses.
 
     Calling it makes a `BlockingCachingStore`, or an `AsyncCachingStore` when one of the two stores is asynchronous:
 
@@ -80,14 +84,14 @@ class BlockingCachingStore(CachingStore):
 
     def create(self, record: Record) -> Record:
         """Store a new session in both; under another id if the store has this one."""
-        record = self.store.create(record)
-        with self._lock(record.id):
+        with self._writing(record.id):  # another id that comes of it is known to nobody yet
+            record = self.store.create(record)
             self._keep(record)
         return record
 
     def save(self, record: Record) -> None:
         """Store a session, new or known, in both."""
-        with self._lock(record.id):
+        with self._writing(record.id):
             self.store.save(record)
             self._keep(record)
 
@@ -104,12 +108,14 @@ class BlockingCachingStore(CachingStore):
     def delete(self, id: Id) -> bool:
         """Remove a session from both; false when the store had none."""
         with self._lock(id):
-            self.cache.delete(id)
-            return self.store.delete(id)
+            try:
+                return self.store.delete(id)
+            finally:
+                self.cache.delete(id)
 
     def update(self, id: Id, change: Change) -> Record | None:
         """Change a session in the store, atomically, and then in the cache."""
-        with self._lock(id):
+        with self._writing(id):
             record = self.store.update(id, change)
             if record is None:
                 self.cache.delete(id)
@@ -127,18 +133,27 @@ class BlockingCachingStore(CachingStore):
         on_expired: OnExpired | None = None,
         progress: Progress | None = None,
     ) -> SweepReport:
-        """Sweep the cache, and then the store, whose report is returned; the options are meant for the store."""
-        self.cache.delete_expired(now=now)
-        return self.store.delete_expired(
+        """Sweep the store, whose report is returned, and then the cache; the options are meant for the store."""
+        report = self.store.delete_expired(
             strategy, now=now, limit=limit, budget=budget, on_expired=on_expired, progress=progress
         )
+        self.cache.delete_expired(now=now)
+        return report
 
     def _keep(self, record: Record) -> None:
         try:
             self.cache.save(record)
-        except BaseException:
-            self.cache.delete(record.id)  # an older state would be shown for ever
-            raise
+        except SessionError:
+            self.cache.delete(record.id)  # the store has it, and an older state would be shown for ever
+
+    @contextmanager
+    def _writing(self, id: Id) -> Iterator[None]:
+        with self._lock(id):
+            try:
+                yield
+            except BaseException:
+                self.cache.delete(id)
+                raise
 
     def _lock(self, id: Id) -> threading.Lock:
         return self._locks[id.key[-1] % self._STRIPES]
@@ -182,9 +197,9 @@ class AsyncCachingStore(CachingStore):
 
     async def create(self, record: Record) -> Record:
         """Store a new session in both; under another id if the store has this one."""
-        asked = time.monotonic()
-        record = await self._store.create(record)
-        async with self._lock(record.id):
+        async with self._lock(record.id):  # another id that comes of it is known to nobody yet
+            asked = self._doubt(record.id)
+            record = await self._store.create(record)
             await self._keep(record, asked)
         return record
 
@@ -214,8 +229,9 @@ class AsyncCachingStore(CachingStore):
         """Remove a session from both; false when the store had none."""
         async with self._lock(id):
             self._doubt(id)
+            is_there = await self._store.delete(id)
             await self._cache.delete(id)
-            return await self._store.delete(id)
+            return is_there
 
     async def update(self, id: Id, change: Change) -> Record | None:
         """Change a session in the store, atomically, and then in the cache."""
@@ -238,11 +254,11 @@ class AsyncCachingStore(CachingStore):
         on_expired: OnExpired | None = None,
         progress: Progress | None = None,
     ) -> SweepReport:
-        """Sweep the cache, and then the store, whose report is returned; complete when both sweeps were."""
-        cache = await self._cache.delete_expired(now=now, limit=limit, budget=budget)
+        """Sweep the store, whose report is returned, and then the cache; complete when both sweeps were."""
         report = await self._store.delete_expired(
             strategy, now=now, limit=limit, budget=budget, on_expired=on_expired, progress=progress
         )
+        cache = await self._cache.delete_expired(now=now, limit=limit, budget=budget)
         return attrs.evolve(report, complete=report.complete and cache.complete)
 
     async def _cached(self, id: Id) -> Record | None:
@@ -257,7 +273,10 @@ class AsyncCachingStore(CachingStore):
         return time.monotonic()
 
     async def _keep(self, record: Record, asked: float) -> None:
-        await self._cache.save(record)
+        try:
+            await self._cache.save(record)
+        except SessionError:
+            return  # the store has it, and what is in the cache stays in doubt
         self._asked[record.id.key] = asked
         oldest = time.monotonic() - self.max_age.total_seconds()
         while self._asked and next(iter(self._asked.values())) <= oldest:

@@ -45,8 +45,9 @@ class MemoryStore:
         """Store a session, new or known. O(log n)."""
         key, value, expiry = record.id.key, record.encode(), codec.to_microseconds(record.expiry_date)
         with self._lock:
-            self._remove(key)
-            self._values[key] = value
+            if key in self._expiries:
+                self._index.remove((self._expiries[key], key))
+            self._values[key] = value  # over the old one: `load` takes no lock, and must find one of the two
             self._expiries[key] = expiry
             self._index.add((expiry, key))
 
@@ -62,13 +63,15 @@ class MemoryStore:
 
     def update(self, id: Id, change: Change) -> Record | None:
         """Read, change and write a live session as one step; None when it is gone or expired."""
+        key = key_of(id)
         with self._lock:
             record = seen_by(change, self.clock())
-            if record is None or self._values.get(id.key) != record.stored:
+            if record is None or self._values.get(key) != record.stored:
                 record = self.load(id)
             if record is not None:
                 record = check_change(id, change(record))
                 self.save(record)
+                record.stored = self._values[key]
             return record
 
     def delete_expired(
@@ -86,18 +89,18 @@ class MemoryStore:
         strategy = SweepStrategy(strategy or SweepStrategy.EXPIRY_INDEX)
         sweep = Sweep(strategy, limit, budget, progress)
         with self._lock:
-            candidates = self._index.irange(maximum=(until + 1,), inclusive=(True, False))
-            for expiry, key in list(self._index if strategy is SweepStrategy.FULL_SCAN else candidates):
-                sweep.examined += 1
-                if expiry <= until:
-                    value = self._values[key]
-                    self._remove(key)
-                    sweep.deleted += 1
-                    events.expired(key)
-                    if on_expired is not None:
-                        on_expired(Record.decode(value))
-                if sweep.is_over:
-                    return sweep.report(complete=False)
+            due = self._index.irange(maximum=(until + 1,), inclusive=(True, False))
+            candidates = list(self._index if strategy is SweepStrategy.FULL_SCAN else due)
+        for expiry, key in candidates:
+            sweep.examined += 1
+            value = self._expire(key, until) if expiry <= until else None
+            if value is not None:
+                sweep.deleted += 1
+                events.expired(key)
+                if on_expired is not None:
+                    on_expired(Record.decode(value))
+            if sweep.is_over:
+                return sweep.report(complete=False)
         return sweep.report(complete=True)
 
     def count(self) -> int:
@@ -136,6 +139,15 @@ class MemoryStore:
             first = [Record.decode(self._values[key]) for _, key in islice(self._index, html.PAGE)]
             count = len(self._values)
         return html.card("MemoryStore", {"sessions": count}, shown.first(first, self.clock(), "next to expire"))
+
+    def _expire(self, key: bytes, until: int) -> bytes | None:
+        """Remove a session if it has expired by then, and return what it was."""
+        with self._lock:
+            if self._expiries.get(key, until + 1) > until:
+                return None
+            value = self._values[key]
+            self._remove(key)
+            return value
 
     def _remove(self, key: bytes) -> bool:
         if self._values.pop(key, None) is None:

@@ -13,7 +13,7 @@ Change = Callable[[Record], Record]
 another writer came first, and must not call the store.
 
 It may have an attribute `seen`, the record as the store's `load` returned it. If that is still what is stored, byte for
-byte, a store may begin with it and spare itself the reading."""
+byte, a store may begin with it and spare itself the reading; such a change must leave the record that it gets alone."""
 
 
 @runtime_checkable

@@ -215,19 +215,29 @@ class SledStore:
             DecodeError: What lies under this id is no record.
             BackendError: The engine failed.
         """
-        record = seen_by(change, self.clock()) or self.load(id)
-        while record is not None:
+        key = key_of(id)
+        record = seen_by(change, self.clock())
+        while True:
+            is_guess = record is not None
+            if record is None and (record := self.load(id)) is None:
+                return None
             old, old_expiry = record.stored, codec.to_microseconds(record.expiry_date)
-            changed = check_change(id, change(record))
-            value, expiry = self._encode(changed)
             try:
-                if self._sessions.swap(id.key, old, old_expiry, value, expiry):
+                changed = check_change(id, change(record))
+                value, expiry = self._encode(changed)
+            except Exception:
+                if not is_guess:
+                    raise
+                record = None  # look before it is said
+                continue
+            try:
+                if self._sessions.swap(key, old, old_expiry, value, expiry):
                     self._settle()
+                    changed.stored = value
                     return changed
             except sled.SledError as error:
                 raise BackendError(str(error)) from error
-            record = self.load(id)
-        return None
+            record = None
 
     def delete_expired(
         self,
@@ -260,15 +270,15 @@ class SledStore:
         index = self._sessions.index
         strategy = SweepStrategy.FULL_SCAN if index is None else SweepStrategy(strategy or self.strategy)
         sweep = Sweep(strategy, limit, budget, progress)
-        tell = None if on_expired is None and not events.tells_of_expired() else partial(_tell, on_expired)
+        announce = None if on_expired is None and not events.tells_of_expired() else partial(_announce, on_expired)
         after = self._resume_after.pop(strategy, None)
         if limit is None and budget is None:
             after = None  # it is going to see everything anyway, so also what has expired behind an earlier part
         with _backend_errors():
             if index is not None and strategy is SweepStrategy.EXPIRY_INDEX:
-                stopped_at = self._sweep_index(sweep, index, until, after, tell)
+                stopped_at = self._sweep_index(sweep, index, until, after, announce)
             else:
-                stopped_at = self._sweep_records(sweep, until, after, tell)
+                stopped_at = self._sweep_records(sweep, until, after, announce)
         if stopped_at is not None:
             self._resume_after[strategy] = stopped_at
         if sweep.undecodable:
@@ -369,17 +379,17 @@ class SledStore:
             self._group.wait()
 
     def _sweep_index(
-        self, sweep: Sweep, index: ExpiryIndex, until: int, after: bytes | None, tell: "_Tell | None"
+        self, sweep: Sweep, index: ExpiryIndex, until: int, after: bytes | None, announce: "_OnDeleted | None"
     ) -> bytes | None:
         """Sweep by the index; returns the entry at which `limit` or `budget` ended it."""
         for entry in index.due(until, after):
             sweep.examined += 1
-            self._expire(sweep, entry[-KEY_LENGTH:], until, entry, tell)
+            self._expire(sweep, entry[-KEY_LENGTH:], until, entry, announce)
             if sweep.is_watched and sweep.is_over:
                 return entry
         return None
 
-    def _sweep_records(self, sweep: Sweep, until: int, after: bytes | None, tell: "_Tell | None") -> bytes | None:
+    def _sweep_records(self, sweep: Sweep, until: int, after: bytes | None, announce: "_OnDeleted | None") -> bytes | None:
         """Sweep by reading every record; returns the key at which `limit` or `budget` ended it."""
         latest, decode_moment = codec.latest_moment(until), codec.decode_moment
         for key, value in self.tree.range(None if after is None else after + b"\0"):
@@ -391,12 +401,12 @@ class SledStore:
                 sweep.undecodable += 1
                 is_due = False
             if is_due:
-                self._expire(sweep, key, until, None, tell)
+                self._expire(sweep, key, until, None, announce)
             if (is_due or sweep.examined % PROGRESS_STEP == 0) and sweep.is_over:
                 return key
         return None
 
-    def _expire(self, sweep: Sweep, key: bytes, until: int, entry: bytes | None, tell: "_Tell | None") -> None:
+    def _expire(self, sweep: Sweep, key: bytes, until: int, entry: bytes | None, announce: "_OnDeleted | None") -> None:
         try:
             value = self._sessions.expire(key, until, entry)
         except DecodeError:
@@ -404,8 +414,8 @@ class SledStore:
             return
         if value is not None:
             sweep.deleted += 1
-            if tell is not None:
-                tell(sweep, key, value)
+            if announce is not None:
+                announce(key, value)
 
     def _expiring(self, low: int | None, high: int | None) -> Iterator[tuple[datetime, Id]]:
         index = self._sessions.index
@@ -432,17 +442,17 @@ class SledStore:
                 yield at, key
 
 
-_Tell: TypeAlias = Callable[[Sweep, bytes, bytes], None]
+_OnDeleted: TypeAlias = Callable[[bytes, bytes], None]
 """Called with the key and the value of each session that a sweep has deleted."""
 
 
-def _tell(on_expired: OnExpired | None, sweep: Sweep, key: bytes, value: bytes) -> None:
+def _announce(on_expired: OnExpired | None, key: bytes, value: bytes) -> None:
     events.expired(key)
     if on_expired is not None:
         try:
             record = Record.decode(value)
         except DecodeError:
-            sweep.undecodable += 1
+            _log.warning("a sweep deleted an expired session whose data could not be read, and told nobody")
         else:
             on_expired(record)
 

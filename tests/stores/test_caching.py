@@ -1,11 +1,12 @@
 """CachingStore beyond the contract: what it asks of its two stores."""
 
 import threading
+from datetime import timedelta
 
 import attrs
 import pytest
 
-from sled_sessions import BackendError, CachingStore, MemoryStore, RecordTooLarge, SledStore
+from sled_sessions import BackendError, CachingStore, Id, MemoryStore, SledStore
 
 
 @pytest.fixture
@@ -74,10 +75,56 @@ def test_what_the_cache_does_not_take(tmp_path, clock, backing, new_record):
         record = new_record(n=1)
         store.save(record)
         large = attrs.evolve(record, data={"n": "x" * 300})
-        with pytest.raises(RecordTooLarge):
-            store.save(large)
+        store.save(large)
         assert cache.load(record.id) is None
-        assert backing.load(record.id) == large
+        assert backing.load(record.id) == store.load(record.id) == large
+        assert store.create(attrs.evolve(large, id=Id.new())).data == large.data
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda store, record: store.save(attrs.evolve(record, data={"n": 2})),
+        lambda store, record: store.update(record.id, lambda now: attrs.evolve(now, data={"n": 2})),
+        lambda store, record: store.delete(record.id),
+    ],
+)
+def test_a_store_that_writes_and_then_fails(clock, cache, new_record, write):
+    """When nobody knows what the store holds after a failure, it is asked again."""
+
+    class WritesAndFails(MemoryStore):
+        fails = False
+
+        def save(self, record):
+            super().save(record)
+            self._fail()
+
+        def delete(self, id):
+            super().delete(id)
+            self._fail()
+
+        def _fail(self):
+            if self.fails:
+                raise BackendError
+
+    backing = WritesAndFails(clock=clock)
+    store = CachingStore(cache, backing)
+    record = new_record(n=1)
+    store.save(record)
+    backing.fails = True
+    with pytest.raises(BackendError):
+        write(store, record)
+    assert store.load(record.id) == backing.load(record.id) != record
+
+
+def test_a_sweep_of_what_will_have_expired(cache, backing, clock, new_record):
+    """A sweep as of a later moment leaves nothing in the cache that it has deleted, even if it is loaded meanwhile."""
+    store = CachingStore(cache, backing)
+    record, other = store.create(new_record(10)), store.create(new_record(20))
+    later = clock() + timedelta(seconds=30)
+    report = store.delete_expired(now=later, on_expired=lambda gone: store.load(other.id))
+    assert report.deleted == 2
+    assert [store.load(each.id) for each in (record, other)] == [None, None]
 
 
 def test_a_slow_load_does_not_bring_back_a_deleted_session(cache, backing, new_record):

@@ -1,0 +1,63 @@
+"""MemoryStore beyond the contract: several threads, and sweeps whose listeners use the store."""
+
+import sys
+import threading
+
+import attrs
+import pytest
+
+from sled_sessions import MemoryStore
+
+
+@pytest.fixture
+def store(clock):
+    return MemoryStore(clock=clock)
+
+
+@pytest.fixture
+def fast_switching():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_a_session_is_there_while_it_is_saved(store, new_record, fast_switching):
+    """A load beside a save finds the old state or the new one, never nothing."""
+    record = store.create(new_record(n=0))
+    states = [attrs.evolve(record, data={"n": n}) for n in range(3000)]
+    saving = threading.Thread(target=lambda: [store.save(state) for state in states])
+    saving.start()
+    while saving.is_alive():
+        assert store.load(record.id) is not None
+    saving.join()
+
+
+def test_a_listener_may_use_the_store(store, clock, new_record):
+    """What is told of an expired session may delete, extend and save others, which the sweep then respects."""
+    first, deleted, extended = (store.create(new_record(seconds)) for seconds in (1, 2, 3))
+    clock.advance(seconds=10)
+    saved = attrs.evolve(extended, expiry_date=new_record(60).expiry_date)
+
+    def listen(record):
+        store.delete(deleted.id)
+        store.save(saved)
+
+    assert store.delete_expired(on_expired=listen).deleted == 1
+    assert list(store.records()) == [saved]
+
+
+def test_a_listener_does_not_hold_up_others(store, clock, new_record):
+    """While a listener runs, other threads use the store."""
+    expired, other = store.create(new_record(1)), new_record(60)
+    clock.advance(seconds=10)
+
+    def listen(record):
+        saving = threading.Thread(target=store.save, args=(other,))
+        saving.start()
+        saving.join(20)
+        assert not saving.is_alive()
+
+    assert store.delete_expired(on_expired=listen).deleted == 1
+    assert store.load(expired.id) is None
+    assert store.load(other.id) == other
