@@ -107,11 +107,7 @@ def decode_expiry(value: bytes) -> int:
     Raises:
         DecodeError: The bytes are no record.
     """
-    try:
-        moment = _decode_head(value).expiry
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _no_record(error) from None
-    return moment_to_microseconds(moment)
+    return moment_to_microseconds(decode_moment(value))
 
 
 def to_moment(expiry_date: datetime) -> Moment:
@@ -122,6 +118,8 @@ def to_moment(expiry_date: datetime) -> Moment:
         hours = minutes = seconds = 0
     else:
         offset = require_aware(expiry_date, "expiry_date").utcoffset() or timedelta(0)
+        if offset.microseconds:  # which Python allows and a record does not
+            return to_moment(expiry_date.astimezone(UTC))
         sign = -1 if offset < timedelta(0) else 1
         minutes, seconds = divmod(int(abs(offset).total_seconds()), 60)
         hours, minutes = divmod(minutes, 60)

@@ -17,8 +17,8 @@ class Record:
         id: The session's id.
         data: Text keys to JSON values: None, bool, int (64 bits), float (finite), str, list, dict.
         expiry_date: An aware datetime, to the microsecond; the session is live before it and expired from it on.
-        stored: The bytes that a store read this record from, or last wrote it as; empty before. They tell whether another
-            writer has come since, and are not compared.
+        stored: The bytes that a store read this record from, or wrote it as in an `update`; empty before. They tell
+            whether another writer has come since, and are not compared.
 
     Raises:
         EncodeError: `expiry_date` is naive; when it becomes so later, the record cannot be encoded.

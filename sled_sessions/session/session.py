@@ -1,13 +1,13 @@
 """The session: data, expiry, and the one place that decides what a commit does to the store."""
 
 import enum
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias, TypeVar
 
 from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.codec import from_microseconds, to_microseconds
-from sled_sessions.session.tracking import TrackedDict
+from sled_sessions.session.tracking import Changes, TrackedDict
 from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, utc_now
 
@@ -20,8 +20,8 @@ DEADLINE: Final = "_ends_at_most"
 """The data key that holds the moment of `Expiry.at_most`, in microseconds since the Unix epoch; no app sees it."""
 
 # A record with this expiry date is gone for every reader and every `update`. Writing it is how a commit ends a session
-# in the same step in which it looks at what other requests have left there.
-_ENDED: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# in the same step in which it looks at what other requests have left there. In bytes it is as long as any date.
+_ENDED: Final = datetime(1970, 12, 31, 23, 59, 59, 999_999, UTC)
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _LAST: Final = to_microseconds(datetime.max.replace(tzinfo=UTC))
@@ -117,11 +117,13 @@ class Session(TrackedDict):
     @property
     def expiry_date(self) -> datetime:
         """When the session expires if it is committed now."""
+        self.load()
         return self._expiry_date(self._clock(), self._stored)[0]
 
     @property
     def expiry_age(self) -> timedelta:
         """How long the session lives if it is committed now; zero rather than negative."""
+        self.load()
         now = self._clock()
         return max(self._expiry_date(now, self._stored)[0] - now, timedelta(0))
 
@@ -140,7 +142,8 @@ class Session(TrackedDict):
     @property
     def is_modified(self) -> bool:
         """Whether a commit would write something else than a new expiry date. Costs an encoding of what was used."""
-        return self._has_orders or any(self.changes())
+        changed, removed, _ = self.changes()
+        return bool(self._has_orders or changed or removed)
 
     @property
     def is_untouched(self) -> bool:
@@ -214,52 +217,74 @@ class Session(TrackedDict):
             self.load()
         if self._id is None:
             return (yield from self._create())
-        changed, removed = self.changes()
-        if not (changed or removed or self._cycling or self._expiry_is_new) and not (
+        changes = self.changes()
+        if not (changes.changed or changes.removed or self._cycling or self._expiry_is_new) and not (
             always_save and self._is_worth_touching(touch_after)
         ):
             return outcome
-        return (yield from self._update(self._id, changed, removed))
+        if self._cycling:
+            return (yield from self._cycle(self._id, changes))
+        return (yield from self._update(self._id, changes))
 
     def _create(self) -> Steps[Outcome]:
-        record = self._changed(Record(Id.new(), {}, _ENDED), dict(self), ())
+        changes = self.changes()
+        record = self._changed(Record(Id.new(), {}, _ENDED), changes)
         if record.expiry_date is _ENDED:
             self._forget()
             return Outcome.GONE
         record = yield "create", (record,)
         events.created(record.id)
-        self._saved(record)
+        self._saved(record, changes)
         return Outcome.SAVED
 
-    def _update(self, id: Id, changed: dict[str, Any], removed: list[str]) -> Steps[Outcome]:
-        latest: Record | None = None
-
+    def _update(self, id: Id, changes: Changes) -> Steps[Outcome]:
         def change(record: Record) -> Record:
-            nonlocal latest
-            latest = self._changed(record, changed, removed)
-            # A new id: the old one ends in the same step that reads its last state.
-            return Record(id, latest.data, _ENDED) if self._cycling else latest
+            return self._changed(record, changes)
 
         change.seen = self._stored  # type: ignore[attr-defined]
-        if (yield "update", (id, change)) is None or latest is None:
+        latest = yield "update", (id, change)
+        if latest is None:
             self._forget()
             return Outcome.GONE
-        if latest.expiry_date is _ENDED:
+        if latest.expiry_date == _ENDED:
             self._forget()
             yield "delete", (id,)
             events.deleted(id)
             return Outcome.GONE
-        if self._cycling:
-            latest = yield "create", (Record(Id.new(), latest.data, latest.expiry_date),)
-            yield "delete", (id,)
-            events.rotated(id, latest.id)
-        self._saved(latest)
+        self._saved(latest, changes)
         return Outcome.SAVED
 
-    def _changed(self, record: Record, changed: dict[str, Any], removed: Iterable[str]) -> Record:
+    def _cycle(self, id: Id, changes: Changes) -> Steps[Outcome]:
+        """Go on under a new id. Whatever fails on the way leaves the old session, or a new one that nobody knows."""
+        seen = self._stored or Record(id, {}, _ENDED)
+        first = self._changed(seen, changes)
+        if first.expiry_date is _ENDED:
+            return (yield from self._update(id, changes))
+        new = yield "create", (Record(Id.new(), first.data, first.expiry_date),)
+        latest = first
+
+        def end(record: Record) -> Record:
+            nonlocal latest
+            latest = self._changed(record, changes)
+            return Record(id, latest.data, _ENDED)  # in the step that reads its last state
+
+        end.seen = seen  # type: ignore[attr-defined]
+        if (yield "update", (id, end)) is None:
+            self._forget()
+            yield "delete", (new.id,)
+            return Outcome.GONE
+        latest = Record(new.id, latest.data, latest.expiry_date)
+        if latest.data != first.data:  # other requests have written meanwhile
+            yield "save", (latest,)
+        self._saved(latest, changes)
+        yield "delete", (id,)
+        events.rotated(id, latest.id)
+        return Outcome.SAVED
+
+    def _changed(self, record: Record, changes: Changes) -> Record:
         """What a commit writes: `record` with this session's changes, or with the date _ENDED when nothing is left."""
-        data = {**record.data, **changed}
-        for key in removed:
+        data = {**record.data, **changes.changed}
+        for key in changes.removed:
             data.pop(key, None)
         expiry_date, deadline = self._expiry_date(now := self._clock(), record)
         is_empty = len(data) == (DEADLINE in data)
@@ -285,11 +310,11 @@ class Session(TrackedDict):
             return True
         return abs(self.expiry_date - self._stored.expiry_date) >= touch_after
 
-    def _saved(self, record: Record) -> None:
+    def _saved(self, record: Record, changes: Changes) -> None:
         self._id = record.id
         self._stored = record
         self._cycling = self._expiry_is_new = False
-        self.settle()
+        self.settle(changes)
 
     def _forget(self) -> None:
         """Become a new session without data."""

@@ -1,7 +1,7 @@
 """A dict that is filled on first use and knows what was changed in it, nested changes included."""
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 import msgspec
 
@@ -21,6 +21,20 @@ else:
 
     class _Base(MutableMapping, dict):
         __slots__ = ()
+
+
+class Changes(NamedTuple):
+    """What a commit has to store.
+
+    Attributes:
+        changed: The keys that were set, with their values.
+        removed: Those that were removed.
+        images: All that were touched, each with what its value looked like.
+    """
+
+    changed: dict[str, Any]
+    removed: list[str]
+    images: dict[str, object]
 
 
 class TrackedDict(_Base):
@@ -112,6 +126,9 @@ class TrackedDict(_Base):
         """A plain dict with the same values."""
         return dict(self)
 
+    def __ne__(self, other: object) -> bool:
+        return not self == other  # dict's own would compare what lies in memory
+
     def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:  # type: ignore[override]
         return self.copy() | dict(other)
 
@@ -128,30 +145,36 @@ class TrackedDict(_Base):
 
     __hash__ = None
 
-    def changes(self) -> tuple[dict[str, Any], list[str]]:
-        """The keys that were set, with their values, and those that were removed, since loading or `settle`.
+    def changes(self) -> Changes:
+        """What was done since loading or `settle`.
 
         Raises:
             EncodeError: A value has become something that JSON cannot hold.
         """
         changed: dict[str, Any] = {}
         removed: list[str] = []
+        images: dict[str, object] = {}
         for key, before in self._before.items():
-            now = self._image(key)
+            now = images[key] = self._image(key)
             if type(now) is type(before) and now == before:
                 continue
             if now is _ABSENT:
                 removed.append(key)
             else:
                 changed[key] = dict.__getitem__(self, key)
-        return changed, removed
+        return Changes(changed, removed, images)
 
-    def settle(self) -> None:
-        """Take the values as they are for those in the store; containers that were handed out stay watched."""
+    def settle(self, changes: Changes) -> None:
+        """Take these changes for stored.
+
+        What another task has done since they were asked for is a change again, and containers that were handed out
+        stay watched.
+        """
         touched, self._before = self._before, {}
-        for key in touched:
-            if isinstance(dict.get(self, key), _CONTAINERS):
-                self._before[key] = self._image(key)
+        for key, before in touched.items():
+            stored = changes.images.get(key, before)
+            if type(stored) not in _UNCHANGING or self._image(key) is not stored:
+                self._before[key] = stored
 
     def _remember(self, key: str) -> None:
         if key not in self._before:

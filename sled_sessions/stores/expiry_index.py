@@ -12,7 +12,6 @@ import struct
 from collections.abc import Iterator
 from datetime import timedelta
 
-import attrs
 import msgspec
 
 from sled_sessions import sled
@@ -28,12 +27,12 @@ _BIG_ENDIAN = struct.Struct(">Q")
 _pack = _BIG_ENDIAN.pack
 
 
-@attrs.frozen
-class _Marker:
+class _Marker(msgspec.Struct, omit_defaults=True):
     """What lies in the meta tree while the index is whole."""
 
     version: int
     resolution_us: int
+    tree: bytes = b""  # where the entries lie, if not in the sibling
 
 
 class ExpiryIndex:
@@ -100,7 +99,8 @@ class ExpiryIndex:
 
     @property
     def _marker(self) -> _Marker:
-        return _Marker(_VERSION, self.step)
+        is_sibling = self.tree.name.removesuffix(b":expiry") == self._meta.name.removesuffix(b":meta")
+        return _Marker(_VERSION, self.step, b"" if is_sibling else self.tree.name)
 
 
 def kept_resolution(meta: sled.Tree) -> timedelta | None:

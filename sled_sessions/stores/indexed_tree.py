@@ -85,15 +85,24 @@ class IndexedTree:
         place = (tree.db, tree.name)
         with _shared_lock:
             shared = _shared.get(place)
-            if shared is None:
+            if shared is None or shared.is_dropped:
                 shared = _shared[place] = cls(tree)
             return shared
+
+    @property
+    def is_dropped(self) -> bool:
+        """Whether the tree has been dropped since; one that was opened again under its name is another tree."""
+        try:
+            self.tree.contains(b"")
+        except sled.CollectionNotFound:
+            return True
+        return False
 
     # -- records ------------------------------------------------------------------------------------------------------
 
     def create(self, key: bytes, value: bytes, expiry: int) -> bool:
         """Write a record, which expires then, if there is none under this key."""
-        with self._locks[key[-1] % _STRIPES]:
+        with self._lock(key):
             if key in self.tree:
                 return False
             if self.index is None:
@@ -144,7 +153,7 @@ class IndexedTree:
         Raises:
             DecodeError: The record cannot be read; it stays, and so does the hint.
         """
-        with self._locks[key[-1] % _STRIPES if key else 0]:
+        with self._lock(key):
             index = self.index
             value = self._get(key)
             if value is None:
@@ -210,6 +219,7 @@ class IndexedTree:
     # -- how ----------------------------------------------------------------------------------------------------------
 
     def _lock(self, key: bytes) -> threading.Lock:
+        """The lock of a key. What every request does has it without this call; the keys there are those of ids."""
         return self._locks[key[-1] % _STRIPES if key else 0]  # the last byte of an id is as random as any
 
     @contextmanager

@@ -389,7 +389,9 @@ class SledStore:
                 return entry
         return None
 
-    def _sweep_records(self, sweep: Sweep, until: int, after: bytes | None, announce: "_OnDeleted | None") -> bytes | None:
+    def _sweep_records(
+        self, sweep: Sweep, until: int, after: bytes | None, announce: "_OnDeleted | None"
+    ) -> bytes | None:
         """Sweep by reading every record; returns the key at which `limit` or `budget` ended it."""
         latest, decode_moment = codec.latest_moment(until), codec.decode_moment
         for key, value in self.tree.range(None if after is None else after + b"\0"):

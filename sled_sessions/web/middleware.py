@@ -54,7 +54,7 @@ class SessionMiddleware:
         clock: Returns the present moment as an aware datetime.
 
     Raises:
-        ValueError: Browsers would refuse such a cookie, or a key is too short.
+        ValueError: Browsers would refuse such a cookie, a key is too short, or `touch_after` too long.
         TypeError: `store` is no session store.
         ImportError: `private_key` without the package cryptography.
     """
@@ -81,6 +81,10 @@ class SessionMiddleware:
         if not isinstance(store, SessionStore):
             msg = f"store must be a SessionStore or an AsyncSessionStore, not {type(store).__name__}"
             raise TypeError(msg)
+        idle = None if expiry is None else expiry.idle
+        if touch_after is not None and idle is not None and touch_after >= idle:
+            msg = f"touch_after must be shorter than {idle}, the time after which a session that is not saved expires"
+            raise ValueError(msg)
         if signed_key is not None and private_key is not None:
             msg = "give signed_key or private_key, not both: an encrypted cookie is authenticated as well"
             raise ValueError(msg)
@@ -122,7 +126,10 @@ class SessionMiddleware:
             await self.app(scope, receive, exchange.send_async if self.store_is_async else exchange.send)
         except BaseException:
             # What a request that fails has changed is dropped. A WebSocket's messages were answered one by one.
-            await self._drive(exchange.finish(only_end=kind == "http"))
+            try:
+                await self._drive(exchange.finish(only_end=kind == "http"))
+            except Exception:
+                logger.exception("a session could not be ended or saved after its request had failed")
             raise
         if exchange.is_unfinished:
             await self._drive(exchange.finish())
@@ -207,10 +214,11 @@ class _Exchange:
     def finish(self, *, only_end: bool = False) -> Steps[Outcome]:
         """Save what was changed since the response began; its cookie has gone out and cannot be changed any more."""
         only_end = only_end or self._failed
-        self._adopt()
-        if self._session.needs_new_id and not only_end:
-            logger.warning("a session was begun, or its id cycled, after the response had started: not saved")
-            only_end = True
+        if not only_end:
+            self._adopt()
+            if self._session.needs_new_id:
+                logger.warning("a session was begun, or its id cycled, after the response had started: not saved")
+                only_end = True
         return self._session.commit(only_end=only_end)
 
     def _adopt(self) -> None:

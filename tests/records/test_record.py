@@ -71,6 +71,14 @@ def test_round_trips(record):
     assert back.expiry_date.utcoffset() == record.expiry_date.utcoffset()
 
 
+def test_an_offset_with_microseconds():
+    """An offset from UTC that a record cannot hold is written as UTC: the moment stays what it was."""
+    zone = timezone(timedelta(hours=1, microseconds=7))
+    record = Record(Id.new(), {}, datetime(2030, 1, 1, 12, tzinfo=zone))
+    assert Record.decode(record.encode()).expiry_date == record.expiry_date
+    assert codec.decode_expiry(record.encode()) == codec.to_microseconds(record.expiry_date)
+
+
 @given(records)
 def test_reads_the_expiry_alone(record):
     """A sweep's view of a record, without its data, is the same moment as the whole record's."""

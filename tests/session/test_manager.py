@@ -1,10 +1,11 @@
 """Sessions in scripts and notebooks."""
 
 import logging
+from datetime import timedelta
 
 import pytest
 
-from sled_sessions import BackendError, Expiry, Id, MemoryStore
+from sled_sessions import BackendError, Expiry, Id, MemoryStore, RecordTooLarge, SledStore
 from sled_sessions.session import Outcome, SessionManager
 
 
@@ -103,13 +104,84 @@ def test_a_commit_that_failed_can_be_repeated(clock):
     session = manager.open()
     session["n"] = 1
     manager.commit(session)
+    old = session.id
     session["n"] = 2
     session.cycle_id()
     with pytest.raises(BackendError):
         manager.commit(session)
     store.fails = False
     assert manager.commit(session) is Outcome.SAVED
-    assert [record.data for record in store.records()] == [{"n": 2}]
+    assert store.load(session.id).data == {"n": 2}
+    assert store.load(old) is None
+
+
+@pytest.mark.parametrize("failing", ["create", "update", "delete"])
+def test_a_new_id_that_fails_loses_nothing(clock, monkeypatch, failing):
+    """Whichever call of a change of ids fails, the session is there: under the new id once the old one has ended."""
+    store = MemoryStore(clock=clock)
+    manager = SessionManager(store, clock=clock)
+    with manager.session() as session:
+        session["n"] = 1
+    old = session.id
+    session.cycle_id()
+
+    def fail(*arguments):
+        raise BackendError("not now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, failing, fail)
+        with pytest.raises(BackendError):
+            manager.commit(session)
+    assert (session.id == old) is (failing != "delete")
+    assert store.load(session.id).data == {"n": 1}
+
+
+def test_a_new_id_for_a_session_that_has_become_too_large(clock, tmp_path):
+    """A session that cannot be written under its new id stays as it was under the old one."""
+    with SledStore.open(tmp_path, clock=clock, max_record_bytes=200) as store:
+        manager = SessionManager(store, expiry=Expiry.on_inactivity(timedelta(minutes=5)), clock=clock)
+        for size in range(140, 170):
+            with manager.session() as session:
+                session["text"] = "x"
+            session.cycle_id()
+            session["text"] = "x" * size
+            try:
+                manager.commit(session)
+            except RecordTooLarge:
+                assert store.load(session.id).data == {"text": "x"}
+            else:
+                assert store.load(session.id).data == {"text": "x" * size}
+
+
+def test_a_new_id_keeps_what_others_write(manager, store):
+    """What another request writes while the id changes is there under the new one."""
+    with manager.session() as session:
+        session["n"] = 1
+    session["mine"] = True
+    session.cycle_id()
+    with manager.session(session.id) as other:
+        other["theirs"] = True
+    manager.commit(session)
+    assert store.load(session.id).data == {"n": 1, "mine": True, "theirs": True}
+    assert store.count() == 1
+
+
+def test_what_is_set_during_a_commit_is_the_next_ones(manager, store):
+    """A value that another task sets while the store is written is stored by the next commit."""
+    with manager.session() as session:
+        session["n"], session["cart"] = 1, [1]
+    session["n"] = 2
+    session["cart"].append(2)
+    steps = session.commit()
+    method, arguments = next(steps)
+    session["n"] = 3
+    session["new"] = True
+    answer = getattr(store, method)(*arguments)
+    session["cart"].append(3)
+    with pytest.raises(StopIteration):
+        steps.send(answer)
+    assert manager.commit(session) is Outcome.SAVED
+    assert store.load(session.id).data == {"n": 3, "cart": [1, 2, 3], "new": True}
 
 
 def test_new_ids_are_never_taken_ones(manager, store, monkeypatch):

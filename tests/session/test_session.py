@@ -42,6 +42,7 @@ def session_with(**data) -> Session:
         (lambda s: list(s.items()), [("a", 1), ("b", [2])]),
         (lambda s: s == {"a": 1, "b": [2]}, True),
         (lambda s: s != {"a": 1}, True),
+        (lambda s: s != {"a": 1, "b": [2]}, False),
         (lambda s: s | {"c": 3}, {"a": 1, "b": [2], "c": 3}),
         (lambda s: {"a": 0, "c": 3} | s, {"a": 1, "b": [2], "c": 3}),
         (lambda s: s.pop("a"), 1),
@@ -206,6 +207,18 @@ def test_expiry(clock):
     assert session.expiry == Expiry.on_session_end()
     assert session.expiry_age == timedelta(weeks=2)
     assert session.is_modified
+
+
+def test_the_expiry_date_knows_the_deadline(store, clock):
+    """Also of a session that nothing else has used yet, the expiry date is that of the record."""
+    manager = SessionManager(
+        store, expiry=Expiry.on_inactivity(timedelta(hours=5), at_most=timedelta(hours=6)), clock=clock
+    )
+    with manager.session() as session:
+        session["n"] = 1
+    clock.advance(hours=4)
+    assert manager.open(session.id).expiry_age == timedelta(hours=2)
+    assert manager.open(session.id).expiry_date == clock() + timedelta(hours=2)
 
 
 def test_a_foreign_deadline_is_ignored(store, clock):

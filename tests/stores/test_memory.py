@@ -35,7 +35,7 @@ def test_a_session_is_there_while_it_is_saved(store, new_record, fast_switching)
 
 def test_a_listener_may_use_the_store(store, clock, new_record):
     """What is told of an expired session may delete, extend and save others, which the sweep then respects."""
-    first, deleted, extended = (store.create(new_record(seconds)) for seconds in (1, 2, 3))
+    _, deleted, extended = (store.create(new_record(seconds)) for seconds in (1, 2, 3))
     clock.advance(seconds=10)
     saved = attrs.evolve(extended, expiry_date=new_record(60).expiry_date)
 

@@ -279,6 +279,28 @@ def test_an_index_tree_of_ones_own(db, clock, new_record):
     assert store.delete_expired().deleted == 1
 
 
+def test_an_index_in_another_tree_is_another_index(db, clock, new_record):
+    """A store that finds the index of its records in another tree than its own builds its own."""
+    tree = db.open_tree("session")
+    for place in (None, db.open_tree("elsewhere"), None, db.open_tree("else")):
+        store = SledStore(tree, index=place, clock=clock)
+        assert store.verify_index()
+        store.save(new_record(60))
+    assert store.verify_index().entries == 4
+
+
+def test_a_tree_that_is_opened_again(db, clock, new_record):
+    """A store on a tree that was dropped and opened again works, whoever still holds one on the old tree."""
+    old = SledStore(db.open_tree("session"), clock=clock)
+    old.save(new_record())
+    db.drop_tree("session")
+    store = SledStore(db.open_tree("session"), clock=clock)
+    record = store.create(new_record(n=1))
+    assert list(store.records()) == [record]
+    with pytest.raises(BackendError, match="dropped"):
+        old.load(record.id)
+
+
 def test_the_default_tree(db, clock, new_record):
     """The database itself, sled's default tree, holds sessions as any other tree does."""
     store = SledStore(db, clock=clock)
@@ -345,15 +367,16 @@ def test_progress_is_told(store, new_record):
     assert steps == [(1024, None), (2048, None), (2500, 2500)]
 
 
-def test_a_record_that_only_partly_decodes(store, tree, new_record):
-    """An expired record whose data is damaged is deleted and counted as unreadable, since no listener can have it."""
+def test_a_record_that_only_partly_decodes(store, tree, new_record, caplog):
+    """An expired record whose data is damaged is deleted, which no listener can be told of and the log is."""
     record = new_record(-1, a="x")
     value = record.encode().replace(b"\xa1a\xa1x", b"\xa1a\xa1\xff")
     store.save(record)
     tree.insert(record.id.key, value)
     seen = []
     report = store.delete_expired(on_expired=seen.append)
-    assert (report.deleted, report.undecodable, seen) == (1, 1, [])
+    assert (report.deleted, report.undecodable, seen) == (1, 0, [])
+    assert "told nobody" in caplog.text
 
 
 # -- opening, closing, mistakes ---------------------------------------------------------------------------------------

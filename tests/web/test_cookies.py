@@ -7,11 +7,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from web.apps import asgi, browser, cookie_value, count, set_cookie
 
-from sled_sessions import Id, MemoryStore, SessionMiddleware
+from sled_sessions import Expiry, Id, MemoryStore, SessionMiddleware
 from sled_sessions.web.cookies import SessionCookie
 
 ID = Id(bytes(range(16)))
 TEXT = str(ID)
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.mark.parametrize(
@@ -57,10 +58,11 @@ def test_max_age_is_rounded_up(seconds, age):
         ({"path": "app"}, "path must begin with '/'"),
         ({"domain": "a\r\nX: y"}, "domain must be"),
         ({"same_site": "Strict"}, "same_site must be"),
+        ({"touch_after": MINUTE, "expiry": Expiry.on_inactivity(MINUTE)}, "touch_after must be shorter than 0:01:00"),
     ],
 )
 def test_what_browsers_refuse(options, message, store):
-    """A cookie that no browser would keep is refused when the middleware is made."""
+    """A cookie that no browser would keep, or a session that would end in use, is refused with the middleware."""
     with pytest.raises(ValueError, match=message):
         SessionMiddleware(None, store, **options)
 

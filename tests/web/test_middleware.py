@@ -222,6 +222,29 @@ def test_deleted_in_the_meantime(store, as_store, clock):
     assert store.count() == 0
 
 
+@pytest.mark.parametrize("act", ["flush", "replace"])
+def test_the_error_of_the_app_comes_first(clock, as_store, caplog, act):
+    """What an app raises reaches the server, even if its session cannot be ended or is no session any more."""
+
+    class NoDeletes(MemoryStore):
+        def delete(self, id):
+            raise BackendError("the disk is full")
+
+    store = NoDeletes(clock=clock)
+    cookie = new_session(store, clock, n=0)
+
+    async def app(scope, receive, send):
+        if act == "flush":
+            scope["session"].flush()
+        else:
+            scope["session"] = {"n": object()}
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert ("could not be ended" in caplog.text) is (act == "flush")
+
+
 @pytest.mark.parametrize("act", ["cycle_id", "clear", "flush"])
 def test_ended_in_the_meantime(store, as_store, clock, act):
     """Neither a new id, nor emptying, nor another log-out brings an ended session back."""
