@@ -22,6 +22,7 @@ class Db:
 
     Raises:
         DatabaseLocked: It is open elsewhere.
+        Unsupported: It is a folder of sled 0.34, in which sled 1.0 would make an empty database.
         Corruption: The files are damaged.
         SledIOError: The file system refused.
     """

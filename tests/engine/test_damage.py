@@ -1,5 +1,8 @@
+import itertools
 import os
+import random
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,3 +151,117 @@ def test_a_missing_value_file(whole: Path, folder: Path) -> None:
             tree.get(b"\xff" * 10_000)
         assert raised.value.errno == 2
         assert tree.get((5).to_bytes(8, "big")) == (5).to_bytes(8, "big") * 30
+
+
+def test_a_message_before_the_snapshot(whole: Path, folder: Path) -> None:
+    """Damage in the part of its segment that sled reads again before it goes on is told, though nothing is replayed."""
+    shutil.copytree(whole, folder)
+    (snapshot,) = folder.glob("snap.*")
+    start = int(snapshot.suffix[1:], 16)
+    with sled.open(folder) as db:
+        for number in range(PAIRS):
+            db.insert(number.to_bytes(8, "big"), bytes(300))
+    shutil.copy(next(whole.glob("snap.*")), folder)
+    for newer in folder.glob("snap.*"):
+        if newer.name != snapshot.name:
+            newer.unlink()
+    overwrite("db", start // 524_288 * 524_288 + 30, b"\x55")(folder)
+    with pytest.raises(sled.Corruption):
+        sled.open(folder)
+
+
+def changed(before: bytes, after: bytes) -> tuple[int, int]:
+    """From where to where two contents of a file differ."""
+    places = [at for at, (old, new) in enumerate(itertools.zip_longest(before, after, fillvalue=0)) if old != new]
+    return places[0], places[-1] + 1
+
+
+def test_a_crash_may_leave_gaps(tmp_path: Path) -> None:
+    """Buffers reach the file in any order, so a crash may leave a later one and lack an earlier; that is no damage."""
+    chance, tried = random.Random(1), 0
+    folder, file = tmp_path / "storage", tmp_path / "storage" / "db"
+    with sled.open(folder, flush_every_ms=None, segment_size=32_768) as db:
+
+        def write(count: int) -> bytes:
+            for _ in range(count):
+                db.insert(chance.randrange(500).to_bytes(8, "big"), chance.randbytes(300))
+            db.flush()
+            return file.read_bytes()
+
+        write(5_000)  # segments are used again from now on, so a gap holds what was there before
+        for turn in range(30):
+            contents = write(chance.randrange(10, 40)), write(1), write(1)
+            (start, stop), later = changed(*contents[:2]), changed(*contents[1:])
+            if len({at // 32_768 for at in (start, stop - 1, later[0], later[1] - 1)}) > 1:
+                continue  # a new segment was begun, whose header says what was written before it
+            tried += 1
+            crashed = tmp_path / str(turn)
+            shutil.copytree(folder, crashed, ignore=shutil.ignore_patterns("end"))
+            with (crashed / "db").open("r+b") as opened:
+                opened.seek(start)
+                opened.write(contents[0].ljust(stop, b"\0")[start:stop])
+            with sled.open(crashed) as again:
+                assert len(again) == len(db)
+        assert tried > 10
+
+
+def test_damage_behind_a_closed_end(folder: Path) -> None:
+    """After a clean close every byte of the log counts, up to the last message."""
+    with sled.open(folder) as db:
+        for number in range(10):
+            db.insert(bytes([number]), bytes(100))
+    with (folder / "db").open("r+b") as opened:
+        opened.seek(-50, os.SEEK_END)
+        opened.write(b"\x55")
+    with pytest.raises(sled.Corruption, match=r"db was cut short|db is, at byte"):
+        sled.open(folder)
+
+
+def conf(size: int) -> bytes:
+    """What sled writes for a segment size."""
+    lines = f"segment_size: {size}\nuse_compression: false\nversion: 0.34\n".encode()
+    return lines + zlib.crc32(lines).to_bytes(4, "little")
+
+
+def test_the_helper_writes_what_sled_writes(db: sled.Db) -> None:
+    """The tests below make a file conf as sled does."""
+    assert (db.path / "conf").read_bytes() == conf(524_288)
+
+
+IMPOSSIBLE = [0, 1, 128, 524_280, 1 << 25, 1 << 46, 1 << 62, (1 << 64) - 1]
+
+
+@pytest.mark.parametrize(
+    ("size", "is_signed"), [(262_144, False), *((size, signed) for size in IMPOSSIBLE for signed in (False, True))]
+)
+def test_a_wrong_segment_size(whole: Path, folder: Path, size: int, is_signed: bool) -> None:
+    """A segment size that was not written, or cannot be, is the fault of conf; salvaging finds the right one."""
+    shutil.copytree(whole, folder)
+    right = conf(524_288)
+    (folder / "conf").write_bytes(conf(size) if is_signed else right.replace(b"524288", str(size).encode()))
+    code = """
+import sys
+from sled_sessions import sled
+from sled_sessions.sled.salvage import Pages
+try: sled.open(sys.argv[1])
+except sled.Corruption as error: print(error)
+print(sum(len(pairs) for _, pairs in Pages(sys.argv[1])))
+"""
+    done = python(code, folder)
+    error, count = done.stdout.splitlines()
+    assert "the file conf is" in error
+    assert int(count) >= PAIRS
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_lost_segment_size(folder: Path) -> None:
+    """When conf is lost, and the log has another segment size than the default, the error says which."""
+    with sled.open(folder, segment_size=1 << 20) as db:
+        for number in range(8000):
+            db.insert(number.to_bytes(8, "big"), bytes(200))
+    (folder / "conf").unlink()
+    with pytest.raises(sled.Corruption, match="conf is missing, which would say segment_size=1048576"):
+        sled.open(folder)
+    assert not (folder / "conf").exists()
+    with sled.open(folder, segment_size=1 << 20) as db:
+        assert len(db) == 8000

@@ -2,6 +2,9 @@ import errno
 import inspect
 import os
 import shutil
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -166,11 +169,17 @@ def test_format_of_sled_1(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def rewrite_conf(folder: Path, old: bytes, new: bytes) -> None:
+    """Make conf say something else, as sled would have written it."""
+    conf = folder / "conf"
+    lines = conf.read_bytes()[:-4].replace(old, new)
+    conf.write_bytes(lines + zlib.crc32(lines).to_bytes(4, "little"))
+
+
 def test_compressed_database(folder: Path) -> None:
     """A database that was made with compression is refused with the cure."""
     sled.open(folder).close()
-    conf = folder / "conf"
-    conf.write_bytes(conf.read_bytes().replace(b"use_compression: false", b"use_compression: true"))
+    rewrite_conf(folder, b"use_compression: false", b"use_compression: true")
     with pytest.raises(sled.Unsupported, match="compression, which is not built in: export it"):
         sled.open(folder)
 
@@ -178,8 +187,7 @@ def test_compressed_database(folder: Path) -> None:
 def test_older_format(folder: Path) -> None:
     """A database of another version of sled is refused."""
     sled.open(folder).close()
-    conf = folder / "conf"
-    conf.write_bytes(conf.read_bytes().replace(b"version: 0.34", b"version: 0.31"))
+    rewrite_conf(folder, b"version: 0.34", b"version: 0.31")
     with pytest.raises(sled.Unsupported, match=r"0\.31"):
         sled.open(folder)
 
@@ -224,9 +232,10 @@ def test_opening_is_possible_after_a_failure(folder: Path) -> None:
 
 def test_a_kill_while_it_is_made(folder: Path) -> None:
     """A database whose making was cut off is made anew; one that lost its content is not taken for that."""
-    for leftovers in ({"creating": b""}, {"creating": b"", "conf": b""}, {"creating": b"", "conf": b"", "db": b""}):
+    conf = b"segment_size: 524288\nuse_compression: false\n"
+    for leftovers in ({}, {"conf": b""}, {"conf": conf}, {"conf": b"", "db": b""}):
         folder.mkdir()
-        for name, content in leftovers.items():
+        for name, content in {"creating": b"", **leftovers}.items():
             (folder / name).write_bytes(content)
         with sled.open(folder) as db:
             db.insert(b"key", b"value")
@@ -239,6 +248,75 @@ def test_a_kill_while_it_is_made(folder: Path) -> None:
     (folder / "db").write_bytes(b"")
     with pytest.raises(sled.Corruption, match="db is empty"):
         sled.open(folder)
+
+
+def test_a_kill_just_before_the_mark_is_removed(folder: Path) -> None:
+    """A mark that was left beside a finished database is removed, so that a later loss is not taken for a new one."""
+    with sled.open(folder) as db:
+        db.insert(b"key", b"value")
+    (folder / "creating").touch()
+    with sled.open(folder) as db:
+        assert db.get(b"key") == b"value"
+    assert not (folder / "creating").exists()
+    (folder / "db").unlink()
+    for _ in range(2):
+        with pytest.raises(sled.Corruption, match="db is missing"):
+            sled.open(folder)
+        (folder / "creating").touch()  # the note of a clean close speaks against it
+
+
+def test_a_new_database_beside_an_old_note(folder: Path) -> None:
+    """A database that is made anew has nothing to do with the noted end of one that was deleted."""
+    with sled.open(folder) as db:
+        for number in range(3000):
+            db.insert(number.to_bytes(8, "big"), bytes(300))
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "end":
+            path.unlink()
+    with running(WRITE, folder) as process:
+        process.kill()
+        process.wait()
+    with sled.open(folder) as db:
+        assert dict(db) == {b"key": b"value"}
+
+
+def test_an_older_copy_beside_a_newer_note(folder: Path, tmp_path: Path) -> None:
+    """When an older copy was put back without its note, the error names the file to delete, and then it opens."""
+    with sled.open(folder) as db:
+        db.insert(b"key", b"value")
+    shutil.copytree(folder, tmp_path / "copy")
+    with sled.open(folder) as db:
+        for number in range(1000):
+            db.insert(number.to_bytes(8, "big"), bytes(300))
+    for snapshot in folder.glob("snap.*"):
+        snapshot.unlink()
+    shutil.copy(tmp_path / "copy" / "db", folder)
+    with pytest.raises(sled.Corruption, match=r"older copy.*delete the file end"):
+        sled.open(folder)
+    (folder / "end").unlink()
+    with sled.open(folder) as db:
+        assert dict(db) == {b"key": b"value"}
+
+
+def test_threads_that_open_one_folder(folder: Path) -> None:
+    """Of several threads one gets the database, and the others are told that this process has it."""
+    for _ in range(20):
+        with ThreadPoolExecutor(4) as threads:
+            outcomes = list(threads.map(open_together, [folder] * 4, [threading.Barrier(4)] * 4))
+        (opened,) = (outcome for outcome in outcomes if isinstance(outcome, sled.Db))
+        opened.close()
+        errors = [str(outcome) for outcome in outcomes if outcome is not opened]
+        assert all("this process" in error and "another process" not in error for error in errors)
+
+
+def open_together(folder: Path, start: threading.Barrier) -> sled.Db | sled.DatabaseLocked:
+    start.wait()
+    try:
+        return sled.open(folder)
+    except sled.DatabaseLocked as error:
+        return error
 
 
 def test_a_log_goes_on_behind_its_noted_end(folder: Path) -> None:

@@ -5,9 +5,9 @@ import random
 import shutil
 
 import pytest
-from operate.databases import fill
+from operate.databases import EXPIRY, fill
 
-from sled_sessions import SessionError, SledStore, operate, sled
+from sled_sessions import Id, Record, SessionError, SledStore, operate, sled
 
 COUNT = 6_000  # several segments
 
@@ -73,6 +73,60 @@ def test_damage_is_told_or_harmless(tmp_path, databases, state, pattern, name):
     assert "\n" not in str(found)
     for text in (folder, "sled-sessions restore", "sled-sessions salvage"):
         assert str(text) in str(found)
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A database of which some pages are so large that sled keeps them in files of their own."""
+    folder = tmp_path_factory.mktemp("large") / "storage"
+    records = [Record(Id.new(), {"pad": "x" * (60_000 if number < 60 else 100)}, EXPIRY) for number in range(400)]
+    with SledStore.open(folder) as store:
+        for record in records:
+            store.create(record)
+    return folder, {record.id: record for record in records}
+
+
+BLOB_DAMAGES = ["a flipped bit", "truncated to half", "truncated to nothing", "zeroed", "missing"]
+
+
+@pytest.mark.parametrize("name", BLOB_DAMAGES)
+def test_a_damaged_blob_is_told_or_harmless(tmp_path, large, name):
+    """A damaged or missing file of a large page never hides a session: either all are there, or the error says it."""
+    source, expected = large
+    blobs = sorted((source / "blobs").iterdir(), key=lambda blob: int(blob.name))
+    assert len(blobs) > 5
+    told = 0
+    for blob in [*blobs[:3], *blobs[-3:]]:
+        folder = tmp_path / blob.name
+        shutil.copytree(source, folder)
+        DAMAGES[name](folder / "blobs" / blob.name)
+        found = read(folder)
+        if found == expected:
+            continue
+        told += 1
+        assert isinstance(found, sled.Corruption), f"{len(found)} of {len(expected)} sessions, without a word"
+        for text in (folder, f"blobs/{blob.name}", "sled-sessions restore", "sled-sessions salvage"):
+            assert str(text) in str(found)
+        operate.salvage(folder, tmp_path / f"rest of {blob.name}")
+    assert told
+
+
+def test_a_blob_that_was_replaced_may_be_missing(tmp_path, large):
+    """A log may name the file of a page that was replaced since, and whose file sled removed."""
+    source, expected = large
+    folder = tmp_path / "storage"
+    shutil.copytree(source, folder)
+    before = set(os.listdir(folder / "blobs"))
+    expected = dict(expected)
+    with SledStore.open(folder) as store:
+        for text in "abcd":
+            for id in expected:
+                expected[id] = Record(id, {"pad": text * 3_000}, EXPIRY)
+                store.save(expected[id])
+    assert before - set(os.listdir(folder / "blobs")), "sled removed none"
+    for snapshot in folder.glob("snap.*"):  # so that the whole log is replayed
+        snapshot.unlink()
+    assert read(folder) == expected
 
 
 @pytest.mark.parametrize("state", ["fresh", "reopened"])

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from engine.processes import in_fork
 from operate.databases import contents, fill, start
 
 from sled_sessions import SledStore, sled
@@ -92,6 +93,54 @@ def test_a_key_of_the_import_is_never_overwritten(tmp_path):
         assert contents_of(new.export()) == contents_of(db.export())
         with pytest.raises(sled.SledError, match="already"):
             new.import_(db.export())
+
+
+def test_an_old_value_survives_an_import(tmp_path):
+    """The import that fails at a key which is there already leaves that key's value as it was."""
+    with v1.Db(tmp_path / "new") as db:
+        db.import_([(b"tree", b"t", [(b"key", b"old")])])
+        with pytest.raises(sled.SledError, match="already"):
+            db.import_([(b"tree", b"t", [(b"key", b"new")])])
+        assert dict(next(pairs for _, name, pairs in db.export() if name == b"t")) == {b"key": b"old"}
+
+
+def test_a_0_34_folder_is_not_opened_as_1_0(tmp_path):
+    """A folder of 0.34, in which sled 1.0 would make an empty database, is refused and left as it is."""
+    fill(tmp_path / "old", 3)
+    before = files(tmp_path / "old")
+    with pytest.raises(sled.Unsupported, match=r"written by sled 0\.34.*sled-sessions migrate .*old NEW --to 1\.0"):
+        v1.Db(tmp_path / "old")
+    (tmp_path / "old" / "conf").unlink()
+    with pytest.raises(sled.Unsupported):
+        v1.Db(tmp_path / "old")
+    before.pop(next(path for path in before if path.name == "conf"))
+    assert files(tmp_path / "old") == before
+
+
+def test_a_1_0_folder_stays_the_same_after_a_change_of_directory(tmp_path, monkeypatch):
+    """A relative path stays the folder that it was, also when so much was written that it is opened anew."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+
+    def pairs():
+        for number in range(40_000):
+            if number == 20_000:
+                monkeypatch.chdir(tmp_path / "elsewhere")
+            yield number.to_bytes(8, "big"), bytes(1000)
+
+    with v1.Db("new") as db:
+        db.import_([(b"tree", b"t", pairs())])
+        assert next(sum(1 for _ in pairs) for _, name, pairs in db.export() if name == b"t") == 40_000
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_1_0_database_dies_in_a_forked_child(tmp_path):
+    """A child that drops an open 1.0 database neither hangs nor writes; the parent goes on."""
+    open_databases = [v1.Db(tmp_path / "new")]
+    open_databases[0].import_([(b"tree", b"t", [(b"key", b"value")])])
+    assert in_fork(open_databases.clear) == "None"
+    assert dict(next(pairs for _, name, pairs in open_databases[0].export() if name == b"t")) == {b"key": b"value"}
+    open_databases[0].close()
 
 
 @pytest.mark.slow

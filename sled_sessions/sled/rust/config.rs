@@ -4,6 +4,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +12,7 @@ use pyo3::{exceptions::PyTypeError, prelude::*};
 
 use crate::{
     db::Db,
-    engine::{Engine, open_here},
+    engine::{Engine, Opening, open_here},
     error::{Error, Result},
     guard,
     log::{self, damaged},
@@ -23,6 +24,14 @@ const MIN_CACHE_CAPACITY: u64 = 256;
 
 /// sled's own default.
 pub const SEGMENT_SIZE: usize = 512 * 1024;
+
+/// What sled allows; it must be a power of two, too.
+pub const SEGMENT_SIZES: RangeInclusive<usize> = 256..=1 << 24;
+
+/// sled takes a `conf` that is not longer for none, and writes it anew.
+const EMPTY_CONF: usize = 8;
+
+const WRONG_CONF: &str = "the file conf is not what sled 0.34 writes, unless a sled before 0.29 made the database";
 
 // `mode` and `snapshot_after_ops` do nothing in 0.34, `compression_factor` belongs to a feature that is not built in,
 // `print_profile_on_drop` has nothing to print without sled's metrics, and `snapshot_path` is gone: none is offered.
@@ -82,15 +91,22 @@ fn open_folder(
     segment_size: Option<usize>,
 ) -> Result<std::sync::Arc<Engine>> {
     let path = prepare(path, temporary)?;
+    let Some(_opening) = Opening::begin(&path) else {
+        return Err(Error::Locked(format!(
+            "another thread of this process is opening {}: wait for it, and share its Db",
+            path.display()
+        )));
+    };
     if open_here(&path) {
         return Err(Error::Locked(format!(
             "{} is open in this process already: share that Db, or close it first",
             path.display()
         )));
     }
-    let stored = stored_config(&path)?;
+    refuse_1_0(&path)?;
     let creation = Creation::begin(&path)?;
-    inspect(&path, stored.unwrap_or(SEGMENT_SIZE))?;
+    let stored = stored_config(&path)?;
+    inspect(&path, stored, segment_size)?;
     let segment_size = segment_size.or(stored).unwrap_or(SEGMENT_SIZE);
     let engine = start(config.path(&path).segment_size(segment_size), Some(path), temporary)?;
     if let Some(creation) = creation {
@@ -117,9 +133,7 @@ fn explain(error: Error, path: &Path) -> Error {
         Error::Sled(sled::Error::Corruption { .. }) => {
             damaged(path, "the file db was cut short or lost, or the file snap.… or conf is not what was written")
         }
-        Error::Sled(sled::Error::Unsupported(why)) if why.contains("earlier than 0.29") => {
-            damaged(path, "the file conf is not what sled 0.34 writes, unless a sled before 0.29 made the database")
-        }
+        Error::Sled(sled::Error::Unsupported(why)) if why.contains("earlier than 0.29") => damaged(path, WRONG_CONF),
         Error::Sled(error) => Error::SledAt(error, path.to_owned()),
         // Whatever broken promise sled names, on opening it comes from damaged files.
         Error::Panic(what) => damaged(path, &format!("sled panicked: {what}")),
@@ -139,7 +153,7 @@ fn at(error: io::Error, path: &Path) -> Error {
 }
 
 /// Make the folder and find its one true name: sled looks files up by path all its life, even after a `chdir`.
-fn prepare(path: &Path, temporary: bool) -> Result<PathBuf> {
+pub fn prepare(path: &Path, temporary: bool) -> Result<PathBuf> {
     if path.is_file() {
         let what = io::Error::new(io::ErrorKind::NotADirectory, "a database is a folder, and this is a file");
         return Err(at(what, path));
@@ -153,25 +167,36 @@ fn prepare(path: &Path, temporary: bool) -> Result<PathBuf> {
     fs::create_dir_all(path).and_then(|()| path.canonicalize()).map_err(|error| at(error, path))
 }
 
-/// The segment size of the database in this folder, if there is one; refuse formats that sled 0.34 would misread.
-///
-/// sled 1.0 opens a 0.34 folder as an empty database, and the other way round; its mark is a `durability_cookie`.
-/// `conf` holds lines such as `use_compression: false`, then their CRC.
-pub fn stored_config(path: &Path) -> Result<Option<usize>> {
-    if path.join("durability_cookie").exists() {
+/// sled 1.0 opens a 0.34 folder as an empty database, and the other way round.
+fn refuse_1_0(path: &Path) -> Result<()> {
+    if is_v1(path) {
         return Err(Error::Sled(sled::Error::Unsupported(format!(
             "{0} was written by sled 1.0, whose format 0.34 cannot read: make a copy that it can with \
              sled-sessions migrate {0} NEW --to 0.34",
             path.display()
         ))));
     }
+    Ok(())
+}
+
+/// The segment size of the database in this folder, if there is one; refuse what this sled would misread.
+///
+/// `conf` holds lines such as `use_compression: false`, then their CRC, of which sled only logs that it is wrong.
+pub fn stored_config(path: &Path) -> Result<Option<usize>> {
     let file = path.join("conf");
     let content = match fs::read(&file) {
         Ok(content) => content,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(at(error, &file)),
     };
-    let text = String::from_utf8_lossy(&content);
+    let (lines, crc) = match content.split_last_chunk::<4>() {
+        Some(parts) if content.len() > EMPTY_CONF => parts,
+        _ => return Ok(None),
+    };
+    if crc32fast::hash(lines) != u32::from_le_bytes(*crc) {
+        return Err(damaged(path, WRONG_CONF));
+    }
+    let text = String::from_utf8_lossy(lines);
     let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
     if value("use_compression") == Some("true") {
         return Err(Error::Sled(sled::Error::Unsupported(format!(
@@ -179,7 +204,17 @@ pub fn stored_config(path: &Path) -> Result<Option<usize>> {
             path.display()
         ))));
     }
-    Ok(value("segment_size").and_then(|size| size.parse().ok()))
+    let size = value("segment_size").and_then(|size| size.parse().ok()).filter(|size| is_segment_size(*size));
+    size.map(Some).ok_or_else(|| damaged(path, WRONG_CONF))
+}
+
+pub fn is_segment_size(size: usize) -> bool {
+    SEGMENT_SIZES.contains(&size) && size.is_power_of_two()
+}
+
+/// Is this a folder of sled 1.0? Its mark is a `durability_cookie`.
+pub fn is_v1(path: &Path) -> bool {
+    path.join("durability_cookie").exists()
 }
 
 /// A database that nothing has been written to yet. The mark tells one whose making was cut off from one that lost its
@@ -194,19 +229,23 @@ impl Creation {
         let mark = path.join("creating");
         let is_new = || {
             let is_empty = fs::metadata(path.join("db")).map_or(true, |file| file.len() == 0);
-            is_empty && (mark.exists() || !path.join("conf").exists())
+            let was_closed = path.join(log::END).exists();
+            is_empty && (!path.join("conf").exists() || (mark.exists() && !was_closed))
         };
+        let remove = |name: &str| remove_if_there(&path.join(name)).map_err(|error| at(error, path));
         if !is_new() {
-            return Ok(None);
+            // Whoever made it was killed when only the mark was left to remove. Later the mark would lie.
+            return if mark.exists() { remove("creating").map(|()| None) } else { Ok(None) };
         }
         let lock = File::create(&mark).map_err(|error| at(error, &mark))?;
         if lock.try_lock().is_err() {
             return Err(locked(path));
         }
         if !is_new() {
-            return Ok(None); // somebody has finished it meanwhile
+            return remove("creating").map(|()| None); // somebody has finished it meanwhile
         }
-        remove_if_there(&path.join("conf")).map_err(|error| at(error, path))?; // it may be half written
+        remove("conf")?; // it may be half written
+        remove(log::END)?; // it speaks of another log
         Ok(Some(Creation { mark, _lock: lock }))
     }
 
@@ -223,13 +262,21 @@ fn remove_if_there(file: &Path) -> io::Result<()> {
 }
 
 /// What sled does not do: see whether the files are whole. Only under the lock, for a running process may be writing.
-fn inspect(path: &Path, segment_size: usize) -> Result<()> {
+fn inspect(path: &Path, stored: Option<usize>, wanted: Option<usize>) -> Result<()> {
     let lock = match File::open(path.join("db")) {
         Ok(file) if file.try_lock().is_err() => return Ok(()),
         other => other,
     };
     remove_unfinished_snapshots(path).map_err(|error| at(error, path))?;
-    log::check(path, segment_size)?;
+    let size = stored.or(wanted.filter(|size| is_segment_size(*size))).unwrap_or(SEGMENT_SIZE);
+    if stored.is_none()
+        && let Some(told) = log::told_segment_size(path)
+        && told != size
+    {
+        let what = format!("the file conf is missing, which would say segment_size={told} (open it with that)");
+        return Err(damaged(path, &what));
+    }
+    log::check(path, size)?;
     drop(lock);
     Ok(())
 }

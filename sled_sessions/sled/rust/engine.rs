@@ -19,6 +19,7 @@ use std::{
 use pyo3::prelude::*;
 
 use crate::{
+    blobs::Blobs,
     error::{Error, Result},
     guard, log,
     watch::{Hub, Queue},
@@ -29,6 +30,9 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Every database that holds its folder.
 static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
+
+/// The folders that threads of this process are about to open.
+static OPENING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 pub struct Engine {
     path: PathBuf,
@@ -45,6 +49,7 @@ struct Open {
     db: sled::Db,
     /// The database's file once more, for fsync: sled does not hand out its own.
     file: File,
+    blobs: Blobs,
 }
 
 /// A tree as long as its database is open.
@@ -58,11 +63,12 @@ impl Engine {
     pub fn new(db: sled::Db, path: PathBuf, temporary: bool) -> Result<Arc<Self>> {
         let at = |error| Error::SledAt(sled::Error::Io(error), path.clone());
         let file = File::open(path.join("db")).map_err(at)?;
+        let blobs = Blobs::of(&path);
         let engine = Arc::new(Engine {
             path,
             temporary,
             closed: AtomicBool::new(false),
-            open: RwLock::new(Some(Open { db, file })),
+            open: RwLock::new(Some(Open { db, file, blobs })),
             handles: Mutex::default(),
             hubs: Mutex::default(),
         });
@@ -98,6 +104,8 @@ impl Engine {
     fn flush_open(&self, open: &Open, fsync: bool) -> Result<usize> {
         let written = open.db.flush()?;
         if fsync {
+            // First: what the log names must be there.
+            open.blobs.sync().map_err(|error| Error::SledAt(error.into(), self.path.join("blobs")))?;
             open.file.sync_all().map_err(|error| Error::SledAt(error.into(), self.path.join("db")))?;
         }
         Ok(written)
@@ -204,6 +212,27 @@ impl Drop for Handle {
         if let Some(tree) = self.tree.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             guard::release(tree);
         }
+    }
+}
+
+/// A folder that no other thread of this process may open just now.
+pub struct Opening(PathBuf);
+
+impl Opening {
+    /// None if another thread is at it.
+    pub fn begin(path: &Path) -> Option<Self> {
+        let mut opening = lock(&OPENING);
+        if opening.iter().any(|other| other == path) {
+            return None;
+        }
+        opening.push(path.to_owned());
+        Some(Opening(path.to_owned()))
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        lock(&OPENING).retain(|path| *path != self.0);
     }
 }
 

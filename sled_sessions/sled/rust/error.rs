@@ -112,7 +112,8 @@ fn from_sled(error: sled::Error, path: Option<PathBuf>) -> PyErr {
         sled::Error::ReportableBug(what) => python::ReportableBug::new_err(format!("{what}{place}")),
         sled::Error::Corruption { at, .. } => {
             let what = match at {
-                Some(DiskPtr::Inline(offset) | DiskPtr::Blob(offset, _)) => format!("the file db is, at byte {offset}"),
+                Some(DiskPtr::Inline(offset)) => format!("the file db is, at byte {offset}"),
+                Some(DiskPtr::Blob(_, name)) => format!("the file blobs/{name} is not what was written"),
                 None => "one of its files is".to_owned(),
             };
             damaged(&path.unwrap_or_default(), &what).into()

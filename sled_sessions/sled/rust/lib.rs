@@ -4,6 +4,7 @@
 
 mod allocator;
 mod batch;
+mod blobs;
 mod buffer;
 mod config;
 mod db;

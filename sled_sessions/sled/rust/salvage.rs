@@ -1,12 +1,12 @@
 //! What can still be read of a damaged database: its log, taken apart without sled.
 //!
-//! The log holds pages: `Node` replaces a page, `Link` changes one key of it, `Free` ends it. The page `META` names the
+//! The log holds pages: `Node` replaces a page, `Link` changes one key or child of it, `Free` ends it. `META` names the
 //! trees and their root pages. All readable messages are brought into the order of the log, then each tree is walked
 //! from its root. Leaves that no root leads to any more are given out without a tree's name.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    fs, io,
+    io,
     path::PathBuf,
     sync::{Mutex, PoisonError},
 };
@@ -23,12 +23,12 @@ use crate::{
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 type PyPairs<'py> = Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)>;
 
-/// Where a message's content is: in the log, or in a file of its own.
+/// Where a message's content is: in the log, or, for a blob, in the file that is named there.
 #[derive(Clone, Copy)]
 struct Place {
     offset: u64,
     length: usize,
-    is_blob: bool,
+    blob_kind: Option<u8>,
 }
 
 #[derive(Default)]
@@ -73,7 +73,7 @@ impl Salvage {
         let folder = path;
         guard::call(py, || {
             let at = |error: io::Error| Error::SledAt(error.into(), folder.join("db"));
-            let stored = stored_config(&folder).ok().flatten().filter(|size| size.is_power_of_two());
+            let stored = stored_config(&folder).ok().flatten().or_else(|| log::told_segment_size(&folder));
             let log = Log::open(&folder, stored.unwrap_or(SEGMENT_SIZE)).map_err(at)?;
             let salvage = Salvage { folder: folder.clone(), log, state: Mutex::default() };
             salvage.scan().map_err(at)?;
@@ -112,8 +112,7 @@ impl Salvage {
                 Some(header) => order.push((header.lsn / size, segment)),
                 None => {
                     let bytes = self.log.read(&segment)?;
-                    let first = self.log.search(&bytes, Log::first(), |_| true);
-                    if let Some(message) = first.and_then(|at| log::message(&bytes, at)) {
+                    if let Some(message) = self.log.first_message(&bytes) {
                         state.lost += 1;
                         order.push((message.segment, segment));
                     } else if bytes.iter().any(|byte| *byte != 0) {
@@ -127,24 +126,22 @@ impl Salvage {
         let mut end = 0;
         for (number, segment) in order {
             let bytes = self.log.read(&segment)?;
-            let mut at = Log::first();
-            while self.log.fits(at) && at < bytes.len() {
-                match log::message(&bytes, at) {
-                    Some(message) if message.segment == number => {
-                        at = message.body.end;
-                        end = number * size + at as u64;
-                        state.apply(&message, segment.offset, &mut meta);
+            let mut messages = self.log.messages(&bytes, number);
+            loop {
+                for message in &mut messages {
+                    state.apply(&message, segment.offset, &mut meta);
+                }
+                end = number * size + messages.at as u64;
+                match self.log.search(&bytes, messages.at, |message| message.segment == number) {
+                    Some(next) => {
+                        state.lost += 1;
+                        messages.at = next;
                     }
-                    _ => match self.log.search(&bytes, at, |message| message.segment == number) {
-                        Some(next) => {
-                            state.lost += 1;
-                            at = next;
-                        }
-                        None => break,
-                    },
+                    None => break,
                 }
             }
         }
+        let end = self.log.rounded(end);
         if log::last_snapshot(&self.folder)?.max(log::noted_end(&self.folder)).is_some_and(|position| position > end) {
             state.lost += 1; // the end of the log
         }
@@ -160,7 +157,10 @@ impl Salvage {
             if !state.seen.insert(number) {
                 continue;
             }
-            let Some(node) = state.pages.get(&number).and_then(|page| self.node(page)) else {
+            let mut lost = 0;
+            let node = state.pages.get(&number).and_then(|page| self.node(page, &mut lost));
+            state.lost += lost;
+            let Some(node) = node else {
                 state.lost += 1;
                 continue;
             };
@@ -176,14 +176,14 @@ impl Salvage {
             if state.seen.contains(&number) {
                 continue;
             }
-            let pairs = match self.node(&page) {
+            let pairs = match self.node(&page, &mut state.lost) {
                 Some(Node { data: Data::Leaf(pairs), .. }) => pairs,
                 Some(_) => continue,
                 // Without its base a page's keys lack their beginning, but what was written since is there.
                 None => {
                     state.lost += 1;
                     let mut pairs = Pairs::new();
-                    self.apply_links(&page, &[], &mut pairs);
+                    self.links(&page, &mut state.lost).iter().for_each(|link| change_pair(&mut pairs, &[], link));
                     pairs
                 }
             };
@@ -192,36 +192,30 @@ impl Salvage {
         None
     }
 
-    fn node(&self, page: &Page) -> Option<Node> {
+    /// A page as its links have left it; links that cannot be read are counted in `lost`.
+    fn node(&self, page: &Page, lost: &mut u64) -> Option<Node> {
         let mut node = parse_node(&self.content(page.base?)?)?;
-        if let Data::Leaf(pairs) = &mut node.data {
-            self.apply_links(page, &node.prefix, pairs);
+        for link in self.links(page, lost) {
+            match &mut node.data {
+                Data::Leaf(pairs) => change_pair(pairs, &node.prefix, &link),
+                Data::Index(children) => give_up_child(children, &link),
+            }
         }
         Some(node)
     }
 
-    fn apply_links(&self, page: &Page, prefix: &[u8], pairs: &mut Pairs) {
-        for link in &page.links {
-            let Some(content) = self.content(*link) else { continue };
-            let Some((kind, mut rest)) = content.split_first() else { continue };
-            let Some(key) = bytes(&mut rest).map(|key| [prefix, key].concat()) else { continue };
-            match (kind, bytes(&mut rest)) {
-                (0, Some(value)) => drop(pairs.insert(key, value.to_vec())),
-                (1, _) => drop(pairs.remove(&key)),
-                _ => {}
-            }
-        }
+    fn links(&self, page: &Page, lost: &mut u64) -> Vec<Vec<u8>> {
+        let links: Vec<_> = page.links.iter().filter_map(|link| self.content(*link)).collect();
+        *lost += (page.links.len() - links.len()) as u64;
+        links
     }
 
     fn content(&self, place: Place) -> Option<Vec<u8>> {
         let content = self.log.read_range(place.offset, place.length).ok()?;
-        if !place.is_blob {
-            return Some(content);
+        match place.blob_kind {
+            Some(kind) => log::read_blob(&self.folder, kind, &content).ok()?,
+            None => Some(content),
         }
-        let name = i64::from_le_bytes(content.try_into().ok()?).to_string();
-        let blob = fs::read(self.folder.join("blobs").join(name)).ok()?;
-        let (crc, rest) = blob.split_first_chunk::<4>()?;
-        (crc32fast::hash(rest) == u32::from_le_bytes(*crc)).then(|| rest[1..].to_vec())
     }
 }
 
@@ -230,7 +224,7 @@ impl State {
         let place = Place {
             offset: segment + message.body.start as u64,
             length: message.body.len(),
-            is_blob: [BLOB_META, BLOB_NODE, BLOB_LINK].contains(&message.kind),
+            blob_kind: message.is_blob().then_some(message.kind),
         };
         match message.kind {
             META | BLOB_META => *meta = Some(place),
@@ -252,10 +246,31 @@ impl State {
     }
 }
 
+fn change_pair(pairs: &mut Pairs, prefix: &[u8], link: &[u8]) {
+    let Some((kind, mut rest)) = link.split_first() else { return };
+    let Some(key) = bytes(&mut rest).map(|key| [prefix, key].concat()) else { return };
+    match (kind, bytes(&mut rest)) {
+        (0, Some(value)) => drop(pairs.insert(key, value.to_vec())),
+        (1, _) => drop(pairs.remove(&key)),
+        _ => {}
+    }
+}
+
+/// A child that became too small is merged into its left neighbour. The index page first names it (kind 2) and, once the
+/// neighbour has its pairs, confirms (kind 3); then the child is freed, and its number may go to another tree. As long
+/// as the neighbour does not have the pairs it leads to the child, so the index is not needed from the first step on.
+fn give_up_child(children: &mut Vec<u64>, link: &[u8]) {
+    if let Some((2, mut rest)) = link.split_first()
+        && let Some(child) = log::varint(&mut rest)
+    {
+        children.retain(|other| *other != child);
+    }
+}
+
 fn parse_node(content: &[u8]) -> Option<Node> {
     let mut rest = content;
     let next = log::varint(&mut rest)?;
-    log::varint(&mut rest)?; // a child that is being merged
+    let merging_child = log::varint(&mut rest)?;
     let (&[_merging, prefix_length], mut rest) = rest.split_first_chunk::<2>()?;
     let low = bytes(&mut rest)?;
     bytes(&mut rest)?; // the upper bound
@@ -268,7 +283,9 @@ fn parse_node(content: &[u8]) -> Option<Node> {
         let pairs = keys.iter().zip(values).map(|(key, value)| ([&prefix, *key].concat(), value.to_vec()));
         Data::Leaf(pairs.collect())
     } else {
-        Data::Index((0..count).map(|_| log::varint(&mut rest)).collect::<Option<Vec<_>>>()?)
+        let mut children = (0..count).map(|_| log::varint(&mut rest)).collect::<Option<Vec<_>>>()?;
+        children.retain(|child| *child != merging_child); // 0 for none is no page of a tree
+        Data::Index(children)
     };
     Some(Node { prefix, next, data })
 }

@@ -19,7 +19,7 @@ use sled_v1::InlineArray;
 
 use crate::{
     buffer::{Data, Name},
-    config::locked,
+    config::{is_v1, locked, prepare},
     error::{Error, Result},
     guard,
 };
@@ -49,11 +49,14 @@ struct State {
 
 #[pyfunction]
 pub fn open_v1(py: Python<'_>, path: PathBuf) -> Result<V1> {
-    let db = guard::call(py, || {
+    guard::call(py, || {
+        refuse_0_34(&path)?;
         guard::claim_process()?;
-        open(&path)
-    })?;
-    Ok(V1 { path, state: Mutex::new(State { db: Some(db), touched: 0 }) })
+        // The program may change its directory, and the folder is opened anew time and again.
+        let path = prepare(&path, false)?;
+        let db = open(&path)?;
+        Ok(V1 { path, state: Mutex::new(State { db: Some(db), touched: 0 }) })
+    })
 }
 
 #[pymethods]
@@ -95,9 +98,10 @@ impl V1 {
             let mut size = 0;
             for (key, value) in pairs {
                 size += key.len() + value.len();
-                if tree.insert(key, value).map_err(|error| self.error(error))?.is_some() {
+                if tree.contains_key(&key).map_err(|error| self.error(error))? {
                     return Err(Error::Misuse(format!("{} holds a key of the import already", self.path.display())));
                 }
+                tree.insert(key, value).map_err(|error| self.error(error))?;
             }
             Ok(((), size))
         })
@@ -165,6 +169,26 @@ impl V1 {
     fn error(&self, error: io::Error) -> Error {
         explain(error, &self.path)
     }
+}
+
+impl Drop for V1 {
+    fn drop(&mut self) {
+        if let Some(db) = self.state.get_mut().unwrap_or_else(PoisonError::into_inner).db.take() {
+            guard::release(db);
+        }
+    }
+}
+
+/// sled 1.0 would make an empty database beside the files of 0.34.
+fn refuse_0_34(path: &Path) -> Result<()> {
+    if !is_v1(path) && ["conf", "db"].iter().any(|file| path.join(file).exists()) {
+        return Err(Error::Sled(sled::Error::Unsupported(format!(
+            "{0} was written by sled 0.34, whose format 1.0 cannot read: make a copy that it can with \
+             sled-sessions migrate {0} NEW --to 1.0",
+            path.display()
+        ))));
+    }
+    Ok(())
 }
 
 fn open(path: &Path) -> Result<Db> {

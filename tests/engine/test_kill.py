@@ -1,0 +1,72 @@
+"""kill -9 while many threads write: the next open is never taken for damage, and all that was flushed is there."""
+
+import ast
+import random
+import struct
+import time
+from pathlib import Path
+
+import pytest
+from engine.processes import python, running
+
+THREADS = 24
+KILLS = 30
+SEGMENT = 1 << 16
+
+# Each thread owns a key in which it counts. It notes a count once it is flushed.
+WRITE = """
+import os, random, struct, sys, threading
+from sled_sessions import sled
+db = sled.open(sys.argv[1], segment_size=int(sys.argv[2]))
+noted = os.open(sys.argv[3], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+def work(number):
+    chance = random.Random()
+    counts = db.open_tree("counts")
+    key = struct.pack(">I", number)
+    count = int.from_bytes(counts.get(key) or b"", "big")
+    while True:
+        count += 1
+        counts.insert(key, count.to_bytes(8, "big"))
+        db.insert(chance.randrange(500).to_bytes(8, "big"), chance.randbytes(chance.choice((50, 300, 300, 3000))))
+        db.flush()
+        os.write(noted, struct.pack(">IQ", number, count))
+
+for number in range(int(sys.argv[4])):
+    threading.Thread(target=work, args=(number,), daemon=True).start()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+READ = """
+import sys
+from sled_sessions import sled
+with sled.open(sys.argv[1]) as db:
+    print({int.from_bytes(key, "big"): int.from_bytes(count, "big") for key, count in db.open_tree("counts")})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_closed", [True, False], ids=["closed in between", "never closed"])
+def test_killed_while_threads_flush(tmp_path: Path, is_closed: bool) -> None:
+    """After each of many kills the database opens, with every count that was flushed; segments are used again."""
+    folder, noted = tmp_path / "storage", tmp_path / "noted"
+    chance = random.Random(1)
+    for _ in range(KILLS // 2):
+        # The second process finds what the kill of the first has left, and `running` fails if it cannot open that.
+        with running(WRITE, folder, str(SEGMENT), noted, str(THREADS)) as process:
+            time.sleep(chance.uniform(0.03, 0.3))
+            process.kill()
+            process.wait()
+        if is_closed:
+            assert_all_is_there(folder, noted)
+    assert_all_is_there(folder, noted)
+
+
+def assert_all_is_there(folder: Path, noted: Path) -> None:
+    done = python(READ, folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = ast.literal_eval(done.stdout)
+    content = noted.read_bytes()
+    for number, count in struct.iter_unpack(">IQ", content[: len(content) // 12 * 12]):
+        assert found[number] >= count
