@@ -148,7 +148,7 @@ class Session(TrackedDict):
     @property
     def is_untouched(self) -> bool:
         """Whether nothing was asked of the session, since it was opened or committed, that could have changed it."""
-        return not (self.is_loaded and (self._before or self._has_orders))
+        return not (self._before or self._has_orders)
 
     @property
     def needs_new_id(self) -> bool:

@@ -173,7 +173,7 @@ class TrackedDict(_Base):
         touched, self._before = self._before, {}
         for key, before in touched.items():
             stored = changes.images.get(key, before)
-            if type(stored) not in _UNCHANGING or self._image(key) is not stored:
+            if type(stored) not in _UNCHANGING or dict.get(self, key, _ABSENT) is not stored:
                 self._before[key] = stored
 
     def _remember(self, key: str) -> None:
