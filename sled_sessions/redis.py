@@ -167,7 +167,7 @@ class RedisStore:
         """Store a new session: under another id if this one is taken."""
         deadline = self._deadline()
         while True:
-            key, value, expiry = self._key(record.id), self._encode(record), _pxat(record)
+            key, (value, expiry) = self._key(record.id), self._encode(record)
             # Sent twice, it may leave a record under an id that nobody has been told; that one expires by itself.
             attempt = partial(self.client.set, key, value, pxat=expiry, nx=True)
             if await self._answer(attempt, deadline, [key]):
@@ -176,8 +176,8 @@ class RedisStore:
 
     async def save(self, record: Record) -> None:
         """Store a session, new or known."""
-        key, value = self._key(record.id), self._encode(record)
-        write = partial(self._once, key, "SET", key, value, "PXAT", _pxat(record))
+        key, (value, expiry) = self._key(record.id), self._encode(record)
+        write = partial(self._once, key, "SET", key, value, "PXAT", expiry)
         await self._answer(write, self._deadline(), [key])
 
     async def load(self, id: Id) -> Record | None:
@@ -213,13 +213,13 @@ class RedisStore:
                 old = record.stored
                 try:
                     changed = check_change(id, change(record))
-                    value = self._encode(changed)
+                    value, expiry = self._encode(changed)
                 except Exception:
                     if not is_guess:
                         raise
                     record = None  # look before it is said
                     continue
-                swap = partial(self._swap, key, old, value, _pxat(changed))
+                swap = partial(self._swap, key, old, value, expiry)
                 if await self._answer(swap, deadline, [key]):
                     turn.value = changed.stored = value
                     return changed
@@ -285,8 +285,13 @@ class RedisStore:
         key_of(id)  # refuses what is no Id
         return self._prefix + str(id).encode()
 
-    def _encode(self, record: Record) -> bytes:
-        return encode_within(record, self.max_record_bytes)
+    def _encode(self, record: Record) -> tuple[bytes, int]:
+        """The record's bytes, and its expiry in milliseconds for the server.
+
+        It is rounded up, so that the server never deletes a live one; and a server takes no 0.
+        """
+        value, expiry = encode_within(record, self.max_record_bytes)
+        return value, max(1, -(-expiry // 1000))
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.timeout.total_seconds()
@@ -419,11 +424,6 @@ class _Turn:
 
 
 _CLUSTER_SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
-
-
-def _pxat(record: Record) -> int:
-    """The record's expiry in milliseconds, rounded up so that the server never deletes a live one; it takes no 0."""
-    return max(1, -(-codec.to_microseconds(record.expiry_date) // 1000))
 
 
 async def _was_closed(connection: AbstractConnection) -> bool:

@@ -52,7 +52,7 @@ def on_one_session(database: Database) -> Iterator[Operation]:
     workload, store, tree, index = database.workload, database.store, database.tree, database.index
     # Whatever is written has to differ from what is there, also from an earlier run: sled skips a write of the same.
     fresh = count(int(time.time()) % (1 << 30))
-    steps, news = count(1), count()
+    steps, news = count(next(fresh) % 10_000), count()
 
     def ids(turn: int) -> list[Id]:
         return [workload.id(number) for number in workload.random_numbers(BATCH)]

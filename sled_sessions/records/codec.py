@@ -107,7 +107,11 @@ def decode_expiry(value: bytes) -> int:
     Raises:
         DecodeError: The bytes are no record.
     """
-    return moment_to_microseconds(decode_moment(value))
+    try:
+        moment = _decode_head(value).expiry  # not by `decode_moment`: every save and every sweep does this
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _no_record(error) from None
+    return moment_to_microseconds(moment)
 
 
 def to_moment(expiry_date: datetime) -> Moment:
@@ -126,7 +130,7 @@ def to_moment(expiry_date: datetime) -> Moment:
         hours, minutes, seconds = sign * hours, sign * minutes, sign * seconds
     return (
         year,
-        _ordinal(year, expiry_date.month, expiry_date.day),
+        expiry_date.toordinal() - _day_before(year),
         expiry_date.hour,
         expiry_date.minute,
         expiry_date.second,
@@ -212,11 +216,6 @@ def _day(year: int, ordinal: int) -> int:
     if day > _day_before(year + 1):
         raise _no_record(f"the year {year} has no day {ordinal}")
     return day - _EPOCH_DAY
-
-
-@lru_cache(maxsize=1024)
-def _ordinal(year: int, month: int, day: int) -> int:
-    return date(year, month, day).toordinal() - _day_before(year)
 
 
 @lru_cache(maxsize=1024)

@@ -9,8 +9,8 @@ MAX_RECORD_BYTES = 64 * 1024
 """The default limit; sled puts values over about 128 KB into files of their own, and never deletes those."""
 
 
-def encode_within(record: Record, max_bytes: int) -> bytes:
-    """The record's bytes.
+def encode_within(record: Record, max_bytes: int) -> tuple[bytes, int]:
+    """The record's bytes, and its expiry in microseconds since the Unix epoch.
 
     Raises:
         RecordTooLarge: They are more than `max_bytes`.
@@ -22,7 +22,7 @@ def encode_within(record: Record, max_bytes: int) -> bytes:
             f"the record has {len(value):,} bytes, and max_record_bytes is {max_bytes:,}; "
             "keep what is large elsewhere and its key in the session"
         )
-    return value
+    return value, codec.to_microseconds(record.expiry_date)
 
 
 def decode_live(id: Id, value: bytes, now: datetime) -> Record | None:

@@ -116,7 +116,10 @@ class IndexedTree:
         with self._locks[key[-1] % _STRIPES]:
             index = self.index
             old = None if index is None else self._get(key)
-            old_expiry = None if old is None else _expiry_or_none(old)
+            try:
+                old_expiry = None if old is None else codec.decode_expiry(old)
+            except DecodeError:
+                old_expiry = None
             if index is None or (old_expiry is not None and old_expiry // index.step == expiry // index.step):
                 self._insert(key, value)
             else:

@@ -158,11 +158,12 @@ class SledStore:
             BackendError: The engine failed.
         """
         with _backend_errors():
-            value, expiry = self._encode(record)
+            value, expiry = encode_within(record, self.max_record_bytes)
             while not self._sessions.create(record.id.key, value, expiry):
                 record = attrs.evolve(record, id=Id.new())
-                value, expiry = self._encode(record)
-            self._settle()
+                value, expiry = encode_within(record, self.max_record_bytes)
+            if self._group is not None:
+                self._group.wait()
             return record
 
     def save(self, record: Record) -> None:
@@ -172,10 +173,11 @@ class SledStore:
             EncodeError: The record cannot be written; nothing was.
             BackendError: The engine failed.
         """
-        value, expiry = self._encode(record)
+        value, expiry = encode_within(record, self.max_record_bytes)
         try:
             self._sessions.save(record.id.key, value, expiry)
-            self._settle()
+            if self._group is not None:
+                self._group.wait()
         except sled.SledError as error:
             raise BackendError(str(error)) from error
 
@@ -201,8 +203,8 @@ class SledStore:
         """
         with _backend_errors():
             is_there = self._sessions.remove(key_of(id))
-            if is_there:
-                self._settle()
+            if is_there and self._group is not None:
+                self._group.wait()
             return is_there
 
     def update(self, id: Id, change: Change) -> Record | None:
@@ -224,7 +226,7 @@ class SledStore:
             old, old_expiry = record.stored, codec.to_microseconds(record.expiry_date)
             try:
                 changed = check_change(id, change(record))
-                value, expiry = self._encode(changed)
+                value, expiry = encode_within(changed, self.max_record_bytes)
             except Exception:
                 if not is_guess:
                     raise
@@ -232,7 +234,8 @@ class SledStore:
                 continue
             try:
                 if self._sessions.swap(key, old, old_expiry, value, expiry):
-                    self._settle()
+                    if self._group is not None:
+                        self._group.wait()
                     changed.stored = value
                     return changed
             except sled.SledError as error:
@@ -368,15 +371,6 @@ class SledStore:
         return html.card("SledStore", facts, shown.first(first, self.clock(), order))
 
     # -- how ----------------------------------------------------------------------------------------------------------
-
-    def _encode(self, record: Record) -> tuple[bytes, int]:
-        """The record's bytes and its expiry in microseconds."""
-        return encode_within(record, self.max_record_bytes), codec.to_microseconds(record.expiry_date)
-
-    def _settle(self) -> None:
-        """Wait, after a write, for what `durability` says."""
-        if self._group is not None:
-            self._group.wait()
 
     def _sweep_index(
         self, sweep: Sweep, index: ExpiryIndex, until: int, after: bytes | None, announce: "_OnDeleted | None"
