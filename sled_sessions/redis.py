@@ -27,6 +27,7 @@ try:
     from redis.exceptions import ConnectionError as RedisConnectionError
     from redis.exceptions import RedisError, ResponseError
     from redis.exceptions import TimeoutError as RedisTimeoutError
+    from redis.maint_notifications import MaintNotificationsConfig
 except ImportError as error:
     msg = "RedisStore needs the package redis, version 8 or later: pip install 'sled_sessions[redis]'"
     raise ImportError(msg) from error
@@ -144,7 +145,11 @@ class RedisStore:
             # What Redis() does by itself, from_url does not: repeat over ten attempts, 10 ms apart and then longer.
             # Time is kept here, for the call as a whole: a second watch on the socket costs a tenth of it.
             retry = Retry(ExponentialWithJitterBackoff(base=0.01, cap=1), 10)
-            store = cls(Redis.from_url(url, retry=retry, socket_timeout=None), **options)
+            # With notices of maintenance, which servers other than Redis Enterprise do not send, the client does not
+            # look whether a connection is still open.
+            no_notices = MaintNotificationsConfig(enabled=False)
+            client = Redis.from_url(url, retry=retry, socket_timeout=None, maint_notifications_config=no_notices)
+            store = cls(client, **options)
         store._owns_client = True
         return store
 
@@ -361,7 +366,7 @@ class RedisStore:
         pool = cast("Redis", self.client).connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]
         try:
-            if await _was_closed(connection):
+            if pool.maint_notifications_enabled() and await _was_closed(connection):  # type: ignore[no-untyped-call]
                 await connection.disconnect()
                 await connection.connect()
             await connection.send_command(*command)

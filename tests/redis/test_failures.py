@@ -80,9 +80,11 @@ async def test_a_server_that_does_not_answer(own_server):
         assert (await soon(lambda: store.load(record.id))).data in ({"n": 1}, {"n": 2})
 
 
-async def test_connections_that_the_server_has_closed(server):
-    """Connections that the server closed while they lay idle are replaced; no call fails for them."""
-    async with RedisStore.from_url(server.url) as store:
+@pytest.mark.parametrize("whose", ["ours", "the caller's"])
+async def test_connections_that_the_server_has_closed(server, whose):
+    """Connections that the server closed while they lay idle are replaced, whoever made the client; no call fails."""
+    store = RedisStore.from_url(server.url) if whose == "ours" else RedisStore(redis.asyncio.Redis(port=server.port))
+    async with store.client, store:
         record = await store.create(new_record(n=1))
         await asyncio.gather(*(store.load(record.id) for _ in range(5)))
         for use in uses(store, record):
