@@ -3,12 +3,16 @@
 import random
 import threading
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
+from bridge import blocking
+from servers import shared_cluster, shared_server
 
-from sled_sessions import Id, Record, SledStore, SweepStrategy, sled
+from sled_sessions import Id, Record, SessionStore, SledStore, SweepStrategy, sled
+from sled_sessions.redis import RedisStore
 
 SECONDS = 30
 THREADS = 8
@@ -18,7 +22,7 @@ HOUR = timedelta(hours=1)
 class Worker(threading.Thread):
     """Does everything to the ids that all share, and knows exactly what must become of the ids that are its own."""
 
-    def __init__(self, store: SledStore, shared: list[Id], until: float, seed: int) -> None:
+    def __init__(self, store: SessionStore, shared: list[Id], until: float, seed: int) -> None:
         super().__init__()
         self.store, self.shared, self.until = store, shared, until
         self.random = random.Random(seed)
@@ -87,32 +91,54 @@ class Worker(threading.Thread):
         self.store.delete_expired(strategy, limit=self.random.choice((None, 1, 5)))
 
 
+def work(stores: Sequence[SessionStore], seconds: float) -> list[Worker]:
+    """Have the threads at it, and look at what must have become of each session; returns them for their numbers."""
+    shared = [Id.new() for _ in range(6)]
+    stores[0].save(Record(shared[0], {"n": 0}, datetime.now(UTC) + HOUR))
+    until = time.monotonic() + seconds
+    workers = [Worker(stores[n % len(stores)], shared, until, seed=n) for n in range(THREADS)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for worker in workers:
+        if worker.failure is not None:
+            raise worker.failure
+        for id, kept in worker.mine.items():
+            assert stores[0].load(id) == kept
+    assert stores[0].load(shared[0]).data["n"] == sum(worker.increments for worker in workers) > 0
+    return workers
+
+
 @pytest.mark.slow
 def test_nothing_is_lost_and_nothing_leaks(tmp_path):
     """Under threads that create, save, update, delete and sweep the same ids no live session goes and none leaks."""
     with sled.open(tmp_path / "storage") as db:
         stores = [SledStore(db.open_tree("session"), resolution=timedelta(milliseconds=1)) for _ in range(2)]
-        shared = [Id.new() for _ in range(6)]
-        stores[0].save(Record(shared[0], {"n": 0}, datetime.now(UTC) + HOUR))
-        until = time.monotonic() + SECONDS
-        workers = [Worker(stores[n % 2], shared, until, seed=n) for n in range(THREADS)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        for worker in workers:
-            if worker.failure is not None:
-                raise worker.failure
+        work(stores, SECONDS)
         store = stores[0]
         report = store.verify_index()
         assert report
         assert report.records == report.entries
-        for worker in workers:
-            for id, kept in worker.mine.items():
-                assert store.load(id) == kept
-        assert store.load(shared[0]).data["n"] == sum(worker.increments for worker in workers)
         time.sleep(0.01)
         store.delete_expired()
         assert all(record.expiry_date > datetime.now(UTC) for record in store.records())
         assert store.delete_expired(SweepStrategy.FULL_SCAN).deleted == 0
         assert store.verify_index()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("served", [shared_server, shared_cluster], ids=["one server", "cluster"])
+def test_the_same_on_servers(served):
+    """The same on servers, through two clients: no live session goes, and what has expired goes by itself."""
+    server = served()
+    server.flush()
+    with (
+        blocking(lambda: RedisStore.from_url(server.url)) as one,
+        blocking(lambda: RedisStore.from_url(server.url)) as other,
+    ):
+        workers = work([one, other], SECONDS / 3)
+        kept = sum(record is not None for worker in workers for record in worker.mine.values())
+        time.sleep(0.01)
+        assert all(record.expiry_date > datetime.now(UTC) for record in one.records())
+        assert kept < one.count() <= kept + 6
