@@ -269,9 +269,10 @@ class Session(TrackedDict):
             return Record(id, latest.data, _ENDED)  # in the step that reads its last state
 
         end.seen = seen  # type: ignore[attr-defined]
-        if (yield "update", (id, end)) is None:
+        if (yield "update", (id, end)) is None or latest.expiry_date is _ENDED:  # others have ended or emptied it
             self._forget()
             yield "delete", (new.id,)
+            yield "delete", (id,)
             return Outcome.GONE
         latest = Record(new.id, latest.data, latest.expiry_date)
         if latest.data != first.data:  # other requests have written meanwhile

@@ -166,6 +166,19 @@ def test_a_new_id_keeps_what_others_write(manager, store):
     assert store.count() == 1
 
 
+def test_a_new_id_for_what_others_have_emptied(manager, store):
+    """A session that has lost its last key to another request while its id changes is gone, under both ids."""
+    with manager.session() as session:
+        session["mine"] = session["theirs"] = 1
+    session.cycle_id()
+    del session["mine"]
+    with manager.session(session.id) as other:
+        del other["theirs"]
+    assert manager.commit(session) is Outcome.GONE
+    assert session.id is None
+    assert store.count() == 0
+
+
 def test_what_is_set_during_a_commit_is_the_next_ones(manager, store):
     """A value that another task sets while the store is written is stored by the next commit."""
     with manager.session() as session:
