@@ -132,6 +132,19 @@ def test_an_update_of_what_was_seen(store, clock, new_record):
     assert store.load(record.id) is None
 
 
+def test_an_error_over_what_was_seen_and_is_no_longer(store, new_record):
+    """A change that only an older state makes impossible is made on what is stored now."""
+    record = new_record(n=0)
+    store.save(record)
+    seen = store.load(record.id)
+    store.update(record.id, lambda now: attrs.evolve(now, data={"n": 2}))
+
+    def divide(now):
+        return attrs.evolve(now, data={"n": 6 // now.data["n"]})
+
+    assert store.update(record.id, beginning_with(seen, divide)).data == {"n": 3}
+
+
 @pytest.mark.parametrize("change", [lambda record: None, lambda record: attrs.evolve(record, id=Id.new())])
 def test_update_refuses_what_is_not_this_session(store, new_record, change):
     """A function that returns no record, or another session's, is refused, and nothing is written."""
