@@ -207,8 +207,8 @@ class RedisStore:
         turn = self._turn(key)
         async with turn.lock:  # no longer than until the deadlines of those that came before
             # What the last update here has written, or what the caller has seen, may be it still.
-            now = self.clock()
-            record = seen_by(change, now) if turn.value is None else decode_live(id, turn.value, now)
+            last = turn.value
+            record = seen_by(change, self.clock) if last is None else decode_live(id, last, self.clock())
             while True:
                 is_guess = record is not None
                 if record is None:

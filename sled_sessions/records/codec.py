@@ -107,11 +107,7 @@ def decode_expiry(value: bytes) -> int:
     Raises:
         DecodeError: The bytes are no record.
     """
-    try:
-        moment = _decode_head(value).expiry  # not by `decode_moment`: every save and every sweep does this
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise _no_record(error) from None
-    return moment_to_microseconds(moment)
+    return moment_to_microseconds(decode_moment(value))
 
 
 def to_moment(expiry_date: datetime) -> Moment:

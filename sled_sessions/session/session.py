@@ -60,7 +60,7 @@ class Session(TrackedDict):
         clock: Returns the present moment as an aware datetime.
     """
 
-    __slots__ = ("_clock", "_cycling", "_ending", "_expiry", "_expiry_is_new", "_id", "_load", "_stored")
+    __slots__ = ("_clock", "_cycling", "_ending", "_expiry", "_expiry_is_new", "_load", "_stored", "is_loaded")
     reserved = DEADLINE
 
     def __init__(
@@ -68,12 +68,12 @@ class Session(TrackedDict):
     ) -> None:
         TrackedDict.__init__(self)
         self.is_loaded = False
+        """Whether anything has used the session yet."""
         dict.__setitem__(self, "", _NOT_LOADED)
         self._load = load
         self._expiry = expiry or _SESSION_END
         self._clock = clock
-        self._id: Id | None = None
-        self._stored: Record | None = None  # as it was last seen in the store
+        self._stored: Record | None = None  # as it was last seen in the store; a new session has none
         self._ending: Id | None = None  # was flushed, is to be deleted
         self._cycling = False
         self._expiry_is_new = False
@@ -89,7 +89,6 @@ class Session(TrackedDict):
             self.is_loaded = True
             dict.clear(self)
             if record is not None:
-                self._id = record.id
                 self._stored = record
                 dict.update(self, record.data)
                 dict.pop(self, DEADLINE, None)
@@ -101,7 +100,7 @@ class Session(TrackedDict):
     def id(self) -> Id | None:
         """The id under which the session is stored; None for a new one until it is committed."""
         self.load()
-        return self._id
+        return None if self._stored is None else self._stored.id
 
     @property
     def expiry(self) -> Expiry:
@@ -142,8 +141,7 @@ class Session(TrackedDict):
     @property
     def is_modified(self) -> bool:
         """Whether a commit would write something else than a new expiry date. Costs an encoding of what was used."""
-        changed, removed, _ = self.changes()
-        return bool(self._has_orders or changed or removed)
+        return self._has_orders or any(self.changes()[:2])
 
     @property
     def is_untouched(self) -> bool:
@@ -153,16 +151,15 @@ class Session(TrackedDict):
     @property
     def needs_new_id(self) -> bool:
         """Whether the commit will store the session under an id that its visitor does not know yet."""
-        return self.is_loaded and (self._cycling if self._id is not None else dict.__len__(self) > 0)
+        return self.is_loaded and (dict.__len__(self) > 0 if self._stored is None else self._cycling)
 
     def flush(self) -> None:
         """End the session, for log-outs: its data goes now, its record with the commit, whatever the response is.
 
         What is set afterwards begins another session with another id.
         """
-        self.load()
-        if self._id is not None:
-            self._ending = self._id
+        if (id := self.id) is not None:
+            self._ending = id
         self._forget()
 
     def cycle_id(self) -> None:
@@ -172,7 +169,7 @@ class Session(TrackedDict):
 
     def __repr__(self) -> str:
         # The values may be secrets, and a repr must not be what loads the session.
-        state = f"{self._id!r}, keys={list(dict.keys(self))}" if self.is_loaded else "not loaded"
+        state = f"{self.id!r}, keys={list(dict.keys(self))}" if self.is_loaded else "not loaded"
         return f"Session({state})"
 
     def _repr_html_(self) -> str:
@@ -180,9 +177,10 @@ class Session(TrackedDict):
 
         if not self.is_loaded:
             return html.card("Session", {"state": "not loaded yet"})
-        state = "new" if self._id is None else "changed" if self.is_modified else "as stored"
+        id = self.id
+        state = "new" if id is None else "changed" if self.is_modified else "as stored"
         facts = {
-            "id": "none yet" if self._id is None else html.masked_id(self._id),
+            "id": "none yet" if id is None else html.masked_id(id),
             "state": state,
             "expires, if committed now": html.moment(self.expiry_date),
         }
@@ -213,9 +211,9 @@ class Session(TrackedDict):
             outcome = Outcome.GONE
         if only_end or not (self.is_loaded or always_save):
             return outcome
-        if not self.is_loaded:
-            self.load()
-        if self._id is None:
+        self.load()
+        stored = self._stored
+        if stored is None:
             return (yield from self._create())
         changes = self.changes()
         if not (changes.changed or changes.removed or self._cycling or self._expiry_is_new) and not (
@@ -223,8 +221,8 @@ class Session(TrackedDict):
         ):
             return outcome
         if self._cycling:
-            return (yield from self._cycle(self._id, changes))
-        return (yield from self._update(self._id, changes))
+            return (yield from self._cycle(stored, changes))
+        return (yield from self._update(stored, changes))
 
     def _create(self) -> Steps[Outcome]:
         changes = self.changes()
@@ -237,11 +235,13 @@ class Session(TrackedDict):
         self._saved(record, changes)
         return Outcome.SAVED
 
-    def _update(self, id: Id, changes: Changes) -> Steps[Outcome]:
+    def _update(self, stored: Record, changes: Changes) -> Steps[Outcome]:
+        id = stored.id
+
         def change(record: Record) -> Record:
             return self._changed(record, changes)
 
-        change.seen = self._stored  # type: ignore[attr-defined]
+        change.seen = stored  # type: ignore[attr-defined]
         latest = yield "update", (id, change)
         if latest is None:
             self._forget()
@@ -254,28 +254,26 @@ class Session(TrackedDict):
         self._saved(latest, changes)
         return Outcome.SAVED
 
-    def _cycle(self, id: Id, changes: Changes) -> Steps[Outcome]:
+    def _cycle(self, stored: Record, changes: Changes) -> Steps[Outcome]:
         """Go on under a new id. Whatever fails on the way leaves the old session, or a new one that nobody knows."""
-        seen = self._stored or Record(id, {}, _ENDED)
-        first = self._changed(seen, changes)
-        if first.expiry_date is _ENDED:
-            return (yield from self._update(id, changes))
-        new = yield "create", (Record(Id.new(), first.data, first.expiry_date),)
-        latest = first
+        id, latest = stored.id, self._changed(stored, changes)
+        if latest.expiry_date is _ENDED:
+            return (yield from self._update(stored, changes))
+        new = yield "create", (Record(Id.new(), latest.data, latest.expiry_date),)
 
         def end(record: Record) -> Record:
             nonlocal latest
             latest = self._changed(record, changes)
             return Record(id, latest.data, _ENDED)  # in the step that reads its last state
 
-        end.seen = seen  # type: ignore[attr-defined]
+        end.seen = stored  # type: ignore[attr-defined]
         if (yield "update", (id, end)) is None or latest.expiry_date is _ENDED:  # others have ended or emptied it
             self._forget()
             yield "delete", (new.id,)
             yield "delete", (id,)
             return Outcome.GONE
         latest = Record(new.id, latest.data, latest.expiry_date)
-        if latest.data != first.data:  # other requests have written meanwhile
+        if latest.data != new.data:  # other requests have written meanwhile
             yield "save", (latest,)
         self._saved(latest, changes)
         yield "delete", (id,)
@@ -312,7 +310,6 @@ class Session(TrackedDict):
         return abs(self.expiry_date - self._stored.expiry_date) >= touch_after
 
     def _saved(self, record: Record, changes: Changes) -> None:
-        self._id = record.id
         self._stored = record
         self._cycling = self._expiry_is_new = False
         self.settle(changes)
@@ -321,7 +318,7 @@ class Session(TrackedDict):
         """Become a new session without data."""
         dict.clear(self)
         self._before.clear()
-        self._id = self._stored = None
+        self._stored = None
         self._cycling = self._expiry_is_new = False
 
 

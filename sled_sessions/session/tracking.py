@@ -47,30 +47,26 @@ class TrackedDict(_Base):
     `session["cart"].append(...)` is one. Only what was handed out or set is compared.
     """
 
-    __slots__ = ("_before", "is_loaded")
+    __slots__ = ("_before",)
     reserved: ClassVar[str | None] = None
     """A key that cannot be set, since something else is kept under it."""
 
     def __init__(self) -> None:
         # The keys that were touched, each with the image of its value as it was stored, _ABSENT for one that was not.
         self._before: dict[str, object] = {}
-        self.is_loaded = True
-        """Whether anything has used the dict yet."""
 
     def load(self) -> None:
-        """Fill the dict; every operation calls this first while `is_loaded` is false."""
+        """Fill the dict, if that is still to be done; every operation calls this first."""
 
     def __getitem__(self, key: str) -> Any:
-        if not self.is_loaded:
-            self.load()
+        self.load()
         value = dict.__getitem__(self, key)
         if isinstance(value, _CONTAINERS):
             self._remember(key)
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if not self.is_loaded:
-            self.load()
+        self.load()
         encode(key, value)  # refuse what JSON cannot hold here, where the mistake is, and not when it is saved
         if key == self.reserved:
             msg = f"the key {key!r} is taken for the session's own use; choose another"
@@ -79,31 +75,26 @@ class TrackedDict(_Base):
         dict.__setitem__(self, key, value)
 
     def __delitem__(self, key: str) -> None:
-        if not self.is_loaded:
-            self.load()
+        self.load()
         if not dict.__contains__(self, key):
             raise KeyError(key)
         self._remember(key)
         dict.__delitem__(self, key)
 
     def __iter__(self) -> Iterator[str]:
-        if not self.is_loaded:
-            self.load()
+        self.load()
         return dict.__iter__(self)
 
     def __reversed__(self) -> Iterator[str]:
-        if not self.is_loaded:
-            self.load()
+        self.load()
         return dict.__reversed__(self)
 
     def __len__(self) -> int:
-        if not self.is_loaded:
-            self.load()
+        self.load()
         return dict.__len__(self)
 
     def __contains__(self, key: object) -> bool:
-        if not self.is_loaded:
-            self.load()
+        self.load()
         return dict.__contains__(self, key)
 
     def popitem(self) -> tuple[str, Any]:

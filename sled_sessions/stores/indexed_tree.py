@@ -116,10 +116,7 @@ class IndexedTree:
         with self._locks[key[-1] % _STRIPES]:
             index = self.index
             old = None if index is None else self._get(key)
-            try:
-                old_expiry = None if old is None else codec.decode_expiry(old)
-            except DecodeError:
-                old_expiry = None
+            old_expiry = None if old is None else _expiry_or_none(old)
             if index is None or (old_expiry is not None and old_expiry // index.step == expiry // index.step):
                 self._insert(key, value)
             else:
@@ -164,15 +161,16 @@ class IndexedTree:
                     index.remove(entry)
                 return None
             expiry = codec.decode_expiry(value)
-            own = None if index is None else index.entry(expiry, key)
-            if index is not None and entry is not None and entry != own:
-                index.remove(entry)
-            if expiry > until:
-                return None
-            self._remove(key)
-            if index is not None and own is not None:
-                index.remove(own)
-            return value
+            is_due = expiry <= until
+            if is_due:
+                self._remove(key)
+            if index is not None:
+                own = index.entry(expiry, key)
+                if is_due:
+                    index.remove(own)
+                if entry is not None and entry != own:
+                    index.remove(entry)
+            return value if is_due else None
 
     # -- the index ----------------------------------------------------------------------------------------------------
 

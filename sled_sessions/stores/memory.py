@@ -65,7 +65,7 @@ class MemoryStore:
         """Read, change and write a live session as one step; None when it is gone or expired."""
         key = key_of(id)
         with self._lock:
-            record = seen_by(change, self.clock())
+            record = seen_by(change, self.clock)
             if record is None or self._values.get(key) != record.stored:
                 record = self.load(id)
             if record is not None:

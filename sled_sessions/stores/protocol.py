@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 
 from sled_sessions.errors import EncodeError
 from sled_sessions.records import Id, Record
+from sled_sessions.stores.clock import Clock
 from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
 
 Change = Callable[[Record], Record]
@@ -110,10 +111,10 @@ def key_of(id: Id) -> bytes:
     return id.key
 
 
-def seen_by(change: Change, now: datetime) -> Record | None:
+def seen_by(change: Change, clock: Clock) -> Record | None:
     """The record that a change begins with, if it brings one along that is known to the byte and live."""
     record: Record | None = getattr(change, "seen", None)
-    return None if record is None or not record.stored or record.expiry_date <= now else record
+    return None if record is None or not record.stored or record.expiry_date <= clock() else record
 
 
 def check_change(id: Id, changed: Record) -> Record:

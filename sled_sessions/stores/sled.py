@@ -162,8 +162,7 @@ class SledStore:
             while not self._sessions.create(record.id.key, value, expiry):
                 record = attrs.evolve(record, id=Id.new())
                 value, expiry = encode_within(record, self.max_record_bytes)
-            if self._group is not None:
-                self._group.wait()
+            self._settle()
             return record
 
     def save(self, record: Record) -> None:
@@ -176,8 +175,7 @@ class SledStore:
         value, expiry = encode_within(record, self.max_record_bytes)
         try:
             self._sessions.save(record.id.key, value, expiry)
-            if self._group is not None:
-                self._group.wait()
+            self._settle()
         except sled.SledError as error:
             raise BackendError(str(error)) from error
 
@@ -203,8 +201,8 @@ class SledStore:
         """
         with _backend_errors():
             is_there = self._sessions.remove(key_of(id))
-            if is_there and self._group is not None:
-                self._group.wait()
+            if is_there:
+                self._settle()
             return is_there
 
     def update(self, id: Id, change: Change) -> Record | None:
@@ -218,7 +216,7 @@ class SledStore:
             BackendError: The engine failed.
         """
         key = key_of(id)
-        record = seen_by(change, self.clock())
+        record = seen_by(change, self.clock)
         while True:
             is_guess = record is not None
             if record is None and (record := self.load(id)) is None:
@@ -234,8 +232,7 @@ class SledStore:
                 continue
             try:
                 if self._sessions.swap(key, old, old_expiry, value, expiry):
-                    if self._group is not None:
-                        self._group.wait()
+                    self._settle()
                     changed.stored = value
                     return changed
             except sled.SledError as error:
@@ -371,6 +368,11 @@ class SledStore:
         return html.card("SledStore", facts, shown.first(first, self.clock(), order))
 
     # -- how ----------------------------------------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """Wait, after a write, for what `durability` says."""
+        if self._group is not None:
+            self._group.wait()
 
     def _sweep_index(
         self, sweep: Sweep, index: ExpiryIndex, until: int, after: bytes | None, announce: "_OnDeleted | None"
