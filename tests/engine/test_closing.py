@@ -209,33 +209,28 @@ def test_closing_from_many_threads(db: sled.Db) -> None:
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_fsync(folder: Path) -> None:
     """flush(fsync=True) and close() end with an fsync of the database's file; a plain flush makes none."""
-    code = (
-        "import os, sys; from sled_sessions import sled\n"
-        "db = sled.open(sys.argv[1], flush_every_ms=None)\n"
-        "for act in (db.flush, lambda: db.flush(fsync=True), db.close):\n"
-        "    db.insert(os.urandom(8), b'value'); os.write(1, b'act\\n'); act()\n"
-        "os.write(1, b'end\\n')\n"
-    )
-    acts = traced(code, folder).split('"act')[1:]
-    synced = [f"<{folder}/db>" in "".join(line for line in act.splitlines() if "fsync(" in line) for act in acts]
+    acts = """
+for act in (db.flush, lambda: db.flush(fsync=True), db.close):
+    db.insert(os.urandom(8), b"value"); os.write(1, b"act\\n"); act()
+os.write(1, b"end\\n")
+"""
+    calls_of = traced(acts, folder).split('"act')[1:]
+    synced = [f"<{folder}/db>" in "".join(line for line in part.splitlines() if "fsync(" in line) for part in calls_of]
     assert synced == [False, True, True]
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_fsync_of_blobs(folder: Path) -> None:
     """An fsync waits for the files of large values, once for each, before it waits for the log that names them."""
-    code = (
-        "import os, sys; from sled_sessions import sled\n"
-        "db = sled.open(sys.argv[1], flush_every_ms=None)\n"
-        "db.insert(b'large', os.urandom(300_000)); db.flush(fsync=True); db.flush(fsync=True)\n"
-    )
-    synced = re.findall(rf"fsync\(\d+<{re.escape(str(folder))}/([a-z]+)", traced(code, folder))
+    acts = "db.insert(b'large', os.urandom(300_000)); db.flush(fsync=True); db.flush(fsync=True)"
+    synced = re.findall(rf"fsync\(\d+<{re.escape(str(folder))}/([a-z]+)", traced(acts, folder))
     assert synced[:3] == ["blobs", "blobs", "db"]  # the file, its folder, the log
     assert synced.count("blobs") == 2
 
 
-def traced(code: str, folder: Path) -> str:
-    """What strace says of a program's writes and fsyncs."""
+def traced(acts: str, folder: Path) -> str:
+    """What strace says of the writes and fsyncs of a program that opens the folder and does this."""
+    code = f"import os, sys; from sled_sessions import sled\ndb = sled.open(sys.argv[1], flush_every_ms=None)\n{acts}"
     command = ["strace", "-f", "-qq", "-y", "-e", "trace=fsync,write", sys.executable, "-c", code, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if "ptrace" in done.stderr:

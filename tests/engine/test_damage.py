@@ -2,11 +2,11 @@ import itertools
 import os
 import random
 import shutil
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from engine.files import conf
 from engine.processes import python
 
 from sled_sessions import sled
@@ -217,15 +217,9 @@ def test_damage_behind_a_closed_end(folder: Path) -> None:
         sled.open(folder)
 
 
-def conf(size: int) -> bytes:
-    """What sled writes for a segment size."""
-    lines = f"segment_size: {size}\nuse_compression: false\nversion: 0.34\n".encode()
-    return lines + zlib.crc32(lines).to_bytes(4, "little")
-
-
 def test_the_helper_writes_what_sled_writes(db: sled.Db) -> None:
     """The tests below make a file conf as sled does."""
-    assert (db.path / "conf").read_bytes() == conf(524_288)
+    assert (db.path / "conf").read_bytes() == conf()
 
 
 IMPOSSIBLE = [0, 1, 128, 524_280, 1 << 25, 1 << 46, 1 << 62, (1 << 64) - 1]
@@ -237,8 +231,8 @@ IMPOSSIBLE = [0, 1, 128, 524_280, 1 << 25, 1 << 46, 1 << 62, (1 << 64) - 1]
 def test_a_wrong_segment_size(whole: Path, folder: Path, size: int, is_signed: bool) -> None:
     """A segment size that was not written, or cannot be, is the fault of conf; salvaging finds the right one."""
     shutil.copytree(whole, folder)
-    right = conf(524_288)
-    (folder / "conf").write_bytes(conf(size) if is_signed else right.replace(b"524288", str(size).encode()))
+    unsigned = conf().replace(b"524288", str(size).encode())
+    (folder / "conf").write_bytes(conf(segment_size=size) if is_signed else unsigned)
     code = """
 import sys
 from sled_sessions import sled

@@ -3,11 +3,11 @@ import inspect
 import os
 import shutil
 import threading
-import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from engine.files import conf
 from engine.processes import python, running
 
 from sled_sessions import sled
@@ -169,17 +169,10 @@ def test_format_of_sled_1(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def rewrite_conf(folder: Path, old: bytes, new: bytes) -> None:
-    """Make conf say something else, as sled would have written it."""
-    conf = folder / "conf"
-    lines = conf.read_bytes()[:-4].replace(old, new)
-    conf.write_bytes(lines + zlib.crc32(lines).to_bytes(4, "little"))
-
-
 def test_compressed_database(folder: Path) -> None:
     """A database that was made with compression is refused with the cure."""
     sled.open(folder).close()
-    rewrite_conf(folder, b"use_compression: false", b"use_compression: true")
+    (folder / "conf").write_bytes(conf(use_compression="true"))
     with pytest.raises(sled.Unsupported, match="compression, which is not built in: export it"):
         sled.open(folder)
 
@@ -187,7 +180,7 @@ def test_compressed_database(folder: Path) -> None:
 def test_older_format(folder: Path) -> None:
     """A database of another version of sled is refused."""
     sled.open(folder).close()
-    rewrite_conf(folder, b"version: 0.34", b"version: 0.31")
+    (folder / "conf").write_bytes(conf(version="0.31"))
     with pytest.raises(sled.Unsupported, match=r"0\.31"):
         sled.open(folder)
 

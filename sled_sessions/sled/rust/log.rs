@@ -137,16 +137,16 @@ impl Log {
         Messages { log: self, bytes, segment, at: SEGMENT_HEADER }
     }
 
-    /// The next message behind something that is none.
-    pub fn search(&self, bytes: &[u8], from: usize, accept: impl Fn(&Message) -> bool) -> Option<usize> {
+    /// The next message behind something that is none, and where it begins.
+    pub fn search(&self, bytes: &[u8], from: usize, accept: impl Fn(&Message) -> bool) -> Option<(usize, Message)> {
         (from..bytes.len())
             .take_while(|at| self.fits(*at))
-            .find(|at| message(bytes, *at).is_some_and(|message| accept(&message)))
+            .find_map(|at| Some((at, message(bytes, at).filter(&accept)?)))
     }
 
     /// The first message in a segment whose header cannot be read.
-    pub fn first_message(&self, bytes: &[u8]) -> Option<Message> {
-        message(bytes, self.search(bytes, SEGMENT_HEADER, |_| true)?)
+    pub fn first_message(&self, bytes: &[u8], accept: impl Fn(&Message) -> bool) -> Option<Message> {
+        self.search(bytes, SEGMENT_HEADER, accept).map(|(_, message)| message)
     }
 
     /// Whether a message may begin at `at`.
@@ -309,12 +309,13 @@ impl Replay<'_> {
             let was_written = was_never_reopened
                 && segments[index + 1..].iter().any(|later| later.header.is_some_and(|it| it.lsn <= self.written));
             let bytes = self.log.read(segment).map_err(|error| self.at_log(error))?;
-            let lost = self.log.search(&bytes, SEGMENT_HEADER, |message| {
+            let lost = self.log.first_message(&bytes, |message| {
                 message.segment * size + size > self.start && !known.contains(&message.segment)
             });
-            let is_unwritten = bytes.iter().take(SEGMENT_HEADER).all(|byte| *byte == 0)
-                && lost.and_then(|place| message(&bytes, place)).is_none_or(|it| it.segment * size >= self.written);
-            if was_written || (lost.is_some() && !is_unwritten) {
+            let is_unwritten = |lost: &Message| {
+                bytes.iter().take(SEGMENT_HEADER).all(|byte| *byte == 0) && lost.segment * size >= self.written
+            };
+            if was_written || lost.is_some_and(|lost| !is_unwritten(&lost)) {
                 let what = format!("the file db is, at byte {}, or the file snap.… was lost", segment.offset);
                 return Err(damaged(self.folder, &what));
             }

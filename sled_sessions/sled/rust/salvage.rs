@@ -112,7 +112,7 @@ impl Salvage {
                 Some(header) => order.push((header.lsn / size, segment)),
                 None => {
                     let bytes = self.log.read(&segment)?;
-                    if let Some(message) = self.log.first_message(&bytes) {
+                    if let Some(message) = self.log.first_message(&bytes, |_| true) {
                         state.lost += 1;
                         order.push((message.segment, segment));
                     } else if bytes.iter().any(|byte| *byte != 0) {
@@ -133,7 +133,7 @@ impl Salvage {
                 }
                 end = number * size + messages.at as u64;
                 match self.log.search(&bytes, messages.at, |message| message.segment == number) {
-                    Some(next) => {
+                    Some((next, _)) => {
                         state.lost += 1;
                         messages.at = next;
                     }
