@@ -31,6 +31,11 @@ def increment(record):
     return attrs.evolve(record, data={"n": record.data["n"] + 1})
 
 
+def slot_of(id):
+    """The slot of a Cluster that a session lies in; each of three masters has a third of the 16,384."""
+    return key_slot(f"session:{id}".encode())
+
+
 def uses(store, record):
     """Every way to use a store."""
     yield lambda: store.load(record.id)
@@ -164,8 +169,12 @@ async def _until_refused(use):
 async def test_a_node_of_a_cluster_that_dies(own_cluster):
     """While one master is dead calls end in BackendError or well; when it is back, every session is there, right."""
     async with RedisStore.from_url(own_cluster.url, timeout=SHORT) as store:
-        records = [await store.create(new_record(n=0)) for _ in range(12)]
-        written = dict.fromkeys((record.id for record in records), 0)
+        records = [new_record(n=0) for _ in range(200)]
+        by_master = [[each.id for each in records if slot_of(each.id) // 5462 == master] for master in range(3)]
+        written = {id: 0 for ids in by_master for id in ids[:4]}
+        for record in records:
+            if record.id in written:
+                await store.create(record)
         unknown = dict.fromkeys(written, 0)
 
         async def round_():
@@ -193,9 +202,9 @@ async def test_a_slot_that_moves(own_cluster):
     source, target = own_cluster.nodes[0], own_cluster.nodes[2]
     async with RedisStore.from_url(own_cluster.url) as store, RedisStore.from_url(own_cluster.url) as knows_nothing:
         records = [new_record(n=0) for _ in range(100)]
-        record = next(each for each in records if key_slot(f"session:{each.id}".encode()) < 5461)
+        record = next(each for each in records if slot_of(each.id) < 5461)
         key = f"session:{record.id}"
-        slot = key_slot(key.encode())
+        slot = slot_of(record.id)
         await store.create(record)
         await knows_nothing.count()
         with source.client() as old, target.client() as new:
