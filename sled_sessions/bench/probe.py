@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -45,8 +46,10 @@ def import_seconds(*modules: str) -> tuple[float, list[str]]:
 
 
 def _run(program: str, *arguments: str) -> str:
+    environment = dict(os.environ)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or it would compile what an installed package has compiled
     return subprocess.run(  # noqa: S603 - this interpreter, and a program of this module
-        [sys.executable, "-c", program, *arguments], check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, *arguments], check=True, stdout=subprocess.PIPE, text=True, env=environment
     ).stdout
 
 

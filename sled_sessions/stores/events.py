@@ -12,15 +12,14 @@ those of others and gives nothing away. The key is drawn anew in each process; `
 """
 
 import logging
-import secrets
-from hashlib import blake2b
+import os
 
 from sled_sessions.records import Id
 from sled_sessions.stores.sweep import SweepReport
 
 logger = logging.getLogger("sled_sessions.events")
 
-_key = secrets.token_bytes(32)
+_key = os.urandom(32)
 
 
 def set_key(key: bytes) -> None:
@@ -73,6 +72,8 @@ def swept(report: SweepReport) -> None:
 
 
 def _tell(level: int, event: str, **keys: bytes) -> None:
-    if logger.isEnabledFor(level):  # or nothing is hashed
+    if logger.isEnabledFor(level):  # or nothing is hashed, and OpenSSL is not loaded
+        from hashlib import blake2b
+
         hashes = {name: blake2b(key, key=_key, digest_size=8).hexdigest() for name, key in keys.items()}
         logger.log(level, "session %s %s", hashes["session"], event, extra={"event": event, **hashes})

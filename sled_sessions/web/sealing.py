@@ -8,7 +8,6 @@ A key has 64 bytes, of which the first 32 sign and the last 32 encrypt; what is 
 """
 
 import binascii
-import hmac
 import os
 from collections.abc import Iterable
 from typing import Protocol
@@ -34,6 +33,9 @@ class Signed:
     """The id behind its HMAC: values that this server did not write never reach the store."""
 
     def __init__(self, keys: Keys) -> None:
+        import hmac  # loads OpenSSL, which nobody else needs
+
+        self._hmac = hmac
         self._keys = [key[:32] for key in _check(keys, "signed_key")]
 
     def seal(self, text: str) -> str:
@@ -46,11 +48,10 @@ class Signed:
         # compare_digest takes ASCII text only; what is no ASCII was not written here.
         if not value.isascii():
             return None
-        return text if any(hmac.compare_digest(self._digest(key, text), digest) for key in self._keys) else None
+        return text if any(self._hmac.compare_digest(self._digest(key, text), digest) for key in self._keys) else None
 
-    @staticmethod
-    def _digest(key: bytes, text: str) -> str:
-        return _base64(hmac.digest(key, text.encode(), "sha256"))
+    def _digest(self, key: bytes, text: str) -> str:
+        return _base64(self._hmac.digest(key, text.encode(), "sha256"))
 
 
 class Private:
