@@ -34,6 +34,7 @@ except ImportError as error:
 
 from sled_sessions.errors import BackendError, DecodeError
 from sled_sessions.records import Id, Record, codec
+from sled_sessions.records.id import TEXT_LENGTH
 from sled_sessions.stores.clock import Clock, utc_now
 from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
 from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
@@ -54,11 +55,8 @@ _CONTENDED = "others kept writing this session until the time was up"
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.064
 
-_ID_LENGTH = 22
-"""Characters of an id, at the end of a key."""
-
 _TELLING = 6
-"""So many of them in a row are no chance."""
+"""So many characters of an id in a row are no chance."""
 
 _PAGE = 1000
 """Keys in one step of a SCAN: what the server does at a stretch."""
@@ -446,7 +444,7 @@ def _backend_error(error: Exception, keys: Iterable[bytes]) -> BackendError:
     of one, is neither quoted nor chained.
     """
     kind, text = type(error).__name__, str(error)
-    if any(key[-_ID_LENGTH:].decode()[:_TELLING] in text for key in keys):
+    if any(key[-TEXT_LENGTH:].decode()[:_TELLING] in text for key in keys):
         return BackendError(f"the server refused the command: {kind}")
     failure = BackendError(f"{kind}: {text}")
     failure.__cause__ = error

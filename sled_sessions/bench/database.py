@@ -11,6 +11,7 @@ from sled_sessions import SledStore, SweepStrategy, sled
 from sled_sessions.bench import floors
 from sled_sessions.bench.measuring import Progress
 from sled_sessions.bench.workload import Workload
+from sled_sessions.stores.expiry_index import ENTRIES
 
 _TREE = b"session"
 _BATCH = 1000
@@ -41,7 +42,7 @@ class Database:
     @property
     def index(self) -> sled.Tree:
         """The bare tree of the index entries."""
-        return self.tree.db.open_tree(self.tree.name + b":expiry")
+        return self.tree.db.open_tree(self.tree.name + ENTRIES)
 
     def put_back(self, numbers: Iterable[int]) -> None:
         """Insert sessions that are gone, as they were made."""

@@ -7,12 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from os import PathLike
 from pathlib import Path
 
 from sled_sessions import sled
-from sled_sessions.operate.errors import NoDatabase, TargetExists
-from sled_sessions.stores.expiry_index import kept_resolution
+from sled_sessions.operate.errors import NoDatabase, OperationError, TargetExists
+from sled_sessions.stores.expiry_index import META, VERSION, marker_in
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import SweepStrategy
 
@@ -51,10 +52,11 @@ def open_database(path: str | PathLike[str], **options: int) -> sled.Db:
 
 @contextmanager
 def opened_store(path: str | PathLike[str], tree: str | bytes = "session") -> Iterator[SledStore]:
-    """A store on a database that exists, with the index that it has: none is built, changed or dropped.
+    """A store on a database that exists; `kept_store` says what becomes of its index.
 
     Raises:
         NoDatabase: There is no database, or no such tree in it.
+        OperationError: Its index is of a newer version.
         sled.SledError: It could not be opened; `sled.open` lists the reasons.
     """
     with open_database(path) as db:
@@ -62,21 +64,32 @@ def opened_store(path: str | PathLike[str], tree: str | bytes = "session") -> It
 
 
 def kept_store(db: sled.Db, tree: str | bytes) -> SledStore:
-    """A store on a tree that exists, with the index that it has.
+    """A store on a tree that exists, with the index that it has: none is built or changed.
+
+    One whose building did not come to an end is dropped: it is no index yet.
 
     Raises:
         NoDatabase: There is no such tree.
+        OperationError: The index is of a newer version.
     """
     name = tree.encode() if isinstance(tree, str) else tree
     names = db.tree_names()
     if name not in names:
         there = ", ".join(each.decode(errors="replace") for each in names)
         raise NoDatabase(f"{db.path} has no tree {name.decode(errors='replace')!r}; it has: {there}")
-    meta = name + b":meta"
-    resolution = kept_resolution(db.open_tree(meta)) if meta in names else None
-    if resolution is None:
+    marker = marker_in(db.open_tree(name + META)) if name + META in names else None
+    if marker is None:
         return SledStore(db.open_tree(name), strategy=SweepStrategy.FULL_SCAN)
-    return SledStore(db.open_tree(name), resolution=resolution)
+    if marker.version != VERSION:
+        raise OperationError(
+            f"the expiry index of {name.decode(errors='replace')!r} has version {marker.version}, "
+            f"and this program knows version {VERSION}: use a newer sled_sessions"
+        )
+    return SledStore(
+        db.open_tree(name),
+        index=db.open_tree(marker.tree) if marker.tree else None,
+        resolution=timedelta(microseconds=marker.resolution_us),
+    )
 
 
 @contextmanager

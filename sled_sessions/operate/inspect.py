@@ -8,12 +8,11 @@ from sled_sessions.errors import DecodeError
 from sled_sessions.operate.contents import Contents, contents_of
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.records import Id, Record, codec
-from sled_sessions.stores.expiry_index import KEY_LENGTH
+from sled_sessions.records.id import KEY_LENGTH, TEXT_LENGTH
 from sled_sessions.stores.indexed_tree import IndexReport
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import Progress, Sweep, SweepReport, SweepStrategy
 
-ID_LENGTH = 22
 _SHORTEST = 4
 
 
@@ -54,7 +53,7 @@ def find_session(store: SledStore, text: str) -> Record | None:
         sled.SledError: The store could not be read.
     """
     text = text.rstrip("…")
-    if len(text) >= ID_LENGTH:
+    if len(text) >= TEXT_LENGTH:
         value = store.tree.get(Id.parse(text).key)
         return None if value is None else Record.decode(value)
     if len(text) < _SHORTEST:

@@ -12,6 +12,7 @@ from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import Format, appearing, copied, format_of
 from sled_sessions.records import Record
 from sled_sessions.sled.salvage import Pages
+from sled_sessions.stores.expiry_index import ENTRIES, ENTRY_LENGTH, META
 from sled_sessions.stores.sweep import Progress
 
 
@@ -79,7 +80,7 @@ def salvage(
         pages = Pages(readable)
         for name, pairs in pages:
             if name is not None:
-                if not name.endswith((b":expiry", b":meta")):
+                if not name.endswith((ENTRIES, META)):
                     target = db.open_tree(name)
                     for key, value in pairs:
                         target.insert(key, value)
@@ -90,7 +91,7 @@ def salvage(
                     try:
                         found = Record.decode(value)
                     except DecodeError:
-                        dropped += len(key) != _ENTRY_LENGTH or bool(value)
+                        dropped += len(key) != ENTRY_LENGTH or bool(value)  # an entry is derived from a session
                         continue
                     recovered += target.compare_and_swap(found.id.key, None, value)
             if progress is not None:
@@ -98,7 +99,3 @@ def salvage(
         if not written + recovered:
             raise OperationError(f"nothing can be read of {old}: restore a backup")
         return SalvageReport(contents_of(db.export()), pages.lost, recovered, dropped)
-
-
-_ENTRY_LENGTH = 24
-"""An entry of an expiry index: its value is empty, and it is derived from a session."""

@@ -9,6 +9,12 @@ import attrs
 
 from sled_sessions.errors import DecodeError
 
+KEY_LENGTH = 16
+"""Bytes of an id as the key in a tree."""
+
+TEXT_LENGTH = 22
+"""Characters of an id as text."""
+
 # 22 characters hold 132 bits: the last one's low 4 bits must be zero, so each id has exactly one spelling.
 _TEXT = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]")
 _set = object.__setattr__
@@ -30,7 +36,7 @@ class Id:
     key: bytes
 
     def __init__(self, key: bytes) -> None:
-        if not (isinstance(key, bytes) and len(key) == 16):
+        if not (isinstance(key, bytes) and len(key) == KEY_LENGTH):
             msg = "a session id has exactly 16 bytes; Id.parse(text) reads a cookie's text"
             raise DecodeError(msg)
         _set(self, "key", key)  # it is frozen for everybody else
@@ -38,7 +44,7 @@ class Id:
     @classmethod
     def new(cls) -> Self:
         """Draw a new id from the operating system's random source."""
-        return cls(os.urandom(16))  # as `secrets` does, whose import takes milliseconds
+        return cls(os.urandom(KEY_LENGTH))  # as `secrets` does, whose import takes milliseconds
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -53,7 +59,7 @@ class Id:
         return cls(binascii.a2b_base64(text.encode("ascii").translate(_FROM_URL_SAFE) + b"==")[::-1])
 
     def __str__(self) -> str:
-        return binascii.b2a_base64(self.key[::-1], newline=False)[:22].translate(_TO_URL_SAFE).decode("ascii")
+        return binascii.b2a_base64(self.key[::-1], newline=False)[:TEXT_LENGTH].translate(_TO_URL_SAFE).decode("ascii")
 
     def __bytes__(self) -> bytes:
         return self.key

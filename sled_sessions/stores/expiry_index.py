@@ -15,11 +15,17 @@ from datetime import timedelta
 import msgspec
 
 from sled_sessions import sled
+from sled_sessions.records.id import KEY_LENGTH
 
-KEY_LENGTH = 16
-"""Bytes of a record's key at the end of an entry."""
+ENTRIES, META = b":expiry", b":meta"
+"""What the names of an index's trees end with, behind the name of the tree of the records."""
 
-_VERSION = 1
+VERSION = 1
+"""Of the index's format."""
+
+ENTRY_LENGTH = 8 + KEY_LENGTH
+"""Bytes of an entry's key."""
+
 _MARKER = b"expiry_index"
 _SIGN = 1 << 63
 _LAST = (1 << 64) - 1
@@ -27,12 +33,18 @@ _BIG_ENDIAN = struct.Struct(">Q")
 _pack = _BIG_ENDIAN.pack
 
 
-class _Marker(msgspec.Struct, omit_defaults=True):
-    """What lies in the meta tree while the index is whole."""
+class Marker(msgspec.Struct, omit_defaults=True):
+    """What lies in the meta tree while the index is whole.
+
+    Attributes:
+        version: Of the format.
+        resolution_us: The step of the index, in microseconds.
+        tree: Where the entries lie, if not in the sibling.
+    """
 
     version: int
     resolution_us: int
-    tree: bytes = b""  # where the entries lie, if not in the sibling
+    tree: bytes = b""
 
 
 class ExpiryIndex:
@@ -82,11 +94,7 @@ class ExpiryIndex:
     @property
     def is_whole(self) -> bool:
         """Whether the index was built, to the end and at this resolution."""
-        found = self._meta.get(_MARKER)
-        try:
-            return found is not None and msgspec.msgpack.decode(found, type=_Marker) == self._marker
-        except msgspec.DecodeError:
-            return False
+        return marker_in(self._meta) == self._marker
 
     def mark_whole(self) -> None:
         """Note that every record has its entry now."""
@@ -98,19 +106,18 @@ class ExpiryIndex:
         self.tree.clear()
 
     @property
-    def _marker(self) -> _Marker:
-        is_sibling = self.tree.name.removesuffix(b":expiry") == self._meta.name.removesuffix(b":meta")
-        return _Marker(_VERSION, self.step, b"" if is_sibling else self.tree.name)
+    def _marker(self) -> Marker:
+        is_sibling = self.tree.name.removesuffix(ENTRIES) == self._meta.name.removesuffix(META)
+        return Marker(VERSION, self.step, b"" if is_sibling else self.tree.name)
 
 
-def kept_resolution(meta: sled.Tree) -> timedelta | None:
-    """The resolution of the index whose marker lies in this tree; None when there is no whole index."""
+def marker_in(meta: sled.Tree) -> Marker | None:
+    """The marker in a meta tree; None when there is no whole index."""
     found = meta.get(_MARKER)
     try:
-        marker = None if found is None else msgspec.msgpack.decode(found, type=_Marker)
+        return None if found is None else msgspec.msgpack.decode(found, type=Marker)
     except msgspec.DecodeError:
         return None
-    return None if marker is None or marker.version != _VERSION else timedelta(microseconds=marker.resolution_us)
 
 
 def split(entry: bytes) -> tuple[int, bytes]:

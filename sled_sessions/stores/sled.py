@@ -15,11 +15,12 @@ import attrs
 from sled_sessions import sled
 from sled_sessions.errors import BackendError, DecodeError, SessionError
 from sled_sessions.records import Id, Record, codec
+from sled_sessions.records.id import KEY_LENGTH
 from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, utc_now
 from sled_sessions.stores.durability import Durability, GroupCommit
 from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
-from sled_sessions.stores.expiry_index import KEY_LENGTH, ExpiryIndex, split
+from sled_sessions.stores.expiry_index import ENTRIES, META, ExpiryIndex, split
 from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport
 from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
 from sled_sessions.stores.sweep import PROGRESS_STEP, OnExpired, Progress, Sweep, SweepReport, SweepStrategy
@@ -83,7 +84,7 @@ class SledStore:
         self._sessions = IndexedTree.of(tree)
         self._owned: sled.Db | None = None
         self._resume_after: dict[SweepStrategy, bytes] = {}
-        entries, meta = tree.name + b":expiry", tree.name + b":meta"
+        entries, meta = tree.name + ENTRIES, tree.name + META
         if self.strategy is SweepStrategy.EXPIRY_INDEX:
             index = tree.db.open_tree(entries) if index is None else index
             self._sessions.keep_index(ExpiryIndex(index, tree.db.open_tree(meta), resolution), progress)
@@ -378,8 +379,7 @@ class SledStore:
         self, sweep: Sweep, index: ExpiryIndex, until: int, after: bytes | None, announce: "_OnDeleted | None"
     ) -> bytes | None:
         """Sweep by the index; returns the entry at which `limit` or `budget` ended it."""
-        for entry in index.due(until, after):
-            sweep.examined += 1
+        for sweep.examined, entry in enumerate(index.due(until, after), 1):
             self._expire(sweep, entry[-KEY_LENGTH:], until, entry, announce)
             if sweep.is_watched and sweep.is_over:
                 return entry
@@ -390,8 +390,8 @@ class SledStore:
     ) -> bytes | None:
         """Sweep by reading every record; returns the key at which `limit` or `budget` ended it."""
         latest, decode_moment = codec.latest_moment(until), codec.decode_moment
-        for key, value in self.tree.range(None if after is None else after + b"\0"):
-            sweep.examined += 1
+        records = self.tree.range(None if after is None else after + b"\0")
+        for sweep.examined, (key, value) in enumerate(records, 1):
             try:
                 moment = decode_moment(value)
                 is_due = moment <= latest and codec.moment_to_microseconds(moment) <= until
@@ -400,7 +400,7 @@ class SledStore:
                 is_due = False
             if is_due:
                 self._expire(sweep, key, until, None, announce)
-            if (is_due or sweep.examined % PROGRESS_STEP == 0) and sweep.is_over:
+            if sweep.is_watched and (is_due or sweep.examined % PROGRESS_STEP == 0) and sweep.is_over:
                 return key
         return None
 

@@ -9,13 +9,13 @@ import attrs
 
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import Id
+from sled_sessions.records.id import TEXT_LENGTH
 from sled_sessions.web.sealing import Seal
 
 SameSite = Literal["strict", "lax", "none"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]+")
-_ID_LENGTH = 22
 _SECOND = timedelta(seconds=1)
 
 
@@ -87,7 +87,7 @@ class SessionCookie:
 
     def is_malformed(self, value: bytes) -> bool:
         """Whether even the length of this value tells that it holds no id; cheap enough for each request."""
-        return self.seal is None and len(value) != _ID_LENGTH
+        return self.seal is None and len(value) != TEXT_LENGTH
 
     def write(self, id: Id, max_age: timedelta | None) -> bytes:
         """The Set-Cookie value for a session that lives this long; None: as long as the browser runs.
