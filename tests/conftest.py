@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from clock import FakeClock
 
 from sled_sessions.examples import rust_database
 
@@ -11,6 +12,12 @@ from sled_sessions.examples import rust_database
 # wait for ever. A handler is reset in a child, so that there an interrupt interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Time, in the hands of the test."""
+    return FakeClock()
 
 
 @pytest.fixture

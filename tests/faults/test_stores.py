@@ -4,16 +4,10 @@ import os
 from datetime import timedelta
 
 import pytest
-from clock import FakeClock
 
 from sled_sessions import DecodeError, Id, Record, SledStore, SweepStrategy, sled
 
 STRATEGIES = pytest.mark.parametrize("strategy", list(SweepStrategy))
-
-
-@pytest.fixture
-def clock():
-    return FakeClock()
 
 
 @pytest.fixture

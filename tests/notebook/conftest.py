@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import pytest
-from clock import FakeClock
 from IPython.testing.globalipapp import start_ipython
 from sessions import fill
 
@@ -35,11 +34,6 @@ def run(ipython, capsys):
         value = ipython.user_ns.pop(name)
         if isinstance(value, SledStore):
             value.close()
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 @pytest.fixture

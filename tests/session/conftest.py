@@ -1,15 +1,9 @@
 """Sessions without a web server."""
 
 import pytest
-from clock import FakeClock
 
 from sled_sessions import MemoryStore
 from sled_sessions.session import SessionManager
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 @pytest.fixture

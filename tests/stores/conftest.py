@@ -5,15 +5,9 @@ from datetime import timedelta
 
 import pytest
 from bridge import Blocking
-from clock import FakeClock
 from store_factories import SERVED_STORES, STORES
 
 from sled_sessions import Id, Record, sled
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 @pytest.fixture(params=(STORES | SERVED_STORES).values(), ids=STORES | SERVED_STORES)

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from clock import FakeClock
 from store_factories import SERVED_STORES, STORES
 from web.apps import FRAMEWORKS, browser
 
@@ -36,11 +35,6 @@ COMBINATIONS = {
     **{f"{name}-{store}": (framework, LOCAL[store]) for name, framework in FRAMEWORKS.items() for store in LOCAL},
     **{f"asgi-{store}": (FRAMEWORKS["asgi"], SERVED[store]) for store in SERVED},
 }
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 @pytest.fixture(params=(LOCAL | SERVED).values(), ids=LOCAL | SERVED)
