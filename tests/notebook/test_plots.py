@@ -3,7 +3,7 @@
 import threading
 from datetime import timedelta
 
-import httpx
+import httpx2
 import matplotlib as mpl
 import pytest
 from matplotlib.figure import Figure
@@ -155,13 +155,13 @@ def test_what_takes_long_tells_how_far_it_is(tmp_path):
 def test_serving(clock):
     """An application answers on a port of its own until it is stopped, and then no more."""
     with serve(counter.make_app(MemoryStore())) as server:
-        with httpx.Client(base_url=server.url) as client:
+        with httpx2.Client(base_url=server.url) as client:
             assert [client.get("/").text for _ in range(2)] == ["Current count: 0", "Current count: 1"]
         assert "running" in repr(server)
     assert "stopped" in repr(server)
     server.stop()
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(server.url)
+    with pytest.raises(httpx2.ConnectError):
+        httpx2.get(server.url)
 
 
 def test_an_application_that_does_not_start(capsys):

@@ -7,7 +7,7 @@ import re
 import time
 from contextlib import ExitStack, asynccontextmanager
 
-import httpx
+import httpx2
 import pytest
 
 from sled_sessions.examples.shared import serving
@@ -22,7 +22,7 @@ ROUNDS = 40
 class Visitor:
     """A browser that knows how often its visits were counted."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: httpx2.AsyncClient) -> None:
         self.client = client
         self.cookies: dict[str, str] = {}
         self.counted = 0  # visits that were answered
@@ -47,7 +47,7 @@ class Visitor:
 
 @asynccontextmanager
 async def visitors(number):
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with httpx2.AsyncClient(timeout=60) as client:
         client.cookies.jar.set_policy(_NoCookies())
         yield [Visitor(client) for _ in range(number)]
 
