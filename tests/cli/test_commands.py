@@ -3,10 +3,10 @@
 import json
 import signal
 import subprocess
-import sys
 
 import attrs
 import pytest
+from command import COMMAND
 from operate.databases import contents, fill, lines, start
 
 from sled_sessions import Id, SledStore, sled
@@ -245,16 +245,15 @@ def test_a_damaged_database(run, storage):
 def test_a_closed_pipe_and_an_interrupt(tmp_path):
     """`| head` ends an export without a word, and Ctrl-C ends anything with code 130."""
     fill(tmp_path / "storage", 3_000)
-    command = [sys.executable, "-c", "from sled_sessions.cli import main; main()"]
     with subprocess.Popen(
-        [*command, "export", tmp_path / "storage", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "export", tmp_path / "storage", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as export:
         export.stdout.readline()
         export.stdout.close()
         assert export.wait(60) == 1
         assert export.stderr.read() == b""
     with subprocess.Popen(
-        [*command, "import", tmp_path / "storage", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "import", tmp_path / "storage", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
     ) as waiting:
         waiting.stdin.write(b"\n" * 100_000)
         waiting.send_signal(signal.SIGINT)

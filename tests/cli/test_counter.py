@@ -3,34 +3,12 @@
 import re
 import signal
 import subprocess
-import sys
-from contextlib import contextmanager
 
-import httpx
+import httpx2
 import pytest
+from command import COUNTER, counter
 
 from sled_sessions import Id, SledStore
-
-COMMAND = [sys.executable, "-c", "from sled_sessions.cli import main; main()", "counter", "--port", "0"]
-
-
-@contextmanager
-def _counter(*options):
-    """The command in a process of its own; gives it and the address it serves."""
-    process = subprocess.Popen([*COMMAND, *map(str, options)], stderr=subprocess.PIPE, text=True)
-    try:
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if found := re.search(r"running on (http://\S+)", line):
-                break
-        else:
-            pytest.fail("".join(lines))
-        yield process, found[1]
-    finally:
-        process.kill()
-        process.stderr.close()
-        process.wait()
 
 
 def _interrupt(process):
@@ -42,8 +20,8 @@ def _interrupt(process):
 
 def test_counts_visits(tmp_path):
     """Each visitor has a count, kept by a cookie like the Rust example's, and a Ctrl-C leaves it on disk."""
-    with _counter("--path", tmp_path / "storage", "--expiry", "600") as (process, url):
-        with httpx.Client(base_url=url) as visitor, httpx.Client(base_url=url) as other:
+    with counter("--path", tmp_path / "storage", "--expiry", "600") as (process, url):
+        with httpx2.Client(base_url=url) as visitor, httpx2.Client(base_url=url) as other:
             assert [visitor.get("/").text for _ in range(3)] == [f"Current count: {n}" for n in range(3)]
             answer = other.get("/")
             assert answer.text == "Current count: 0"
@@ -60,8 +38,8 @@ def test_counts_visits(tmp_path):
 @pytest.mark.parametrize("strategy", ["index", "full-scan"])
 def test_serves_the_rust_crates_database(rust_storage, strategy):
     """It starts on a database that the Rust crate wrote, goes on with a session in it, and sweeps the expired ones."""
-    with _counter("--path", rust_storage, "--strategy", strategy, "--sweep-every", "0.05") as (process, url):
-        answer = httpx.get(url, headers={"cookie": "id=CpeUV8yM0VrqeuTnoipeAw"})
+    with counter("--path", rust_storage, "--strategy", strategy, "--sweep-every", "0.05") as (process, url):
+        answer = httpx2.get(url, headers={"cookie": "id=CpeUV8yM0VrqeuTnoipeAw"})
         assert answer.text == "Current count: 33"
         while "deleted 6 expired sessions" not in (line := process.stderr.readline()):
             assert line
@@ -74,7 +52,7 @@ def test_serves_the_rust_crates_database(rust_storage, strategy):
 def test_sessions_expire(tmp_path):
     """A session that was not used for the given time begins anew, and the sweeper says what it deleted."""
     options = ("--path", tmp_path / "storage", "--expiry", "0.2", "--sweep-every", "0.1")
-    with _counter(*options) as (process, url), httpx.Client(base_url=url) as visitor:
+    with counter(*options) as (process, url), httpx2.Client(base_url=url) as visitor:
         visitor.get("/")
         while "deleted 1 expired sessions" not in (line := process.stderr.readline()):
             assert line
@@ -84,6 +62,6 @@ def test_sessions_expire(tmp_path):
 @pytest.mark.parametrize("strategy", ["oldest-first", ""])
 def test_unknown_strategies(strategy):
     """A strategy that does not exist is refused with those that do."""
-    run = subprocess.run([*COMMAND, "--strategy", strategy], capture_output=True, text=True, check=False)
+    run = subprocess.run([*COUNTER, "--strategy", strategy], capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert "'index', 'full-scan'" in run.stderr

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from command import COMMAND
 from operate.databases import contents, fill
 
 from sled_sessions import SledStore, operate, sled
@@ -106,12 +107,10 @@ def test_no_room_for_a_copy(tmp_path, command):
     """A copy for which there is no room fails with an error and leaves nothing, neither of it nor of the original."""
     fill(tmp_path / "storage", 20_000)
     before = contents(tmp_path / "storage")
+    options = ["--to", "1.0"] if command == "migrate" else []
     with mounted(tmp_path / "disk", "size=3m") as disk:
         run = subprocess.run(
-            [
-                *(sys.executable, "-c", "from sled_sessions.cli import main; main()", command),
-                *(tmp_path / "storage", disk / "new", *(["--to", "1.0"] if command == "migrate" else [])),
-            ],
+            [*COMMAND, command, tmp_path / "storage", disk / "new", *options],
             capture_output=True,
             text=True,
             timeout=60,

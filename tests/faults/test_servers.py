@@ -1,15 +1,14 @@
 """Servers that are forked after the store was opened, and servers that are told to stop under load."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
-import time
 
-import httpx
-import pytest
+import httpx2
+from command import counter
+from waiting import wait_until
 
 from sled_sessions import Id, SledStore
 
@@ -37,8 +36,6 @@ LAZY = (
     .replace("store.close()", "")
 )
 
-COUNTER = [sys.executable, "-c", "from sled_sessions.cli import main; main()", "counter", "--port", "0"]
-
 
 def forked(code, folder):
     """A parent and its forked worker; the parent ends when its input does."""
@@ -53,16 +50,14 @@ def forked(code, folder):
 
 
 def end(parent):
-    """Stop the worker and the parent's wait; returns what they logged."""
-    with parent.stdin:
-        pass
-    time.sleep(0.3)
-    os.killpg(parent.pid, signal.SIGKILL)
-    log = parent.stderr.read()
-    parent.stderr.close()
-    parent.stdout.close()
-    parent.wait(10)
-    return log
+    """Have the parent end by itself, and kill the worker, which does not; returns what they logged."""
+    with parent.stderr, parent.stdout:
+        parent.stdin.close()
+        try:
+            parent.wait(10)
+        finally:
+            os.killpg(parent.pid, signal.SIGKILL)
+        return parent.stderr.read()
 
 
 def test_a_store_opened_before_the_fork(tmp_path):
@@ -70,7 +65,7 @@ def test_a_store_opened_before_the_fork(tmp_path):
     parent = forked(PRELOADING, tmp_path / "storage")
     try:
         url = f"http://127.0.0.1:{int(parent.stdout.readline())}"
-        assert [httpx.get(url, timeout=10).status_code for _ in range(3)] == [500] * 3
+        assert [httpx2.get(url, timeout=10).status_code for _ in range(3)] == [500] * 3
     finally:
         log = end(parent)
     assert "ForkedProcess" in log
@@ -84,32 +79,24 @@ def test_a_store_opened_in_the_worker(tmp_path):
     parent = forked(LAZY, tmp_path / "storage")
     try:
         url = f"http://127.0.0.1:{int(parent.stdout.readline())}"
-        assert httpx.get(url, timeout=10).text == "Current count: 0"
+        assert httpx2.get(url, timeout=10).text == "Current count: 0"
     finally:
         end(parent)
 
 
 def test_sigterm_under_load(tmp_path):
     """A server that gets SIGTERM under load ends by itself, and all that it answered is on the disk."""
-    server = subprocess.Popen(
-        [*COUNTER, "--path", tmp_path / "storage", "--expiry", "600"], stderr=subprocess.PIPE, text=True
-    )
     answered: dict[str, int] = {}
-    try:
-        for line in server.stderr:
-            if found := re.search(r"running on (http://\S+)", line):
-                break
-        else:
-            pytest.fail("it did not start")
+    with counter("--path", tmp_path / "storage", "--expiry", "600") as (server, url):
         drain = threading.Thread(target=server.stderr.read)
         drain.start()
 
         def visit():
-            with httpx.Client(base_url=found[1], timeout=10) as visitor:
+            with httpx2.Client(base_url=url, timeout=10) as visitor:
                 while True:
                     try:
                         answer = visitor.get("/")
-                    except httpx.TransportError:
+                    except httpx2.TransportError:
                         return
                     if answer.status_code != 200:
                         return
@@ -118,16 +105,12 @@ def test_sigterm_under_load(tmp_path):
         visitors = [threading.Thread(target=visit) for _ in range(8)]
         for visitor in visitors:
             visitor.start()
-        time.sleep(0.7)
+        wait_until(lambda: len(answered) == 8 and min(answered.values()) > 20)
         server.send_signal(signal.SIGTERM)
         assert server.wait(20) == 0
         for visitor in visitors:
             visitor.join(20)
         drain.join()
-    finally:
-        server.kill()
-        server.wait()
-        server.stderr.close()
     assert len(answered) == 8
     with SledStore.open(tmp_path / "storage") as store:
         for id, count in answered.items():

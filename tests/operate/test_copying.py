@@ -11,6 +11,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from command import COMMAND
 from servers import shared_cluster, shared_server
 
 from sled_sessions import Id, Record, SledStore
@@ -95,7 +96,7 @@ def copy(source: str, target: str, **options) -> CopyReport:
 
 
 def run(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from sled_sessions.cli import main; main()", "copy", *map(str, arguments)]
+    command = [*COMMAND, "copy", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
 
 

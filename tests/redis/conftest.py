@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 import pytest
 import redis
-from servers import BINARIES, VALKEY, Cluster, Server, eventually, free_port, shared_cluster, shared_server
+from servers import BINARIES, VALKEY, Cluster, Server, free_port, shared_cluster, shared_server
+from waiting import wait_until
 
 from sled_sessions.redis import RedisStore
 
@@ -61,9 +62,9 @@ def sentinel(own_server, tmp_path) -> Iterator[int]:
         process = subprocess.Popen([VALKEY, str(configuration), "--sentinel"], stdout=log, stderr=log)
     try:
         with own_server.client() as admin:
-            eventually(lambda: admin.info("replication")["connected_slaves"] == 1)
+            wait_until(lambda: admin.info("replication")["connected_slaves"] == 1)
         with redis.Redis(port=port) as watcher:
-            eventually(lambda: watcher.sentinel_slaves("main"))
+            wait_until(lambda: watcher.sentinel_slaves("main"), ignoring=redis.RedisError)
         yield port
     finally:
         process.kill()

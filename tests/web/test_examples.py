@@ -3,12 +3,12 @@
 import re
 import signal
 import subprocess
-import sys
-import time
 from datetime import timedelta
 
 import httpx2
 import pytest
+from command import COMMAND
+from waiting import wait_until
 from web.server import serving
 
 from sled_sessions import Id
@@ -37,13 +37,6 @@ def test_counter(store, clock):
         clock.advance(minutes=1)
         wait_until(lambda: store.count() == 0)
         assert visitor.get("/").text == "Current count: 0"
-
-
-def wait_until(condition, seconds=5.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
 
 
 def test_login(store, clock):
@@ -98,12 +91,12 @@ def test_strongly_typed(store, clock):
 )
 def test_by_name(name, shows, tmp_path):
     """`sled-sessions example NAME` says what to look at, and serves the example until Ctrl-C."""
-    command = [sys.executable, "-c", "from sled_sessions.cli import main; main()", "example", name]
+    command = [*COMMAND, "example", name]
     options = ["--port", "0", "--path", str(tmp_path / "storage")]
     log = tmp_path / "log"
     with log.open("w") as output, subprocess.Popen([*command, *options], stdout=output, stderr=output) as server:
         try:
-            wait_until(lambda: "running on http://" in log.read_text(), seconds=30)
+            wait_until(lambda: "running on http://" in log.read_text(), what=log.read_text)
             page = httpx2.get(re.search(r"http://[\d.]+:\d+", log.read_text())[0])
             assert shows in page.text
             server.send_signal(signal.SIGINT)

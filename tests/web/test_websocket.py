@@ -1,10 +1,10 @@
 """Sessions in WebSockets, over a real server and message by message."""
 
 import asyncio
-import time
 
 import httpx2
 import pytest
+from waiting import wait_until
 from web.apps import asgi, browser, cookie_value, count
 from web.server import serving
 from websockets.sync.client import connect
@@ -52,15 +52,8 @@ def test_on_a_real_server(any_store, clock):
                 for line in "ab":
                     socket.send(line)
                 assert [socket.recv(), socket.recv()] == expected
-            wait_for(lambda n=expected[-1][0]: f'<span id="lines">{n}</span>' in client.get("/").text)
-
-
-def wait_for(condition, seconds=5.0):
-    """The server saves when it has seen the client go, which the client cannot see."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.01)
+            # The server saves when it has seen the client go, which the client cannot see.
+            wait_until(lambda n=expected[-1][0]: f'<span id="lines">{n}</span>' in client.get("/").text)
 
 
 def test_cookie_on_accept(store, as_store, clock):
