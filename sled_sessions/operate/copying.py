@@ -15,8 +15,7 @@ from sled_sessions.errors import DecodeError, EncodeError, RecordTooLarge
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import kept_store, open_database
 from sled_sessions.operate.transfer import read_lines
-from sled_sessions.records import Record
-from sled_sessions.stores import jsonl
+from sled_sessions.records import Record, jsonl
 from sled_sessions.stores.adapter import AsyncStore
 from sled_sessions.stores.clock import utc_now
 from sled_sessions.stores.protocol import AsyncSessionStore
@@ -30,7 +29,7 @@ _BATCH = 64
 """Sessions under way at once: a server is waited for once for so many."""
 
 _STARTS = (b'{"id":"', b'{"key":"')
-"""How the lines begin that `stores.jsonl` writes."""
+"""How the lines begin that `records.jsonl` writes."""
 
 
 @attrs.define

@@ -1,4 +1,4 @@
-"""Sessions out into a file of JSON Lines and back, as a stream of any length; `stores.jsonl` describes a line."""
+"""Sessions out into a file of JSON Lines and back, as a stream of any length; `records.jsonl` describes a line."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -11,8 +11,7 @@ from sled_sessions import sled
 from sled_sessions.errors import DecodeError, EncodeError
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import refuse_existing, sync_folder
-from sled_sessions.records import codec
-from sled_sessions.stores import jsonl
+from sled_sessions.records import codec, jsonl
 from sled_sessions.stores.indexed_tree import IndexedTree
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress

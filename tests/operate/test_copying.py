@@ -16,8 +16,8 @@ from servers import shared_cluster, shared_server
 
 from sled_sessions import Id, Record, SledStore
 from sled_sessions.operate import CopyReport, OperationError, copy_sessions, place_at
+from sled_sessions.records import jsonl
 from sled_sessions.redis import RedisStore
-from sled_sessions.stores import jsonl
 
 SOON = datetime.now(UTC) + timedelta(hours=1)
 """With microseconds, so that an expiry that was rounded is found out."""

@@ -19,7 +19,7 @@ from sled_sessions.operate import (
     kept_store,
     opened_store,
 )
-from sled_sessions.stores import jsonl
+from sled_sessions.records import jsonl
 
 VECTORS = [
     (bytes.fromhex(row["key"]), bytes.fromhex(row["value"]))

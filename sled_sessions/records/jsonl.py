@@ -7,13 +7,14 @@ that are no record at all, the line has the bytes too: `value`, and `key` where 
 
 import re
 from base64 import b64decode, b64encode
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import msgspec
 
 from sled_sessions.errors import DecodeError
-from sled_sessions.records import Id, codec
+from sled_sessions.records import codec
+from sled_sessions.records.id import Id
 
 
 class _Record(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -94,7 +95,7 @@ def _value_of(line: _Line) -> tuple[bytes, bytes]:
 
 def _text_of(moment: codec.Moment) -> str:
     year, ordinal, hour, minute, second, nanosecond, hours, minutes, seconds = moment
-    day = date.fromordinal(date(year, 1, 1).toordinal() + ordinal - 1)
+    day = date(year, 1, 1) + timedelta(days=ordinal - 1)
     fraction = f".{nanosecond:09}" if nanosecond else ""
     sign = "-" if min(hours, minutes, seconds) < 0 else "+"
     offset = f"{sign}{abs(hours):02}:{abs(minutes):02}" + (f":{abs(seconds):02}" if seconds else "")
@@ -109,7 +110,7 @@ def _moment_of(text: str) -> codec.Moment:
         raise DecodeError(msg)
     return (
         day.year,
-        day.toordinal() - date(day.year, 1, 1).toordinal() + 1,
+        day.timetuple().tm_yday,
         int(found[4]),
         int(found[5]),
         int(found[6]),
