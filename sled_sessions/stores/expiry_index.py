@@ -82,14 +82,14 @@ class ExpiryIndex:
         start = b"" if after is None else after + b"\0"
         return self.tree.keys(start, _bound(now - now % self.step + 1))
 
-    def between(self, start: int | None, stop: int | None) -> Iterator[bytes]:
-        """The entries whose rounded expiry lies from `start` on and before `stop`, in microseconds."""
-        return self.tree.keys(None if start is None else _bound(start), None if stop is None else _bound(stop))
+    def between(self, start: int | None, stop: int | None) -> Iterator[tuple[int, bytes]]:
+        """The rounded expiries from `start` on and before `stop`, in microseconds, each with its record's key."""
+        keys = self.tree.keys(None if start is None else _bound(start), None if stop is None else _bound(stop))
+        return (_split(key) for key in keys if len(key) == ENTRY_LENGTH)  # what else lies here is for the next sweep
 
     def first(self) -> int | None:
         """The first expiry, rounded down, in microseconds."""
-        first = self.tree.first()
-        return None if first is None else split(first[0])[0]
+        return next((expiry for expiry, _ in self.between(None, None)), None)
 
     @property
     def is_whole(self) -> bool:
@@ -111,6 +111,31 @@ class ExpiryIndex:
         return Marker(VERSION, self.step, b"" if is_sibling else self.tree.name)
 
 
+def check_entries_tree(entries: sled.Tree, records: sled.Tree) -> None:
+    """Make sure that the index of these records may lie in this tree, which is emptied when the index is built.
+
+    Raises:
+        TypeError: It is no tree.
+        ValueError: It is a tree of another database, or something else lies in it.
+    """
+    if not isinstance(entries, sled.Tree):
+        msg = f"index must be a sled.Tree, not {type(entries).__name__}"
+        raise TypeError(msg)
+    if entries.db != records.db:
+        msg = "index must be a tree of the same database: only one log keeps records and entries in step in a crash"
+        raise ValueError(msg)
+    own_meta = records.name + META
+    indexes = {}  # the trees of all indexes, by those of their markers
+    for meta in filter(lambda name: name.endswith(META), records.db.tree_names()):
+        if (marker := marker_in(records.db.open_tree(meta))) is not None:
+            indexes[meta] = marker.tree or meta.removesuffix(META) + ENTRIES
+    is_taken = entries.name in {records.name, own_meta, *(indexes[meta] for meta in indexes if meta != own_meta)}
+    ends = filter(None, (entries.first(), entries.last()))
+    if is_taken or any(len(key) != ENTRY_LENGTH or value for key, value in ends):
+        msg = f"index must be a tree of its own: {entries!r} holds something else"
+        raise ValueError(msg)
+
+
 def marker_in(meta: sled.Tree) -> Marker | None:
     """The marker in a meta tree; None when there is no whole index."""
     found = meta.get(_MARKER)
@@ -120,8 +145,7 @@ def marker_in(meta: sled.Tree) -> Marker | None:
         return None
 
 
-def split(entry: bytes) -> tuple[int, bytes]:
-    """An entry's expiry in microseconds since the Unix epoch, and its record's key."""
+def _split(entry: bytes) -> tuple[int, bytes]:
     return _BIG_ENDIAN.unpack_from(entry)[0] - _SIGN, entry[-KEY_LENGTH:]
 
 

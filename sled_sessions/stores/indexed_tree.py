@@ -19,7 +19,8 @@ import attrs
 from sled_sessions import sled
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
-from sled_sessions.stores.expiry_index import ExpiryIndex, split
+from sled_sessions.records.id import KEY_LENGTH
+from sled_sessions.stores.expiry_index import ExpiryIndex
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
 _log = logging.getLogger(__name__)
@@ -70,11 +71,15 @@ class IndexedTree:
 
     Args:
         tree: The tree of the records.
+
+    Attributes:
+        index: The index, as long as it is whole; None when none is kept, or its building has not come to the end.
     """
 
     def __init__(self, tree: sled.Tree) -> None:
         self.tree = tree
         self.index: ExpiryIndex | None = None
+        self._kept: ExpiryIndex | None = None
         self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
         self._get, self._insert, self._remove = tree.get, tree.insert, tree.remove
         self._compare_and_swap = tree.compare_and_swap
@@ -116,7 +121,7 @@ class IndexedTree:
         with self._locks[key[-1] % _STRIPES]:
             index = self.index
             old = None if index is None else self._get(key)
-            old_expiry = None if old is None else _expiry_or_none(old)
+            old_expiry = None if old is None else _expiry_or_none(key, old)
             if index is None or (old_expiry is not None and old_expiry // index.step == expiry // index.step):
                 self._insert(key, value)
             else:
@@ -177,21 +182,24 @@ class IndexedTree:
     def keep_index(self, index: ExpiryIndex, progress: Progress | None) -> None:
         """Keep this index from now on, and build it if it is not whole."""
         with self._all_locked():
-            self.index = index
-            if not index.is_whole:
+            self._kept = index
+            # A tree may have been dropped, or imported, behind the marker's back.
+            if index.is_whole and (self.tree.is_empty() or not index.tree.is_empty()):
+                self.index = index
+            else:
                 self._build(index, progress)
 
     def drop_index(self, *trees: bytes) -> None:
         """Keep no index from now on; these are the trees it lay in, that of the marker first."""
         with self._all_locked():
-            self.index = None
+            self.index = self._kept = None
             for tree in trees:
                 self.tree.db.drop_tree(tree)
 
-    def rebuild(self, progress: Progress | None) -> IndexReport:
-        """Build the index anew, if one is kept. Writers wait meanwhile."""
+    def rebuild(self, progress: Progress | None) -> IndexReport | None:
+        """Build the index anew; None when none is kept. Writers wait meanwhile."""
         with self._all_locked():
-            return IndexReport() if self.index is None else self._build(self.index, progress)
+            return None if self._kept is None else self._build(self._kept, progress)
 
     def verify(self, progress: Progress | None = None) -> IndexReport:
         """Compare index and records. Writers go on; what they change meanwhile is looked at again under its lock."""
@@ -199,9 +207,8 @@ class IndexedTree:
         index = self.index
         records = entries = missing = stale = undecodable = 0
         for key, value in self.tree:
-            try:
-                expiry = codec.decode_expiry(value)
-            except DecodeError:
+            expiry = _expiry_or_none(key, value)
+            if expiry is None:
                 undecodable += 1
                 continue
             records += 1
@@ -210,12 +217,19 @@ class IndexedTree:
             if index is not None and index.entry(expiry, key) not in index.tree:
                 missing += self._is_missing(index, key)
         if index is not None:
-            for entry in index.between(None, None):
+            for entry in index.tree.keys():  # noqa: SIM118 - iterating a tree gives its pairs
                 entries += 1
                 if progress is not None and entries % PROGRESS_STEP == 0:
                     progress(records + entries, None)
                 stale += self._is_stale(index, entry)
-        return IndexReport(records, entries, missing, stale, undecodable, time.perf_counter() - start)
+        return IndexReport(
+            records=records,
+            entries=entries,
+            missing=missing,
+            stale=stale,
+            undecodable=undecodable,
+            seconds=time.perf_counter() - start,
+        )
 
     # -- how ----------------------------------------------------------------------------------------------------------
 
@@ -239,6 +253,7 @@ class IndexedTree:
 
     def _build(self, index: ExpiryIndex, progress: Progress | None) -> IndexReport:
         start = time.perf_counter()
+        self.index = None  # until it is whole: whatever ends this before leaves a tree that every sweep scans
         index.clear()
         records = undecodable = 0
         for key, value in self.tree:
@@ -251,6 +266,7 @@ class IndexedTree:
             if progress is not None and records % PROGRESS_STEP == 0:
                 progress(records, None)
         index.mark_whole()
+        self.index = index
         if progress is not None:
             progress(records, records)
         seconds = time.perf_counter() - start
@@ -258,7 +274,7 @@ class IndexedTree:
             _log.info("built the expiry index of %d records in %.1f s", records, seconds)
         if undecodable:
             _log.warning("%d records could not be read and have no entry in the expiry index", undecodable)
-        return IndexReport(records, records, 0, 0, undecodable, seconds)
+        return IndexReport(records=records, entries=records, undecodable=undecodable, seconds=seconds)
 
     def _is_missing(self, index: ExpiryIndex, key: bytes) -> bool:
         with self._lock(key):
@@ -267,7 +283,7 @@ class IndexedTree:
             return entry is not None and entry not in index.tree
 
     def _is_stale(self, index: ExpiryIndex, entry: bytes) -> bool:
-        key = split(entry)[1]
+        key = entry[-KEY_LENGTH:]
         if self._belongs(index, entry, key):
             return False
         with self._lock(key):
@@ -283,15 +299,15 @@ _shared: WeakValueDictionary[tuple[sled.Db, bytes], IndexedTree] = WeakValueDict
 _shared_lock = threading.Lock()
 
 
-def _expiry_or_none(value: bytes) -> int | None:
-    """When a record expires, None for one that cannot be read."""
+def _expiry_or_none(key: bytes, value: bytes) -> int | None:
+    """When a record expires, None for one that cannot be read or has no id for a key."""
     try:
-        return codec.decode_expiry(value)
+        return codec.decode_expiry(value) if len(key) == KEY_LENGTH else None
     except DecodeError:
         return None
 
 
 def _entry(index: ExpiryIndex, key: bytes, value: bytes) -> bytes | None:
     """The entry of a record, None for one that cannot be read."""
-    expiry = _expiry_or_none(value)
+    expiry = _expiry_or_none(key, value)
     return None if expiry is None else index.entry(expiry, key)

@@ -20,7 +20,7 @@ from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, utc_now
 from sled_sessions.stores.durability import Durability, GroupCommit
 from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
-from sled_sessions.stores.expiry_index import ENTRIES, META, ExpiryIndex, split
+from sled_sessions.stores.expiry_index import ENTRIES, META, ExpiryIndex, check_entries_tree
 from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport
 from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
 from sled_sessions.stores.sweep import PROGRESS_STEP, OnExpired, Progress, Sweep, SweepReport, SweepStrategy
@@ -42,7 +42,7 @@ class SledStore:
 
     Args:
         tree: The tree of the records, such as `db.open_tree("session")`.
-        index: The tree of the index; the sibling by default.
+        index: The tree of the index, one of its own; the sibling by default.
         strategy: How `delete_expired` finds expired sessions. With `FULL_SCAN` no index is kept, one that is there is
             dropped, and the store writes exactly what the crate writes.
         resolution: The step of the index. Saves that move an expiry within one step leave the index alone; a sweep
@@ -56,8 +56,9 @@ class SledStore:
 
     Raises:
         sled.SledError: The engine could not read or write the trees.
-        TypeError: `tree` is no tree, or `resolution` no timedelta.
-        ValueError: `resolution` is below a microsecond, or there is no such `durability`.
+        TypeError: `tree` or `index` is no tree, or `resolution` no timedelta.
+        ValueError: `resolution` is below a microsecond, there is no such `durability`, or something else lies in the
+            tree that `index` names.
     """
 
     def __init__(
@@ -85,6 +86,8 @@ class SledStore:
         self._owned: sled.Db | None = None
         self._resume_after: dict[SweepStrategy, bytes] = {}
         entries, meta = tree.name + ENTRIES, tree.name + META
+        if index is not None:
+            check_entries_tree(index, tree)
         if self.strategy is SweepStrategy.EXPIRY_INDEX:
             index = tree.db.open_tree(entries) if index is None else index
             self._sessions.keep_index(ExpiryIndex(index, tree.db.open_tree(meta), resolution), progress)
@@ -333,17 +336,20 @@ class SledStore:
             return self._sessions.verify(progress)
 
     def rebuild_index(self, progress: Progress | None = None) -> IndexReport:
-        """Build the index anew from the records, O(n log n); writers wait meanwhile.
+        """Build the index anew from the records, O(n log n). Writers wait meanwhile: `progress` must not write.
+
+        Until it has come to the end, sweeps read every record.
 
         Raises:
             SessionError: No store on this tree keeps an index.
             BackendError: The engine failed; the next open builds the index.
         """
-        if self._sessions.index is None:
+        with _backend_errors():
+            report = self._sessions.rebuild(progress)
+        if report is None:
             msg = "this store keeps no index; open it with strategy=SweepStrategy.EXPIRY_INDEX to get one"
             raise SessionError(msg)
-        with _backend_errors():
-            return self._sessions.rebuild(progress)
+        return report
 
     def __repr__(self) -> str:
         return f"SledStore({self.tree!r}, strategy={self.strategy.name})"
@@ -418,7 +424,7 @@ class SledStore:
     def _expiring(self, low: int | None, high: int | None) -> Iterator[tuple[datetime, Id]]:
         index = self._sessions.index
         with _backend_errors():
-            found = sorted(self._expiries(low, high)) if index is None else map(split, index.between(low, high))
+            found = sorted(self._expiries(low, high)) if index is None else index.between(low, high)
             for at, key in found:
                 yield codec.from_microseconds(at), Id(key)
 

@@ -20,7 +20,6 @@ from sled_sessions import (
     sled,
 )
 from sled_sessions.records import codec
-from sled_sessions.stores.expiry_index import split
 
 STRATEGIES = pytest.mark.parametrize("strategy", list(SweepStrategy), ids=lambda strategy: strategy.value)
 
@@ -131,7 +130,7 @@ def test_one_entry_for_each_record(store, clock, new_record):
     store.update(records[2].id, lambda now: attrs.evolve(now, expiry_date=new_record(1).expiry_date))
     store.save(records[3])
     store.delete(records[3].id)
-    entries = sorted(split(entry)[1] for entry, _ in _index(store))
+    entries = sorted(entry[8:] for entry, _ in _index(store))
     assert entries == sorted(record.id.key for record in records[:3])
     assert store.verify_index()
 
@@ -287,6 +286,76 @@ def test_an_index_in_another_tree_is_another_index(db, clock, new_record):
         assert store.verify_index()
         store.save(new_record(60))
     assert store.verify_index().entries == 4
+
+
+@pytest.mark.parametrize("place", ["session", "session:meta", "users", "another:expiry", "another's"])
+def test_an_index_empties_no_tree_that_is_in_use(db, clock, new_record, place):
+    """An index cannot lie where the records, their marker, another index or anything else lies; all of that stays."""
+    store = SledStore(db.open_tree("session"), clock=clock)
+    store.save(new_record())
+    for name, index in (("another", None), ("a third", db.open_tree("another's"))):
+        SledStore(db.open_tree(name), index=index, clock=clock).save(new_record())
+    db.open_tree("users").insert(b"ada", b"1815")
+    before = [(name, list(pairs)) for _, name, pairs in db.export()]
+    with pytest.raises(ValueError, match="tree of its own"):
+        SledStore(store.tree, index=db.open_tree(place), clock=clock)
+    assert [(name, list(pairs)) for _, name, pairs in db.export()] == before
+    assert store.verify_index()
+
+
+def test_an_index_lies_beside_its_records(tree, tmp_path):
+    """What is no tree, or one of another database, is refused as an index: a crash would take them apart."""
+    with pytest.raises(TypeError, match=r"sled\.Tree"):
+        SledStore(tree, index="elsewhere")
+    with sled.open(tmp_path / "other") as other, pytest.raises(ValueError, match="same database"):
+        SledStore(tree, index=other.open_tree("elsewhere"))
+
+
+def test_an_index_that_was_dropped_is_built_again(store, tree, clock, new_record):
+    """A marker alone is no index: entries that were dropped, or records that came by an import, are noticed."""
+    store.save(new_record(-1))
+    tree.db.drop_tree("session:expiry")
+    assert SledStore(tree, clock=clock).delete_expired().deleted == 1
+
+
+def test_an_interrupted_build_leaves_no_index(store, tree, clock, new_record):
+    """Until the index is whole again every sweep reads all records, and the next build finds what there is."""
+    for _ in range(3000):
+        tree.insert((record := new_record(-1)).id.key, record.encode())
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.rebuild_index(progress=interrupt)
+    assert store.first_expiry() is not None
+    assert store.delete_expired(limit=1000).strategy is SweepStrategy.FULL_SCAN
+    with pytest.raises(KeyboardInterrupt):
+        SledStore(tree, resolution=timedelta(minutes=1), progress=interrupt, clock=clock)
+    assert store.rebuild_index().records == 2000
+    assert store.verify_index()
+    assert store.delete_expired().deleted == 2000
+
+
+@pytest.mark.parametrize("entry", [b"", b"short", b"\0" * 30])
+def test_what_is_no_entry_is_stale(store, tree, new_record, entry):
+    """Something else in the index's tree stops nothing: it is counted, passed over, and dropped by a sweep."""
+    record = new_record()
+    store.save(record)
+    _index(store).insert(entry, b"")
+    assert store.first_expiry() == record.expiry_date.replace(microsecond=0)
+    assert [id for _, id in store.expiring()] == [record.id]
+    assert store.verify_index().stale == 1
+    store.delete_expired()
+    assert store.verify_index().entries == 1
+
+
+def test_a_record_without_an_id_for_a_key_is_unreadable(store, tree, new_record):
+    """What lies under another key than an id's has no entry, and is counted with what cannot be read."""
+    tree.insert(b"short", new_record().encode())
+    assert store.rebuild_index().undecodable == 1
+    assert store.verify_index()
+    assert store.verify_index().undecodable == 1
 
 
 def test_a_tree_that_is_opened_again(db, clock, new_record):
