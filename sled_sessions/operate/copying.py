@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Protocol, cast
 import attrs
 
 from sled_sessions import sled
-from sled_sessions.errors import DecodeError, EncodeError, RecordTooLarge
+from sled_sessions.errors import DecodeError, RecordTooLarge
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import kept_store, open_database
 from sled_sessions.operate.transfer import read_lines
@@ -255,7 +255,7 @@ def _is_cut_off(line: bytes) -> bool:
         return False
     try:
         jsonl.from_line(line)
-    except (DecodeError, EncodeError):
+    except DecodeError:
         return True
     return False
 

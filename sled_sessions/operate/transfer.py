@@ -8,7 +8,7 @@ from typing import IO
 import attrs
 
 from sled_sessions import sled
-from sled_sessions.errors import DecodeError, EncodeError
+from sled_sessions.errors import DecodeError
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import refuse_existing, sync_folder
 from sled_sessions.records import codec, jsonl
@@ -126,7 +126,7 @@ def read_lines(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         if line.strip():
             try:
                 session = jsonl.from_line(line)
-            except (DecodeError, EncodeError) as error:
+            except DecodeError as error:
                 raise OperationError(f"line {number:,}: {error}") from None
             yield session
 

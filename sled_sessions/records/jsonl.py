@@ -41,13 +41,16 @@ _MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))
 
 def to_line(key: bytes, value: bytes) -> bytes:
     """Write what lies in a store under a key as a line, without its end."""
-    line = _readable(key, value)
-    if line is not None and _value_of(line) == (key, value):
-        return _write_line(line)
-    if line is not None:
-        line.value = b64encode(value).decode()
-        return _write_line(line)
-    return _write_line(_Line(key=b64encode(key).decode(), value=b64encode(value).decode()))
+    whole = b64encode(value).decode()
+    try:
+        line = _readable(key, value)
+        text = _write_line(line)
+        if from_line(text) != (key, value):
+            line.value = whole
+            text = _write_line(line)
+    except (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError):  # JSON cannot hold it
+        text = _write_line(_Line(key=b64encode(key).decode(), value=whole))
+    return text
 
 
 def from_line(line: bytes | str) -> tuple[bytes, bytes]:
@@ -55,24 +58,21 @@ def from_line(line: bytes | str) -> tuple[bytes, bytes]:
 
     Raises:
         DecodeError: It is no such line.
-        EncodeError: JSON data that no record can hold, such as a lone surrogate.
     """
     try:
         return _value_of(_read_line(line))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, OverflowError, RecursionError) as error:
         raise DecodeError(f"not a session as a line of JSON: {error}") from None
 
 
-def _readable(key: bytes, value: bytes) -> _Line | None:
-    """The line without `value`, if the bytes are the record of this key and its date is one of Python's calendar."""
-    try:
-        codec.decode_expiry(value)
-        record = _read_record(value)
-        if record.key != key:
-            return None
-        return _Line(str(Id(key)), _text_of(record.moment), record.data)
-    except (msgspec.DecodeError, DecodeError, UnicodeDecodeError, RecursionError, ValueError, OverflowError):
-        return None
+def _readable(key: bytes, value: bytes) -> _Line:
+    """The line without `value`; an error if the bytes are no record of this key with a date of Python's calendar."""
+    codec.decode_expiry(value)
+    record = _read_record(value)
+    if record.key != key:
+        msg = "the record has another id"
+        raise DecodeError(msg)
+    return _Line(str(Id(key)), _text_of(record.moment), record.data)
 
 
 def _value_of(line: _Line) -> tuple[bytes, bytes]:

@@ -1,0 +1,66 @@
+"""Records as lines of JSON: what is no line is told as such, and whatever MessagePack can hold comes back."""
+
+import math
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from sled_sessions import DecodeError, Id
+from sled_sessions.records import jsonl
+
+KEY = b"k" * 16
+MOMENT = (2030, 31, 12, 0, 0, 0, 0, 0, 0)
+
+
+def line(data: str, expiry_date: str = "2030-01-31T12:00:00Z") -> str:
+    return f'{{"id":"{Id(KEY)}","expiry_date":"{expiry_date}","data":{data}}}'
+
+
+def value(data: object, moment: object = MOMENT) -> bytes:
+    return msgspec.msgpack.encode((KEY, data, moment))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        line('{"n":18446744073709551616}'),
+        line('{"n":-9223372036854775809}'),
+        line(f'{{"n":{"1" * 400}}}'),
+        line('{"n":1e400}'),
+        line('{"text":"\\ud800"}'),
+        line("{}", "99999-01-01T00:00:00Z"),
+        line("{}", "2030-01-01T00:00:00+99:00"),
+        line("{}", f"2030-01-01T00:00:00.{'9' * 400}Z"),
+        '{"id":18446744073709551616}',
+        '{"id":"\ud800"}',
+    ],
+)
+def test_what_no_record_can_hold(text):
+    """A number, text or date that no record can hold raises DecodeError, as any other line that is none."""
+    with pytest.raises(DecodeError):
+        jsonl.from_line(text)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"n": math.nan},
+        {"n": math.inf},
+        {"n": b"bytes"},
+        {"n": datetime(2030, 1, 1, tzinfo=UTC)},
+        {"n": {1: 2}},
+        {"n": {(1, 2): 3}},
+        {"n": msgspec.msgpack.Ext(5, b"x")},
+        {"n": [2**64 - 1, -(2**63), -0.0, 1e308]},
+    ],
+)
+def test_what_json_lacks_comes_back(data):
+    """A record of something that JSON lacks, as another program may write it, comes back byte for byte."""
+    assert jsonl.from_line(jsonl.to_line(KEY, value(data))) == (KEY, value(data))
+
+
+@pytest.mark.parametrize("moment", [(9999, 366, *MOMENT[2:]), (-1, 1, *MOMENT[2:]), (2030, 2**40, *MOMENT[2:])])
+def test_a_day_that_the_calendar_lacks_comes_back(moment):
+    """A record with an expiry that Python's calendar lacks comes back byte for byte."""
+    assert jsonl.from_line(jsonl.to_line(KEY, value({}, moment))) == (KEY, value({}, moment))
