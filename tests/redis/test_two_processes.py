@@ -47,7 +47,10 @@ class Visitor:
 
 @asynccontextmanager
 async def visitors(number):
-    async with httpx2.AsyncClient(timeout=60) as client:
+    # Each request has a connection of its own: uvicorn closes one after an exception, when the next request may be on
+    # its way through it already.
+    limits = httpx2.Limits(max_keepalive_connections=0)
+    async with httpx2.AsyncClient(timeout=60, limits=limits) as client:
         client.cookies.jar.set_policy(_NoCookies())
         yield [Visitor(client) for _ in range(number)]
 
