@@ -35,7 +35,7 @@ except ImportError as error:
 from sled_sessions.errors import BackendError, DecodeError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.id import TEXT_LENGTH
-from sled_sessions.stores.clock import Clock, utc_now
+from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
 from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
 from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
@@ -117,7 +117,7 @@ class RedisStore:
         self._prefix = prefix.encode()
         self.timeout = timeout
         self.max_record_bytes = max_record_bytes
-        self.clock = clock
+        self.clock = checked(clock)
         self._places = asyncio.Semaphore(concurrency)
         self._sessions: WeakValueDictionary[bytes, _Turn] = WeakValueDictionary()
         self._server_swaps = True  # until it says that it knows no IFEQ

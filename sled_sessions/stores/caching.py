@@ -1,6 +1,5 @@
 """A fast store in front of a lasting one."""
 
-import inspect
 import threading
 import time
 from collections import OrderedDict
@@ -15,7 +14,7 @@ import attrs
 from sled_sessions.errors import SessionError
 from sled_sessions.records import Id, Record
 from sled_sessions.stores.adapter import AsyncStore
-from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore, key_of
+from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore, check_store, is_async, key_of
 from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
 
 if TYPE_CHECKING:
@@ -60,9 +59,15 @@ class CachingStore:
     ) -> "AsyncCachingStore": ...
 
     def __new__(cls, cache: Any, store: Any, **options: Any) -> Self:
-        """Choose the kind."""
-        is_async = inspect.iscoroutinefunction(cache.load) or inspect.iscoroutinefunction(store.load)
-        kind = (AsyncCachingStore if is_async else BlockingCachingStore) if cls is CachingStore else cls
+        """Choose the kind.
+
+        Raises:
+            TypeError: `cache` or `store` is no store.
+        """
+        check_store(cache)
+        check_store(store)
+        any_async = is_async(cache) or is_async(store)
+        kind = (AsyncCachingStore if any_async else BlockingCachingStore) if cls is CachingStore else cls
         return cast("Self", object.__new__(kind))
 
     def __repr__(self) -> str:
@@ -133,12 +138,12 @@ class BlockingCachingStore(CachingStore):
         on_expired: OnExpired | None = None,
         progress: Progress | None = None,
     ) -> SweepReport:
-        """Sweep the store, whose report is returned, and then the cache; the options are meant for the store."""
+        """Sweep the store, whose report is returned, and then the cache; complete when both sweeps were."""
         report = self.store.delete_expired(
             strategy, now=now, limit=limit, budget=budget, on_expired=on_expired, progress=progress
         )
-        self.cache.delete_expired(now=now)
-        return report
+        cache = self.cache.delete_expired(now=now, limit=limit, budget=budget)
+        return attrs.evolve(report, complete=report.complete and cache.complete)
 
     def _keep(self, record: Record) -> None:
         try:
@@ -156,7 +161,7 @@ class BlockingCachingStore(CachingStore):
                 raise
 
     def _lock(self, id: Id) -> threading.Lock:
-        return self._locks[id.key[-1] % self._STRIPES]
+        return self._locks[key_of(id)[-1] % self._STRIPES]
 
 
 class AsyncCachingStore(CachingStore):
@@ -290,5 +295,4 @@ class AsyncCachingStore(CachingStore):
 
 
 def _as_async(store: SessionStore | AsyncSessionStore) -> AsyncSessionStore:
-    is_async = inspect.iscoroutinefunction(store.load)
-    return cast("AsyncSessionStore", store) if is_async else AsyncStore(cast("SessionStore", store))
+    return store if is_async(store) else AsyncStore(cast("SessionStore", store))

@@ -4,7 +4,26 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
+from sled_sessions.records.codec import require_aware
+
 Clock = Callable[[], datetime]
 """Returns the present moment as an aware datetime."""
 
 utc_now: Clock = partial(datetime.now, UTC)
+
+
+def checked(clock: Clock) -> Clock:
+    """Return `clock`.
+
+    Raises:
+        EncodeError: What it returns is no aware datetime.
+    """
+    require_aware(clock(), "what the clock returns")
+    return clock
+
+
+def clock_of(store: object) -> Clock:
+    """The clock of a store, or of the store that it wraps; `utc_now` when there is none."""
+    while not hasattr(store, "clock") and hasattr(store, "store"):
+        store = store.store
+    return getattr(store, "clock", utc_now)

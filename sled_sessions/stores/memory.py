@@ -10,7 +10,7 @@ from sortedcontainers import SortedList
 
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.stores import events
-from sled_sessions.stores.clock import Clock, utc_now
+from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.encoded import decode_live
 from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
@@ -27,7 +27,7 @@ class MemoryStore:
     """
 
     def __init__(self, *, clock: Clock = utc_now) -> None:
-        self.clock = clock
+        self.clock = checked(clock)
         self._lock = threading.RLock()
         self._values: dict[bytes, bytes] = {}
         self._expiries: dict[bytes, int] = {}  # what the index has for each
@@ -99,7 +99,7 @@ class MemoryStore:
                 events.expired(key)
                 if on_expired is not None:
                     on_expired(Record.decode(value))
-            if sweep.is_over:
+            if sweep.step():
                 return sweep.report(complete=False)
         return sweep.report(complete=True)
 

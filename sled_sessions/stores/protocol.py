@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Protocol, runtime_checkable
+from inspect import iscoroutinefunction
+from typing import Protocol, TypeGuard, runtime_checkable
 
 from sled_sessions.errors import EncodeError
 from sled_sessions.records import Id, Record
@@ -96,6 +97,22 @@ class AsyncSessionStore(Protocol):
         progress: Progress | None = None,
     ) -> SweepReport:
         """See `SessionStore.delete_expired`."""
+
+
+def is_async(store: SessionStore | AsyncSessionStore) -> TypeGuard[AsyncSessionStore]:
+    """Whether a store's methods are to be awaited. The protocols look alike at run time: only names are compared."""
+    return iscoroutinefunction(store.load)
+
+
+def check_store(store: object) -> None:
+    """Make sure that this is a store.
+
+    Raises:
+        TypeError: It is none.
+    """
+    if isinstance(store, type) or not isinstance(store, SessionStore):
+        what = f"the class {store.__name__}" if isinstance(store, type) else type(store).__name__
+        raise TypeError(f"store must be a SessionStore or an AsyncSessionStore, not {what}")
 
 
 def key_of(id: Id) -> bytes:

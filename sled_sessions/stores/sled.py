@@ -17,7 +17,7 @@ from sled_sessions.errors import BackendError, DecodeError, SessionError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.id import KEY_LENGTH
 from sled_sessions.stores import events
-from sled_sessions.stores.clock import Clock, utc_now
+from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.durability import Durability, GroupCommit
 from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
 from sled_sessions.stores.expiry_index import ENTRIES, META, ExpiryIndex, check_entries_tree
@@ -57,6 +57,7 @@ class SledStore:
     Raises:
         sled.SledError: The engine could not read or write the trees.
         TypeError: `tree` or `index` is no tree, or `resolution` no timedelta.
+        EncodeError: `clock` returns no aware datetime.
         ValueError: `resolution` is below a microsecond, there is no such `durability`, or something else lies in the
             tree that `index` names.
     """
@@ -79,7 +80,7 @@ class SledStore:
         self.tree = tree
         self.strategy = SweepStrategy(strategy)  # any other word would drop the index
         self.max_record_bytes = max_record_bytes
-        self.clock = clock
+        self.clock = checked(clock)
         self._get = tree.get
         self._group = GroupCommit.of(tree.db, durability)
         self._sessions = IndexedTree.of(tree)
@@ -268,6 +269,8 @@ class SledStore:
 
         Raises:
             EncodeError: `now` is naive.
+            ValueError: `limit` is less than 1.
+            TypeError: `budget` is no timedelta.
             BackendError: The engine failed; what was deleted until then stays deleted.
         """
         until = _microseconds(self.clock() if now is None else now, "now")
@@ -385,9 +388,10 @@ class SledStore:
         self, sweep: Sweep, index: ExpiryIndex, until: int, after: bytes | None, announce: "_OnDeleted | None"
     ) -> bytes | None:
         """Sweep by the index; returns the entry at which `limit` or `budget` ended it."""
-        for sweep.examined, entry in enumerate(index.due(until, after), 1):
+        for entry in index.due(until, after):
+            sweep.examined += 1
             self._expire(sweep, entry[-KEY_LENGTH:], until, entry, announce)
-            if sweep.is_watched and sweep.is_over:
+            if sweep.is_watched and sweep.step():
                 return entry
         return None
 
@@ -396,8 +400,8 @@ class SledStore:
     ) -> bytes | None:
         """Sweep by reading every record; returns the key at which `limit` or `budget` ended it."""
         latest, decode_moment = codec.latest_moment(until), codec.decode_moment
-        records = self.tree.range(None if after is None else after + b"\0")
-        for sweep.examined, (key, value) in enumerate(records, 1):
+        for key, value in self.tree.range(None if after is None else after + b"\0"):
+            sweep.examined += 1
             try:
                 moment = decode_moment(value)
                 is_due = moment <= latest and codec.moment_to_microseconds(moment) <= until
@@ -406,7 +410,7 @@ class SledStore:
                 is_due = False
             if is_due:
                 self._expire(sweep, key, until, None, announce)
-            if sweep.is_watched and (is_due or sweep.examined % PROGRESS_STEP == 0) and sweep.is_over:
+            if sweep.is_watched and (is_due or sweep.examined % PROGRESS_STEP == 0) and sweep.step():
                 return key
         return None
 

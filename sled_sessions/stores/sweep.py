@@ -39,7 +39,8 @@ class SweepReport:
         deleted: Expired sessions that it removed.
         undecodable: Records it could not read; they stay where they are.
         seconds: How long it took.
-        complete: False when `limit` or `budget` ended it early; the next sweep goes on from there.
+        complete: False when `limit` or `budget` ended it early; the next sweep goes on from there. That one is complete
+            when it comes to the end: what has expired meanwhile before the place where it began is for a later one.
     """
 
     strategy: SweepStrategy | None
@@ -72,6 +73,9 @@ class Sweep:
         if limit is not None and limit < 1:
             msg = "limit must be at least 1"
             raise ValueError(msg)
+        if not (budget is None or isinstance(budget, timedelta)):
+            msg = f"budget must be a timedelta, not {type(budget).__name__}"
+            raise TypeError(msg)
         self.strategy = strategy
         self.examined = 0
         self.deleted = 0
@@ -82,9 +86,11 @@ class Sweep:
         self._end = None if budget is None else self._start + budget.total_seconds()
         self.is_watched = not (limit is None and budget is None and progress is None)
 
-    @property
-    def is_over(self) -> bool:
-        """Whether `limit` or `budget` is used up; asked after each step, so that every sweep makes at least one."""
+    def step(self) -> bool:
+        """Tell `progress` when it is time to; true when `limit` or `budget` is used up.
+
+        Asked after each entry, so that every sweep looks at one at least.
+        """
         if self._limit is not None and self.deleted >= self._limit:
             return True
         if self._progress is not None and self.examined % PROGRESS_STEP == 0:
@@ -97,9 +103,9 @@ class Sweep:
             self._progress(self.examined, self.examined)
         return SweepReport(
             self.strategy,
-            self.examined,
-            self.deleted,
-            self.undecodable,
-            time.perf_counter() - self._start,
-            complete,
+            examined=self.examined,
+            deleted=self.deleted,
+            undecodable=self.undecodable,
+            seconds=time.perf_counter() - self._start,
+            complete=complete,
         )

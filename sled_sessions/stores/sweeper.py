@@ -3,17 +3,16 @@
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from inspect import iscoroutinefunction
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self, cast
 
 from sled_sessions.stores import events
 from sled_sessions.stores.memory import MemoryStore
-from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore
+from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore, check_store, is_async
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import SweepReport, SweepStrategy
 
@@ -42,7 +41,8 @@ class Sweeper:
         on_sweep: Called with the report of each sweep.
 
     Raises:
-        ValueError: `period` is not positive, or `jitter` is not from 0 to 1.
+        TypeError: `store` is no store.
+        ValueError: `period` is not positive, `jitter` is not from 0 to 1, or there is no such `strategy`.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Sweeper:
         strategy: SweepStrategy | None = None,
         on_sweep: Callable[[SweepReport], object] | None = None,
     ) -> None:
+        check_store(store)
         self.store = store
         self.period = period if isinstance(period, timedelta) else timedelta(seconds=period)
         if self.period <= timedelta(0):
@@ -63,7 +64,7 @@ class Sweeper:
             msg = "jitter is a part of the period, from 0 to 1"
             raise ValueError(msg)
         self.jitter = jitter
-        self._strategy = strategy
+        self._strategy = None if strategy is None else SweepStrategy(strategy)
         self._on_sweep = on_sweep
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -79,7 +80,7 @@ class Sweeper:
         if self._thread is not None:
             msg = "this sweeper is running already"
             raise RuntimeError(msg)
-        if iscoroutinefunction(self.store.delete_expired):
+        if is_async(self.store):
             msg = "an asynchronous store is swept on its event loop: await sweeper.run()"
             raise TypeError(msg)
         self._stopped.clear()
@@ -89,12 +90,11 @@ class Sweeper:
     def stop(self) -> None:
         """End the thread, or `run`: at once, or after the slice of a sweep (50 ms) that is under way."""
         self._stopped.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        thread, self._thread = self._thread, None
+        if thread is not None and thread is not threading.current_thread():  # which it is for `on_sweep`
+            thread.join()
         if self._wake is not None:
             self._wake()
-            self._wake = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -105,25 +105,38 @@ class Sweeper:
     ) -> None:
         self.stop()
 
-    async def run(self) -> None:
-        """Sweep until the task is cancelled or `stop` is called; a blocking store is swept in asyncio's thread pool."""
+    def run(self) -> Coroutine[Any, Any, None]:
+        """Sweep until the task is cancelled or `stop` is called; a blocking store is swept in asyncio's thread pool.
+
+        Raises:
+            RuntimeError: When awaited: it is running already.
+        """
+        self._stopped.clear()  # here, so that a `stop` counts that comes before the task's first step
+        return self._run_in_loop()
+
+    async def _run_in_loop(self) -> None:
         import asyncio  # only here: it would be half of what importing this package costs
 
-        loop, stopped = asyncio.get_running_loop(), asyncio.Event()
-        self._stopped.clear()
-        self._wake = partial(loop.call_soon_threadsafe, stopped.set)
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stopped.wait(), self._wait_seconds())
-                return
-            with _logged():
-                reports: list[SweepReport] = []
-                while not self._stopped.is_set() and self._goes_on(reports):
-                    if iscoroutinefunction(self.store.delete_expired):
-                        reports.append(await self.store.delete_expired(self._strategy, budget=_SLICE))
-                    else:
-                        reports.append(await asyncio.to_thread(self._sweep_slice))
-                self._tell(reports)
+        if self._wake is not None:
+            msg = "this sweeper is running already"
+            raise RuntimeError(msg)
+        stopped = asyncio.Event()
+        self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe, stopped.set)
+        try:
+            while not self._stopped.is_set():
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(stopped.wait(), self._wait_seconds())
+                    return
+                with _logged():
+                    reports: list[SweepReport] = []
+                    while not self._stopped.is_set() and self._goes_on(reports):
+                        if is_async(self.store):
+                            reports.append(await self.store.delete_expired(self._strategy, budget=_SLICE))
+                        else:
+                            reports.append(await asyncio.to_thread(self._sweep_slice))
+                    self._tell(reports)
+        finally:
+            self._wake = None
 
     def _run_in_thread(self) -> None:
         while not self._stopped.wait(self._wait_seconds()):
@@ -142,9 +155,9 @@ class Sweeper:
     def _nothing_is_due(self) -> bool:
         """Whether the index says so; a store that would have to read every record to know is not asked."""
         store = self.store
-        if SweepStrategy.FULL_SCAN in (self._strategy, getattr(store, "strategy", None)):
+        if self._strategy is SweepStrategy.FULL_SCAN or not isinstance(store, SledStore | MemoryStore):
             return False
-        if not isinstance(store, SledStore | MemoryStore):
+        if isinstance(store, SledStore) and store.resolution is None:
             return False
         first = store.first_expiry()
         return first is None or first > store.clock()
@@ -154,11 +167,11 @@ class Sweeper:
             return
         report = SweepReport(
             reports[0].strategy,
-            sum(each.examined for each in reports),
-            sum(each.deleted for each in reports),
-            sum(each.undecodable for each in reports),
-            sum(each.seconds for each in reports),
-            reports[-1].complete,
+            examined=sum(each.examined for each in reports),
+            deleted=sum(each.deleted for each in reports),
+            undecodable=sum(each.undecodable for each in reports),
+            seconds=sum(each.seconds for each in reports),
+            complete=reports[-1].complete,
         )
         events.swept(report)
         if self._on_sweep is not None:
@@ -166,7 +179,7 @@ class Sweeper:
 
     def _wait_seconds(self) -> float:
         spread = random.uniform(-self.jitter, self.jitter)  # noqa: S311 - no secret is made of it
-        return self.period.total_seconds() * (1 + spread)
+        return min(self.period.total_seconds() * (1 + spread), threading.TIMEOUT_MAX)
 
 
 @contextmanager

@@ -39,18 +39,17 @@ class Swept:
             self.event.set()
 
 
-class Flaky:
-    """A store whose sweeps raise, then work."""
+class Flaky(MemoryStore):
+    """A store whose first two sweeps raise; the others work."""
 
-    def __init__(self, store, failures: int) -> None:
-        self.store, self.failures, self.calls = store, failures, 0
+    calls = 0
 
     def delete_expired(self, strategy=None, **options):
         self.calls += 1
-        if self.calls <= self.failures:
+        if self.calls <= 2:
             message = "the disk is gone"
             raise BackendError(message)
-        return self.store.delete_expired(strategy, **options)
+        return super().delete_expired(strategy, **options)
 
 
 def test_sweeps_on_a_thread(store, new_record, caplog):
@@ -113,24 +112,25 @@ def test_stop_is_prompt():
     """Stopping does not wait for the period, nor for the end of a long sweep."""
     started = threading.Event()
 
-    class Endless:
+    class Endless(MemoryStore):
         def delete_expired(self, strategy=None, *, budget=None, **options):
             assert budget <= timedelta(seconds=1)
             started.set()
             return SweepReport(SweepStrategy.FULL_SCAN, complete=False)
 
-    with Sweeper(Endless(), PERIOD):
+    with Sweeper(Endless(), PERIOD, strategy=SweepStrategy.FULL_SCAN):
         assert started.wait(PATIENCE)
-    with Sweeper(Endless(), timedelta(days=1)):
-        pass
+    for period in (timedelta(days=1), timedelta.max):
+        with Sweeper(Endless(), period):
+            pass
 
 
 def test_a_sweep_that_raises_is_logged(clock, new_record, caplog):
     """A sweep that raises is logged with its traceback, and the next one still runs."""
-    store = MemoryStore(clock=clock)
+    store = Flaky(clock=clock)
     store.save(new_record(-1))
     swept = Swept()
-    with Sweeper(Flaky(store, failures=2), PERIOD, on_sweep=swept):
+    with Sweeper(store, PERIOD, on_sweep=swept):
         assert swept.event.wait(PATIENCE)
     failures = [record for record in caplog.records if record.exc_info]
     assert len(failures) == 2
@@ -170,8 +170,56 @@ def test_runs_once_at_a_time(store):
     sweeper.stop()
 
 
+def test_runs_once_on_an_event_loop(store):
+    """A second run is refused, and a stop ends the first, also when that has not made its first step."""
+
+    async def main():
+        sweeper = Sweeper(store, PERIOD)
+        for seconds in (0, 0.01):
+            task = asyncio.create_task(sweeper.run())
+            await asyncio.sleep(seconds)
+            if seconds:
+                with pytest.raises(RuntimeError, match="running"):
+                    await sweeper.run()
+            sweeper.stop()
+            await asyncio.wait_for(task, PATIENCE)
+
+    asyncio.run(main())
+
+
+def test_stop_after_the_event_loop_has_ended(store):
+    """A sweeper whose task was cancelled has nothing to stop, also when its loop is closed."""
+    sweeper = Sweeper(store, PERIOD)
+
+    async def main():
+        task = asyncio.create_task(sweeper.run())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(main())
+    sweeper.stop()
+
+
+def test_a_listener_may_stop_the_sweeper(clock, new_record, caplog):
+    """`stop` may be called by what a sweep calls; the sweep in which that happens is the last one."""
+    store = MemoryStore(clock=clock)
+    store.save(new_record(-1))
+    sweeper = Sweeper(store, PERIOD, on_sweep=lambda report: sweeper.stop())
+    sweeper.start()
+    (thread,) = (each for each in threading.enumerate() if each.name == "sled_sessions sweeper")
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 @pytest.mark.parametrize(("period", "jitter"), [(timedelta(0), 0.1), (-1, 0.1), (1, -0.1), (1, 1.5)])
 def test_refuses_nonsense(store, period, jitter):
-    """A period that is not positive and a jitter outside 0 to 1 are refused."""
+    """A period that is not positive, a jitter outside 0 to 1, another strategy and what is no store are refused."""
     with pytest.raises(ValueError, match="period"):
         Sweeper(store, period, jitter=jitter)
+    with pytest.raises(ValueError, match="SweepStrategy"):
+        Sweeper(store, PERIOD, strategy="by luck")
+    for no_store in (None, MemoryStore):
+        with pytest.raises(TypeError, match="SessionStore"):
+            Sweeper(no_store, PERIOD)
