@@ -1,33 +1,18 @@
 """The benchmark as its users run it, on few sessions."""
 
 import json
-import sys
 
 import pytest
 
-from sled_sessions.bench import run
+from sled_sessions import bench
 from sled_sessions.bench.run import PARTS
 from sled_sessions.bench.targets import TARGETS
-from sled_sessions.cli import main
-
-
-@pytest.fixture
-def bench(monkeypatch, capsys):
-    """Calls `sled-sessions bench`; returns its code and what it wrote."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sled-sessions", "bench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return end.value.code or 0, *capsys.readouterr()
-
-    return call
 
 
 @pytest.fixture(scope="module")
 def result():
     """A whole run, with so few sessions that nothing of its times is to be believed."""
-    return run((200, 400), ("sqlite3", "lmdb"), repeat=3)
+    return bench.run((200, 400), ("sqlite3", "lmdb"), repeat=3)
 
 
 def test_every_target_is_measured(result):
@@ -55,16 +40,16 @@ def test_it_shows_itself(result):
     axes.figure.clear()
 
 
-def test_the_command(bench, tmp_path):
+def test_the_command(run, tmp_path):
     """The command prints JSON alone on standard output, draws the plot, and measures a kept database again."""
     plot, folder = tmp_path / "plot.png", tmp_path / "kept"
     for _ in range(2):
-        code, out, _ = bench(
-            "--sizes", "200", "--peers", "none", "--parts", "store,sweeps", "--repeat", 3, "--json",
+        result = run(
+            "bench", "--sizes", "200", "--peers", "none", "--parts", "store,sweeps", "--repeat", 3, "--json",
             "--plot", plot, "--folder", folder,
         )  # fmt: skip
-        assert code == 0
-        lines = json.loads(out)["lines"]
+        assert result.code == 0
+        lines = json.loads(result.out)["lines"]
         assert "index build" in {line["name"] for line in lines}
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in folder.iterdir()) == ["storage-200", "storage-200.json"]
@@ -79,8 +64,8 @@ def test_the_command(bench, tmp_path):
         (("--parts", "everything"), f"'everything' is none of {', '.join(PARTS)}"),
     ],
 )
-def test_mistakes(bench, arguments, message):
+def test_mistakes(run, arguments, message):
     """A mistake on the command line is told in one line, before anything is measured."""
-    code, _, err = bench(*arguments)
-    assert code == 2
-    assert message in err
+    result = run("bench", *arguments)
+    assert result.code == 2
+    assert message in result.err
