@@ -1,4 +1,4 @@
-"""What of a session's data may be shown to whoever looks over a shoulder."""
+"""What of a session's data may be shown: no secret to whoever looks over a shoulder, no control character at all."""
 
 import re
 from typing import Any
@@ -10,6 +10,7 @@ _SECRET = re.compile(
     r"|(^|[_.-])(auth|authorization|jwt|key|otp|pin|pw|pwd|session|sid)($|[_.-])",
     re.IGNORECASE,
 )
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def is_secret(key: str) -> bool:
@@ -27,3 +28,8 @@ def masked(value: Any) -> Any:
     if isinstance(value, list):
         return [masked(each) for each in value]
     return value
+
+
+def printable(text: str) -> str:
+    r"""Text with its control characters written as `\xNN`: a terminal would obey them."""
+    return _CONTROL.sub(lambda found: rf"\x{ord(found[0]):02x}", text)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import attrs
 
 from sled_sessions import html
+from sled_sessions.masking import printable
 
 
 @attrs.frozen(repr=False)
@@ -24,7 +25,7 @@ class Table:
     note: str = ""
 
     def __repr__(self) -> str:
-        lines = [self.columns, *([html.text(value) for value in row] for row in self.rows)]
+        lines = [[printable(html.text(value)) for value in row] for row in (self.columns, *self.rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         lines.insert(1, ["-" * width for width in widths])
         signs = [">" if is_numeric else "<" for is_numeric in html.numeric(self.columns, self.rows)]
@@ -32,7 +33,7 @@ class Table:
             "  ".join(f"{cell:{sign}{width}}" for cell, sign, width in zip(line, signs, widths, strict=True)).rstrip()
             for line in lines
         )
-        return "\n".join(filter(None, [self.caption, *shown, self.note]))
+        return "\n".join(filter(None, [printable(self.caption), *shown, printable(self.note)]))
 
     def _repr_html_(self) -> str:
         return html.page(html.table(self.columns, self.rows, self.note, self.caption))

@@ -110,5 +110,7 @@ def _code_of(error: BaseException) -> int | None:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"sled-sessions: {' '.join(message.split())}\n")
+    from sled_sessions.masking import printable
+
+    sys.stderr.write(f"sled-sessions: {printable(' '.join(message.split()))}\n")
     return code

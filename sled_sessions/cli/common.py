@@ -14,6 +14,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sled_sessions import durations
+from sled_sessions.masking import printable
+from sled_sessions.records.jsonl import without_controls
 from sled_sessions.stores.sweep import Progress as OnProgress
 
 FOUND = 3
@@ -59,7 +61,7 @@ reveal_option = click.option("--reveal", is_flag=True, help="Print whole ids and
 
 def print_json(value: object) -> None:
     """Print attrs objects, dicts and the like as JSON on one line."""
-    click.echo(msgspec.json.encode(value))
+    click.echo(without_controls(msgspec.json.encode(value)))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -70,7 +72,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         numbers = bool(rows) and all(isinstance(row[place], int) for row in rows)
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row))
+        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else printable(str(cell)) for cell in row))
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
     Console(markup=False, highlight=False, width=width).print(table)
 

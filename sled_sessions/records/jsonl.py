@@ -36,6 +36,9 @@ _write_record = msgspec.msgpack.Encoder().encode
 _read_line = msgspec.json.Decoder(_Line).decode
 _write_line = msgspec.json.Encoder().encode
 
+# Of the control characters JSON escapes those below 32; UTF-8 has DEL as itself and those from 128 to 159 in two bytes.
+_CONTROL = re.compile(rb"\x7f|\xc2[\x80-\x9f]")
+
 _MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|([+-])(\d\d):(\d\d)(?::(\d\d))?)")
 
 
@@ -50,7 +53,12 @@ def to_line(key: bytes, value: bytes) -> bytes:
             text = _write_line(line)
     except (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError):  # JSON cannot hold it
         text = _write_line(_Line(key=b64encode(key).decode(), value=whole))
-    return text
+    return without_controls(text)
+
+
+def without_controls(text: bytes) -> bytes:
+    """The same JSON with all control characters escaped, also those that JSON allows: a terminal would obey them."""
+    return _CONTROL.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), text)
 
 
 def from_line(line: bytes | str) -> tuple[bytes, bytes]:

@@ -1,7 +1,67 @@
 """What somebody else put into a session or a file is told, and does nothing else."""
 
+import json
+import re
+import subprocess
+from datetime import UTC, datetime
+
 import pytest
+from command import COMMAND
 from operate.databases import fill
+
+from sled_sessions import Id, Record, SledStore, sled
+
+CONTROLS = "".join(map(chr, [*range(127, 160), *range(32)]))
+ID = Id(bytes(16))
+
+
+@pytest.fixture
+def storage(tmp_path):
+    """A database with every control character in a key, in a value and in the name of a tree."""
+    data = {f"key{CONTROLS}": f"value{CONTROLS}", "nested": [{CONTROLS: CONTROLS}]}
+    with SledStore.open(tmp_path / "storage") as store:
+        store.save(Record(ID, data, datetime(2099, 1, 1, tzinfo=UTC)))
+    with sled.open(tmp_path / "storage") as db:
+        db.open_tree(f"tree{CONTROLS}".encode())
+    return tmp_path / "storage"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list",),
+        ("list", "--reveal"),
+        ("list", "--json"),
+        ("show", str(ID)),
+        ("show", str(ID), "--json"),
+        ("stats",),
+        ("stats", "--json"),
+        ("stats", "--tree", "nothing"),
+        ("export", "-"),
+    ],
+)
+def test_no_control_character_reaches_the_terminal(run, storage, arguments):
+    """Names, keys and values are shown with their control characters escaped: a terminal would obey them."""
+    command, *options = arguments
+    result = run(command, storage, *options)
+    shown = result.out + result.err
+    assert len(shown) > 100
+    assert not set(CONTROLS.replace("\n", "")) & set(shown)
+    assert re.search(r"\\x9b|\\u009b", shown)
+
+
+def test_a_copy_to_standard_output_has_no_control_characters(storage):
+    """Lines that are copied to a terminal are as harmless as all else that is shown there."""
+    lines = subprocess.run([*COMMAND, "copy", storage, "-"], capture_output=True, text=True, check=True).stdout
+    assert not set(CONTROLS.replace("\n", "")) & set(lines)
+    assert json.loads(lines)["data"]["nested"] == [{CONTROLS: CONTROLS}]
+
+
+def test_json_with_escapes_is_json(run, storage):
+    """What is escaped in JSON is the same text for the program that reads it."""
+    for command in ("list", "export"):
+        (line,) = run(command, storage, *(["-"] if command == "export" else ["--reveal", "--json"])).out.splitlines()
+        assert json.loads(line)["data"]["nested"] == [{CONTROLS: CONTROLS}]
 
 
 @pytest.mark.parametrize(
