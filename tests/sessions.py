@@ -1,6 +1,8 @@
-"""Sessions with known numbers, for tests that look at them."""
+"""Sessions for tests, and what is done with them."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+
+import attrs
 
 from sled_sessions import Id, Record
 from sled_sessions.stores.protocol import Change
@@ -9,12 +11,22 @@ SCRIPT = "<script>alert('x')</script>"
 SECRET = "b2c7e1f09a6d4f3e"
 
 
-def fill(store, count, *, expired=0):
+def save_numbered(store, count, *, expired=0):
     """Save so many sessions that expire one minute after the other; of the first ones so many have expired."""
     for number in range(count):
         data = {"number": number, "name": SCRIPT, "csrf_token": SECRET, "nested": {"password": SECRET}}
         expiry = store.clock() + timedelta(minutes=number - expired, seconds=30)
         store.save(Record(id_of(number), data, expiry))
+
+
+def new_record(seconds: float = 600, **data: object) -> Record:
+    """A session that expires in so many seconds of real time."""
+    return Record(Id.new(), data, datetime.now(UTC) + timedelta(seconds=seconds))
+
+
+def increment(record: Record) -> Record:
+    """A change that counts."""
+    return attrs.evolve(record, data={"n": record.data["n"] + 1})
 
 
 def beginning_with(seen: Record, change: Change) -> Change:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from IPython.testing.globalipapp import start_ipython
-from sessions import fill
+from sessions import save_numbered
 
 from sled_sessions import SledStore
 
@@ -40,6 +40,6 @@ def run(ipython, capsys):
 def store(tmp_path, clock, ipython) -> Iterator[SledStore]:
     """Twelve sessions, of which the first two have expired; bound to `store` in the shell."""
     with SledStore.open(tmp_path / "storage", clock=clock) as store:
-        fill(store, 12, expired=2)
+        save_numbered(store, 12, expired=2)
         ipython.user_ns["store"] = store
         yield store

@@ -7,7 +7,7 @@ import pytest
 from clock import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
-from sessions import SCRIPT, SECRET, fill, id_of
+from sessions import SCRIPT, SECRET, id_of, save_numbered
 
 from sled_sessions import Expiry, MemoryStore, Record, SledStore, SweepReport, SweepStrategy, html
 from sled_sessions.masking import MASK, is_secret, masked
@@ -62,7 +62,7 @@ def test_stores(kind, tmp_path):
         MemoryStore(clock=clock) if kind == "memory" else SledStore.open(tmp_path / "s", strategy=strategy, clock=clock)
     )
     assert "no sessions" in store._repr_html_()
-    fill(store, 12, expired=2)
+    save_numbered(store, 12, expired=2)
     shown = store._repr_html_()
     assert f"{str(id_of(0))[:4]}…" in shown
     assert str(id_of(0)) not in shown
@@ -77,9 +77,9 @@ def test_stores(kind, tmp_path):
 def test_a_store_counts_to_a_limit(tmp_path):
     """A big store shows a page, and that there are more sessions than it has counted."""
     with SledStore.open(tmp_path / "storage", clock=FakeClock()) as store:
-        fill(store, html.COUNT_UP_TO)
+        save_numbered(store, html.COUNT_UP_TO)
         assert "<td>1,000</td>" in store._repr_html_()
-        fill(store, html.COUNT_UP_TO + 1)
+        save_numbered(store, html.COUNT_UP_TO + 1)
         assert "<td>more than 1,000</td>" in store._repr_html_()
 
 
@@ -100,7 +100,7 @@ def test_a_closed_store(tmp_path):
 def test_unreadable_records_are_passed_over(tmp_path):
     """Garbage among the records does not keep the others from being shown."""
     with SledStore.open(tmp_path / "storage", clock=FakeClock()) as store:
-        fill(store, 2)
+        save_numbered(store, 2)
         store.tree.insert(bytes(id_of(0)), b"garbage")
         shown = store._repr_html_()
         assert f"{str(id_of(1))[:4]}…" in shown
@@ -207,7 +207,7 @@ def test_size(octets, text):
 def test_a_database_and_a_tree(tmp_path):
     """A database shows its trees and a tree its keys, both in part: a key may be a session's id, and values secrets."""
     with SledStore.open(tmp_path / "storage", clock=FakeClock()) as store:
-        fill(store, html.COUNT_UP_TO + 1)
+        save_numbered(store, html.COUNT_UP_TO + 1)
         shown = store.tree.db._repr_html_()
         assert all(text in shown for text in (str(tmp_path), "session:expiry", "more than 1,000"))
         shown = store.tree._repr_html_()

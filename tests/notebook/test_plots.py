@@ -7,7 +7,7 @@ import httpx2
 import matplotlib as mpl
 import pytest
 from matplotlib.figure import Figure
-from sessions import fill
+from sessions import save_numbered
 from starlette.applications import Starlette
 
 from sled_sessions import MemoryStore, SledStore, SweepStrategy
@@ -34,7 +34,7 @@ def heights(ax):
 def test_expiries_without_reading_records(tmp_path, clock, ax):
     """The distribution comes from the index alone: garbage for records does not disturb it."""
     with SledStore.open(tmp_path / "storage", clock=clock) as store:
-        fill(store, 50, expired=10)
+        save_numbered(store, 50, expired=10)
         for key in list(store.tree.keys()):
             store.tree.insert(key, b"garbage")
         assert plot_expiries(store, ax=ax) is ax
@@ -45,7 +45,7 @@ def test_expiries_without_reading_records(tmp_path, clock, ax):
 def test_expiries_of_a_span(clock, ax):
     """Bounds leave out what lies outside of them."""
     store = MemoryStore(clock=clock)
-    fill(store, 50, expired=10)
+    save_numbered(store, 50, expired=10)
     now = clock()
     plot_expiries(store, start=now, stop=now + timedelta(minutes=5), bins=5, ax=ax)
     assert ax.get_title("left") == "5 sessions, 0 of them due"
@@ -142,7 +142,7 @@ def test_what_takes_long_tells_how_far_it_is(tmp_path):
         return lambda done, total: told.setdefault(what, []).append(done)
 
     with SledStore.open(tmp_path / "storage", strategy=SweepStrategy.FULL_SCAN) as store:
-        fill(store, PROGRESS_STEP + 1)
+        save_numbered(store, PROGRESS_STEP + 1)
         store.delete_expired(progress=watch("scan"))
         export_sessions(store.tree, tmp_path / "sessions.jsonl", progress=watch("export"))
     with SledStore.open(tmp_path / "storage", progress=watch("build")) as store:

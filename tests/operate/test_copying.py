@@ -53,7 +53,7 @@ def new_place(tmp_path):
     return make
 
 
-def fill(place: str, records: list[Record]) -> None:
+def save_in(place: str, records: list[Record]) -> None:
     if "://" in place:
 
         async def save() -> None:
@@ -108,10 +108,10 @@ def test_from_anywhere_to_anywhere(new_place, source, target):
         pytest.skip("it would be one place")
     records = new_records(150)
     source_name, target_name = new_place(source, 0), new_place(target, 1)
-    fill(source_name, records)
+    save_in(source_name, records)
     gone = 0
     if source in ("database", "file"):  # a server deletes them itself
-        fill(source_name, [*(records if source == "file" else []), *map(expired, records[:10])])
+        save_in(source_name, [*(records if source == "file" else []), *map(expired, records[:10])])
         gone = 10
     assert copy(source_name, target_name) == CopyReport(copied=150, expired=gone)
     assert values_in(target_name) == encoded(records)
@@ -124,7 +124,7 @@ def test_the_server_deletes_what_it_was_given(new_place, target):
     """A copied session expires on the server when it does in the database: not before, and within a millisecond."""
     (record,) = new_records(1)
     source, url = new_place("database", 0), new_place(target, 1)
-    fill(source, [record])
+    save_in(source, [record])
     copy(source, url)
 
     async def expires() -> int:
@@ -140,7 +140,7 @@ def test_killed_in_the_middle_and_started_again(new_place, target):
     """After a kill in the middle the same command goes on, and in the end every session is there once."""
     records = new_records(3000)
     source, name = new_place("database", 0), new_place(target, 1)
-    fill(source, records)
+    save_in(source, records)
     program = f"""
 import asyncio, os, signal
 from sled_sessions.operate import copy_sessions, place_at
@@ -167,7 +167,7 @@ def test_every_cut_of_a_file(tmp_path):
     """Wherever an interruption cut the file that was written, the copy goes on to the same end."""
     records = new_records(2)
     source, target = str(tmp_path / "source.jsonl"), tmp_path / "target.jsonl"
-    fill(source, records)
+    save_in(source, records)
     whole = Path(source).read_bytes()
     for end in range(len(whole)):
         target.write_bytes(whole[:end])
@@ -180,9 +180,9 @@ def test_a_session_that_was_used_since(new_place):
     used, old, other = new_records(3)
     source, target = new_place("database", 0), new_place("server", 1)
     later = attrs.evolve(used, data={"n": "used"}, expiry_date=used.expiry_date + timedelta(seconds=1))
-    fill(source, [used, old, other])
+    save_in(source, [used, old, other])
     earlier = attrs.evolve(old, data={"n": "old"}, expiry_date=old.expiry_date - timedelta(seconds=1))
-    fill(target, [later, earlier])
+    save_in(target, [later, earlier])
     assert copy(source, target) == CopyReport(copied=2, there=1)
     assert values_in(target) == encoded([later, old, other])
 
@@ -191,7 +191,7 @@ def test_what_cannot_be_copied(new_place, tmp_path):
     """An unreadable record, or one too large for the target, stops nothing: it is counted, and exit code 3 tells."""
     records = new_records(5)
     source, target = new_place("database", 0), new_place("server", 1)
-    fill(source, records)
+    save_in(source, records)
     large = Record(Id.new(), {"n": "x" * 200_000}, SOON)
     with SledStore.open(source, max_record_bytes=1_000_000) as store:
         store.tree.insert(Id.new().key, b"no record")
@@ -206,7 +206,7 @@ def test_what_cannot_be_copied(new_place, tmp_path):
 
 def test_progress(new_place):
     """Progress ends with all of them, of a total that is known but for files."""
-    fill(new_place("database", 0), new_records(150))
+    save_in(new_place("database", 0), new_records(150))
     steps = ["database", "server", "file", "database"]
     for number, total in enumerate([150, 150, None]):
         seen = []
@@ -219,7 +219,7 @@ def test_through_a_pipe(new_place, tmp_path):
     """With - lines go to standard output, alone, and come from standard input."""
     records = new_records(5)
     source, target = new_place("database", 0), new_place("database", 1)
-    fill(source, records)
+    save_in(source, records)
     out = run(source, "-")
     assert (out.returncode, len(out.stdout.splitlines())) == (0, 5)
     assert out.stderr.startswith("5 sessions copied")
@@ -230,7 +230,7 @@ def test_through_a_pipe(new_place, tmp_path):
 def test_only_its_owner_may_read_a_file(new_place):
     """A file of sessions is made for its owner alone, since whoever reads it holds them."""
     source, target = new_place("database", 0), new_place("file", 1)
-    fill(source, new_records(1))
+    save_in(source, new_records(1))
     copy(source, target)
     assert Path(target).stat().st_mode & 0o777 == 0o600
 
@@ -239,7 +239,7 @@ def test_only_its_owner_may_read_a_file(new_place):
 def test_a_file_of_something_else(new_place, tmp_path, content):
     """A file that holds no sessions is neither added to nor cut, and the error says which line."""
     source, target = new_place("database", 0), tmp_path / "notes"
-    fill(source, new_records(1))
+    save_in(source, new_records(1))
     target.write_bytes(content)
     with pytest.raises(OperationError, match="line 1: "):
         copy(source, str(target))
@@ -250,7 +250,7 @@ def test_a_bad_line(new_place, tmp_path):
     """A line that cannot be read ends the copy with its number, and what came before it has arrived."""
     records = new_records(2)
     source, target = new_place("file", 0), new_place("database", 1)
-    fill(source, records)
+    save_in(source, records)
     with Path(source).open("ab") as lines:
         lines.write(b"nonsense\n")
     with pytest.raises(OperationError, match="line 3: "):
@@ -263,7 +263,7 @@ def test_a_bad_line(new_place, tmp_path):
 def test_errors_are_one_line(new_place, tmp_path):
     """What is missing, of no known kind, the same, locked or away: one line that says so, and nothing is made."""
     source, target = new_place("database", 0), tmp_path / "new"
-    fill(source, new_records(1))
+    save_in(source, new_records(1))
     for arguments, code, words in [
         ((tmp_path / "nothing", target), 1, "not found"),
         ((tmp_path / "nothing.jsonl", target), 1, "No such file"),

@@ -1,26 +1,19 @@
 """CachingStore(SledStore, RedisStore): local reads, shared truth, and how old a read may be."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import attrs
 import pytest
+from sessions import increment, new_record
 
-from sled_sessions import AsyncStore, BackendError, CachingStore, Id, MemoryStore, Record, SledStore
+from sled_sessions import AsyncStore, BackendError, CachingStore, MemoryStore, SledStore
 from sled_sessions.redis import RedisStore
 from sled_sessions.stores.caching import AsyncCachingStore, BlockingCachingStore
 
 pytestmark = pytest.mark.anyio
 
 MAX_AGE = timedelta(seconds=0.3)
-
-
-def new_record(seconds: float = 600, **data: object) -> Record:
-    return Record(Id.new(), data, datetime.now(UTC) + timedelta(seconds=seconds))
-
-
-def increment(record):
-    return attrs.evolve(record, data={"n": record.data["n"] + 1})
 
 
 async def until_old():

@@ -5,30 +5,21 @@ import os
 import sys
 import textwrap
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-import attrs
 import pytest
 import redis.asyncio
 from redis.asyncio.sentinel import Sentinel
 from redis.crc import key_slot
 from servers import Server
-from sessions import beginning_with
+from sessions import beginning_with, increment, new_record
 
-from sled_sessions import BackendError, Id, Record
+from sled_sessions import BackendError
 from sled_sessions.redis import RedisStore
 
 pytestmark = pytest.mark.anyio
 
 SHORT = timedelta(seconds=1)
-
-
-def new_record(**data: object) -> Record:
-    return Record(Id.new(), data, datetime.now(UTC) + timedelta(minutes=10))
-
-
-def increment(record):
-    return attrs.evolve(record, data={"n": record.data["n"] + 1})
 
 
 def slot_of(id):
@@ -149,9 +140,8 @@ async def test_a_replica(own_server):
             with own_server.client() as admin:
                 admin.replicaof("127.0.0.1", master.port)
                 for use in list(uses(store, record))[1:5]:
-                    if use:
-                        with pytest.raises(BackendError):
-                            await _until_refused(use)
+                    with pytest.raises(BackendError):
+                        await _until_refused(use)
                 admin.replicaof("NO", "ONE")
             record = await store.create(new_record(n=1))
             assert (await store.update(record.id, increment)).data == {"n": 2}

@@ -10,25 +10,17 @@ import pytest
 import redis
 import redis.asyncio
 from servers import BINARIES, Server, shared_server
-from sessions import beginning_with
+from sessions import beginning_with, increment, new_record
 
-from sled_sessions import BackendError, DecodeError, EncodeError, Id, Record, RecordTooLarge, SweepStrategy
+from sled_sessions import BackendError, DecodeError, EncodeError, RecordTooLarge, SweepStrategy
 from sled_sessions.records import codec
 from sled_sessions.redis import RedisStore
 
 pytestmark = pytest.mark.anyio
 
 
-def new_record(seconds: float = 600, **data: object) -> Record:
-    return Record(Id.new(), data, datetime.now(UTC) + timedelta(seconds=seconds))
-
-
 def with_data(data):
     return lambda record: attrs.evolve(record, data=data)
-
-
-def increment(record):
-    return attrs.evolve(record, data={"n": record.data["n"] + 1})
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import threading
 
 import attrs
 import pytest
+from sessions import increment
 
 from sled_sessions import AsyncSessionStore, AsyncStore, MemoryStore
 
@@ -19,7 +20,7 @@ def test_has_the_contract(clock, new_record, in_thread):
         record = await store.create(new_record(n=1))
         assert await store.load(record.id) == record
         await store.save(attrs.evolve(record, data={"n": 2}))
-        updated = await store.update(record.id, lambda now: attrs.evolve(now, data={"n": now.data["n"] + 1}))
+        updated = await store.update(record.id, increment)
         assert updated.data == {"n": 3}
         await store.save(new_record(-1))
         assert (await store.delete_expired(limit=5)).deleted == 1
