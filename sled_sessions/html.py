@@ -23,6 +23,8 @@ COUNT_UP_TO = 1000
 _LONGEST_VALUE = 60
 _LONGEST_DATA = 120
 _MOST_KEYS = 30
+_UNITS = (("years", 365.25 * 86400), ("days", 86400), ("h", 3600), ("min", 60))
+_SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1))
 
 _STYLE = """<style>
 .sled-sessions { overflow-x: auto; margin: .3em 0; }
@@ -144,8 +146,11 @@ def masked_id(id: object) -> str:
 
 
 def moment(at: datetime, now: datetime | None = None) -> str:
-    """A moment in UTC to the second, and how far from now it is."""
-    shown = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    """A moment in UTC to the second, or in its own offset where UTC has no such year; and how far from now it is."""
+    try:
+        shown = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except OverflowError:  # in UTC it lies before the year 1 or after 9999
+        shown = at.isoformat(sep=" ", timespec="seconds")
     if now is None:
         return shown
     if abs(at - now) < timedelta(seconds=1):
@@ -174,10 +179,6 @@ def size(octets: int) -> Figure:
     """A number of bytes to three digits."""
     unit, length = next((unit, length) for unit, length in _SIZES if octets >= length or length == 1)
     return Figure(f"{octets / length:.3g} {unit}")
-
-
-_SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1))
-_UNITS = (("years", 365.25 * 86400), ("days", 86400), ("h", 3600), ("min", 60))
 
 
 def _is_number(value: object) -> bool:
