@@ -1,3 +1,5 @@
+"""A database in a folder of its own, and a tree of it."""
+
 from collections.abc import Iterator
 from pathlib import Path
 

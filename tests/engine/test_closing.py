@@ -1,3 +1,5 @@
+"""Closing: the folder is free at once, every call says that the database is closed, and nothing is lost at the end."""
+
 import contextlib
 import gc
 import re
@@ -10,18 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from engine.calls import CALLS, calls, elsewhere
 from engine.processes import python
 
 from sled_sessions import sled
-
-OPEN = "import sys; from sled_sessions import sled; db = sled.open(sys.argv[1]); print(len(db)); db.close()"
-
-
-def elsewhere(folder: Path) -> str:
-    """Open the folder in another process; return how many pairs it found."""
-    done = python(OPEN, folder)
-    assert done.stderr == ""
-    return done.stdout.strip()
 
 
 def test_frees_the_folder_at_once(db: sled.Db) -> None:
@@ -37,53 +31,6 @@ def test_frees_the_folder_at_once(db: sled.Db) -> None:
     with sled.open(db.path) as again:
         assert len(again) == 2000
     del iterator, watcher, export
-
-
-def calls(db: sled.Db) -> dict[str, Callable[[], object]]:
-    tree = db.open_tree("tree")
-    tree.insert(b"a", b"b")
-    tree.insert(b"b", b"c")
-    iterator = iter(tree)
-    next(iterator)
-    return {
-        "get": lambda: tree.get(b"a"),
-        "in": lambda: b"a" in tree,
-        "insert": lambda: tree.insert(b"a", b"b"),
-        "remove": lambda: tree.remove(b"a"),
-        "compare_and_swap": lambda: tree.compare_and_swap(b"a", None, None),
-        "update_and_fetch": lambda: tree.update_and_fetch(b"a", lambda _: None),
-        "fetch_and_update": lambda: tree.fetch_and_update(b"a", lambda _: None),
-        "apply_batch": lambda: tree.apply_batch(sled.Batch()),
-        "first": lambda: tree.first(),
-        "last": lambda: tree.last(),
-        "get_lt": lambda: tree.get_lt(b"a"),
-        "get_gt": lambda: tree.get_gt(b"a"),
-        "pop_min": lambda: tree.pop_min(),
-        "pop_max": lambda: tree.pop_max(),
-        "new iterator": lambda: next(iter(tree)),
-        "old iterator": lambda: next(iterator),
-        "len": lambda: len(tree),
-        "is_empty": lambda: tree.is_empty(),
-        "clear": lambda: tree.clear(),
-        "tree checksum": lambda: tree.checksum(),
-        "flush": lambda: tree.flush(),
-        "fsync": lambda: db.flush(fsync=True),
-        "watch": lambda: tree.watch(),
-        "open_tree": lambda: db.open_tree("tree"),
-        "tree_names": lambda: db.tree_names(),
-        "drop_tree": lambda: db.drop_tree("tree"),
-        "size_on_disk": lambda: db.size_on_disk(),
-        "generate_id": lambda: db.generate_id(),
-        "checksum": lambda: db.checksum(),
-        "export": lambda: db.export(),
-        "import_": lambda: db.import_([(b"tree", b"t", [])]),
-        "transaction": lambda: sled.transaction(lambda _: None, tree),
-        "with": lambda: db.__enter__(),
-    }
-
-
-with sled.open(temporary=True) as database:
-    CALLS = list(calls(database))
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -1,3 +1,5 @@
+"""Damaged files: told in one line, and never taken for an empty database; what a crash leaves is no damage."""
+
 import itertools
 import os
 import random

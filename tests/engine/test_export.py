@@ -1,3 +1,5 @@
+"""Exports and imports: whole, in sled's own form, and bit by bit."""
+
 from collections.abc import Iterator
 from pathlib import Path
 

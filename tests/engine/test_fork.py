@@ -1,10 +1,12 @@
+"""Forks: a child is told to open the database itself, never hangs, and leaves the parent's alone."""
+
 import gc
 import os
 import threading
 from pathlib import Path
 
+from engine.calls import CALLS, calls, elsewhere
 from engine.processes import in_fork, python
-from engine.test_closing import CALLS, calls, elsewhere
 
 from sled_sessions import sled
 

@@ -1,3 +1,5 @@
+"""Opening: options, locks, and folders that are somebody else's."""
+
 import errno
 import inspect
 import os

@@ -1,10 +1,12 @@
+"""Transactions: all or nothing over several trees, and never a deadlock."""
+
 import gc
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from engine.test_closing import CALLS, calls, elsewhere
+from engine.calls import CALLS, calls, elsewhere
 
 from sled_sessions import sled
 

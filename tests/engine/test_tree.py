@@ -1,3 +1,5 @@
+"""Trees: as a sorted dict, from several threads, with whatever is bytes."""
+
 import array
 import threading
 import weakref

@@ -1,3 +1,5 @@
+"""Watchers: what has changed, in order, and no writer ever waits for them."""
+
 import contextlib
 import gc
 import threading
