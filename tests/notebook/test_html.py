@@ -4,9 +4,9 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from clock import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
+from json_values import JSON
 from sessions import SCRIPT, SECRET, id_of, save_numbered
 
 from sled_sessions import Expiry, MemoryStore, Record, SledStore, SweepReport, SweepStrategy, html
@@ -38,14 +38,7 @@ def test_masked_at_any_depth():
     assert data["password"] == {"old": "y"}
 
 
-json = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    max_leaves=20,
-)
-
-
-@given(st.dictionaries(st.text(), json))
+@given(st.dictionaries(st.text(), JSON | st.floats()))
 def test_no_markup_comes_from_data(data):
     """Whatever a session holds, its HTML has no tag that is not ours."""
     shown = html.data(data) + html.cell(html.data_text(data)) + html.cell(html.data_text(data, reveal=True))
@@ -54,9 +47,8 @@ def test_no_markup_comes_from_data(data):
 
 
 @pytest.mark.parametrize("kind", ["sled", "sled without index", "memory"])
-def test_stores(kind, tmp_path):
+def test_stores(kind, tmp_path, clock):
     """A store shows its first sessions, with ids cut, secrets masked and values escaped."""
-    clock = FakeClock()
     strategy = SweepStrategy.FULL_SCAN if kind == "sled without index" else SweepStrategy.EXPIRY_INDEX
     store = (
         MemoryStore(clock=clock) if kind == "memory" else SledStore.open(tmp_path / "s", strategy=strategy, clock=clock)
@@ -74,9 +66,9 @@ def test_stores(kind, tmp_path):
     assert "The first 10" in shown
 
 
-def test_a_store_counts_to_a_limit(tmp_path):
+def test_a_store_counts_to_a_limit(tmp_path, clock):
     """A big store shows a page, and that there are more sessions than it has counted."""
-    with SledStore.open(tmp_path / "storage", clock=FakeClock()) as store:
+    with SledStore.open(tmp_path / "storage", clock=clock) as store:
         save_numbered(store, html.COUNT_UP_TO)
         assert "<td>1,000</td>" in store._repr_html_()
         save_numbered(store, html.COUNT_UP_TO + 1)
@@ -97,9 +89,9 @@ def test_a_closed_store(tmp_path):
     assert "closed" in store._repr_html_()
 
 
-def test_unreadable_records_are_passed_over(tmp_path):
+def test_unreadable_records_are_passed_over(tmp_path, clock):
     """Garbage among the records does not keep the others from being shown."""
-    with SledStore.open(tmp_path / "storage", clock=FakeClock()) as store:
+    with SledStore.open(tmp_path / "storage", clock=clock) as store:
         save_numbered(store, 2)
         store.tree.insert(bytes(id_of(0)), b"garbage")
         shown = store._repr_html_()
@@ -116,9 +108,8 @@ def test_a_record():
     assert not any(text in shown for text in (str(id_of(1)), SCRIPT, SECRET))
 
 
-def test_a_session():
+def test_a_session(clock):
     """Showing a session does not load it, and shows no id and no secret once it is loaded."""
-    clock = FakeClock()
     sessions = SessionManager(store := MemoryStore(clock=clock), expiry=Expiry.on_inactivity(timedelta(1)), clock=clock)
     with sessions.session() as session:
         session["token"] = SECRET
@@ -175,11 +166,11 @@ def test_a_long_key_is_cut():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(2, "2.0 s"), (0.5, "500 ms"), (1.5e-3, "1.5 ms"), (2e-6, "2 µs"), (119, "119 s")]
+    ("seconds", "text"), [(2, "2 s"), (0.5, "500 ms"), (1.5e-3, "1.5 ms"), (2e-6, "2 µs"), (119, "119 s")]
 )
 def test_elapsed(seconds, text):
     """A measured time is shown to three digits."""
-    assert html.elapsed(seconds) == text.replace("2.0", "2")
+    assert html.elapsed(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -204,9 +195,9 @@ def test_size(octets, text):
     assert html.size(octets) == text
 
 
-def test_a_database_and_a_tree(tmp_path):
+def test_a_database_and_a_tree(tmp_path, clock):
     """A database shows its trees and a tree its keys, both in part: a key may be a session's id, and values secrets."""
-    with SledStore.open(tmp_path / "storage", clock=FakeClock()) as store:
+    with SledStore.open(tmp_path / "storage", clock=clock) as store:
         save_numbered(store, html.COUNT_UP_TO + 1)
         shown = store.tree.db._repr_html_()
         assert all(text in shown for text in (str(tmp_path), "session:expiry", "more than 1,000"))

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from json_values import JSON
 from reference import read_jsonl
 
 from sled_sessions import DecodeError, EncodeError, Id, Record
@@ -20,20 +21,11 @@ VECTORS = read_jsonl("vectors.jsonl") + read_jsonl("records.jsonl")
 SOME_DAY = datetime(2030, 1, 2, 3, 4, 5, 6, UTC)
 ID = Id(bytes(16))
 
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-    max_leaves=20,
-)
 zones = st.integers(-24 * 3600 + 1, 24 * 3600 - 1).map(lambda seconds: timezone(timedelta(seconds=seconds)))
 records = st.builds(
     Record,
     st.binary(min_size=16, max_size=16).map(Id),
-    st.dictionaries(st.text(max_size=8), json_values, max_size=5),
+    st.dictionaries(st.text(max_size=8), JSON, max_size=5),
     st.datetimes(timezones=st.just(UTC) | zones),
 )
 

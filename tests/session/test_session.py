@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from json_values import JSON
 
 from sled_sessions import EncodeError, Expiry, Id, MemoryStore, Record, Session
 from sled_sessions.session import Outcome, SessionManager
@@ -240,18 +241,6 @@ def test_a_huge_at_most(store, clock):
     assert store.load(session.id).expiry_date.year == 9999
 
 
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(codec="utf-8"), max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=3), inner, max_size=3)
-    ),
-    max_leaves=5,
-)
 KEYS = st.sampled_from("abc")
 CHANGES = st.lists(st.tuples(st.just("set"), KEYS, JSON) | st.tuples(st.just("remove"), KEYS, st.none()), max_size=6)
 

@@ -1,0 +1,14 @@
+"""Any value that JSON has, for tests with Hypothesis."""
+
+from hypothesis import strategies as st
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+"""Whole numbers as msgpack takes them, of 64 bits with a sign or without one."""
