@@ -66,3 +66,16 @@ class Expiry:
             return now + lifetime
         except OverflowError:
             return datetime.max.replace(tzinfo=UTC)
+
+
+def check_expiry(expiry: Expiry | None) -> Expiry | None:
+    """Return `expiry`.
+
+    Raises:
+        TypeError: It is no policy.
+    """
+    if not (expiry is None or isinstance(expiry, Expiry)):
+        raise TypeError(
+            f"expiry must be an Expiry, such as Expiry.on_inactivity(timedelta(hours=1)), not {type(expiry).__name__}"
+        )
+    return expiry

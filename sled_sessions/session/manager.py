@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sled_sessions.records import Expiry, Id
+from sled_sessions.records.expiry import check_expiry
 from sled_sessions.session.drive import drive
 from sled_sessions.session.session import Outcome, Session
-from sled_sessions.stores.clock import Clock, utc_now
-from sled_sessions.stores.protocol import SessionStore
+from sled_sessions.stores.clock import Clock, clock_of
+from sled_sessions.stores.protocol import SessionStore, check_store
 
 
 class SessionManager:
@@ -19,13 +20,17 @@ class SessionManager:
     Args:
         store: Where the sessions lie.
         expiry: The policy of the sessions it opens; None is `Expiry.on_session_end()`.
-        clock: Returns the present moment as an aware datetime.
+        clock: Returns the present moment as an aware datetime; None is the store's.
+
+    Raises:
+        TypeError: `store` is no store, or `expiry` no policy.
     """
 
-    def __init__(self, store: SessionStore, *, expiry: Expiry | None = None, clock: Clock = utc_now) -> None:
+    def __init__(self, store: SessionStore, *, expiry: Expiry | None = None, clock: Clock | None = None) -> None:
+        check_store(store)
         self._store = store
-        self._expiry = expiry
-        self._clock = clock
+        self._expiry = check_expiry(expiry)
+        self._clock = clock_of(store) if clock is None else clock
 
     def open(self, id: Id | None = None) -> Session:
         """Open a session: that of `id`, or a new one when `id` is None or the store has no live session under it."""

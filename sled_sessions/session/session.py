@@ -1,12 +1,14 @@
 """The session: data, expiry, and the one place that decides what a commit does to the store."""
 
 import enum
+import threading
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeAlias, TypeVar
 
 from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.codec import from_microseconds, to_microseconds
+from sled_sessions.records.expiry import check_expiry
 from sled_sessions.session.tracking import Changes, TrackedDict
 from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, utc_now
@@ -55,7 +57,8 @@ class Session(TrackedDict):
     (msgspec, orjson) meets a `NotLoaded` until the session was used for the first time: give it `dict(session)`.
 
     Args:
-        load: Returns the record of the visitor's session, or None when there is none; called at most once.
+        load: Returns the record of the visitor's session, or None when there is none; called once, or by each of the
+            threads that use the session first at the same time.
         expiry: The policy; None is `Expiry.on_session_end()`.
         clock: Returns the present moment as an aware datetime.
     """
@@ -86,15 +89,18 @@ class Session(TrackedDict):
         """
         if not self.is_loaded:
             record = self._load()
-            self.is_loaded = True
-            dict.clear(self)
-            if record is not None:
-                self._stored = record
-                dict.update(self, record.data)
-                dict.pop(self, DEADLINE, None)
+            with _filling:
+                if not self.is_loaded:  # another thread may have been here, and used the session since
+                    dict.clear(self)
+                    if record is not None:
+                        self._stored = record
+                        dict.update(self, record.data)
+                        dict.pop(self, DEADLINE, None)
+                    self.is_loaded = True
 
-    # Starlette calls this whenever an app asks for `request.session`, before it can look into the dict.
-    mark_accessed = load
+    # Starlette calls this whenever an app asks for `request.session`, before it can look into the dict; its apps call
+    # the other one after a nested change, which is noticed here without.
+    mark_accessed = mark_modified = load
 
     @property
     def id(self) -> Id | None:
@@ -110,7 +116,7 @@ class Session(TrackedDict):
     @expiry.setter
     def expiry(self, expiry: Expiry | None) -> None:
         self.load()
-        self._expiry = expiry or _SESSION_END
+        self._expiry = check_expiry(expiry) or _SESSION_END
         self._expiry_is_new = True
 
     @property
@@ -137,6 +143,20 @@ class Session(TrackedDict):
     def is_empty(self) -> bool:
         """Whether there is no data."""
         return not self
+
+    @property
+    def accessed(self) -> bool:
+        """Starlette's name for `is_loaded`."""
+        return self.is_loaded
+
+    @property
+    def modified(self) -> bool:
+        """Starlette's and Quart's name for `is_modified`. They let it be set, which is not needed here and ignored."""
+        return self.is_modified
+
+    @modified.setter
+    def modified(self, value: bool) -> None:
+        self.load()
 
     @property
     def is_modified(self) -> bool:
@@ -322,5 +342,6 @@ class Session(TrackedDict):
         self._cycling = self._expiry_is_new = False
 
 
+_filling = threading.Lock()  # for microseconds, so one is enough for all sessions
 _NOT_LOADED = NotLoaded()
 _SESSION_END = Expiry.on_session_end()

@@ -16,7 +16,6 @@ SameSite = Literal["strict", "lax", "none"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]+")
-_SECOND = timedelta(seconds=1)
 
 
 @attrs.frozen
@@ -27,11 +26,11 @@ class SessionCookie:
         ValueError: A combination that browsers refuse, so that no session would ever come back.
     """
 
-    name: str = "id"
+    name: str = attrs.field(default="id", validator=attrs.validators.instance_of(str))
     http_only: bool = True
     same_site: SameSite = "strict"
     secure: bool = True
-    path: str = "/"
+    path: str = attrs.field(default="/", validator=attrs.validators.instance_of(str))
     domain: str | None = None
     partitioned: bool = False
     seal: Seal | None = attrs.field(default=None, repr=False)
@@ -95,7 +94,9 @@ class SessionCookie:
         Seconds are rounded up: about the last one the server decides, not the browser.
         """
         value = str(id) if self.seal is None else self.seal.seal(str(id))
-        age = "" if max_age is None else f"; Max-Age={-(-max_age // _SECOND)}"
+        age = ""
+        if max_age is not None:
+            age = f"; Max-Age={max_age.days * 86_400 + max_age.seconds + (max_age.microseconds > 0)}"
         return f"{self.name}={value}{self._attributes}{age}".encode()
 
     def _problem(self) -> str | None:
@@ -114,8 +115,10 @@ class SessionCookie:
                 return "browsers refuse same_site='none' without secure=True"
             if self.partitioned:
                 return "browsers refuse partitioned=True without secure=True"
-            if prefix.startswith(("__secure-", "__host-")):
+            if prefix.startswith(("__secure-", "__host-", "__http-")):
                 return f"browsers refuse a cookie named {self.name!r} without secure=True"
+        if prefix.startswith(("__http-", "__host-http-")) and not self.http_only:
+            return f"browsers refuse a cookie named {self.name!r} without http_only=True"
         if prefix.startswith("__host-") and (self.path != "/" or self.domain is not None):
             return f"browsers refuse a cookie named {self.name!r} with a domain or with a path that is not '/'"
         return None

@@ -1,17 +1,21 @@
 """The ASGI middleware: a session for each request and each WebSocket, and what that means for the response."""
 
-import inspect
+import enum
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import timedelta
 from typing import Any, TypeAlias
 
+import msgspec
+
+from sled_sessions.errors import DecodeError, EncodeError
 from sled_sessions.records import Expiry, Record
+from sled_sessions.records.expiry import SESSION_END_LIFETIME, check_expiry
 from sled_sessions.session.drive import drive, drive_async
 from sled_sessions.session.session import Outcome, Session, Steps
-from sled_sessions.stores.clock import Clock, utc_now
-from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore
+from sled_sessions.stores.clock import Clock, clock_of
+from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore, check_store, is_async
 from sled_sessions.web.cookies import SameSite, SessionCookie
 from sled_sessions.web.sealing import Keys, Private, Seal, Signed
 
@@ -38,8 +42,9 @@ class SessionMiddleware:
     Args:
         app: The ASGI application to wrap.
         store: Where the sessions lie. A blocking store is called on the event loop, since the ones in this package
-            take microseconds; the session is then loaded on first use. An asyncio store is asked before the app runs.
-        name: The cookie's name. `__Host-` and `__Secure-` bring their conditions with them.
+            take microseconds; the session is then loaded on first use. An asyncio store is asked before the app runs,
+            and when that fails, so does the first use. A record that cannot be read counts as no session.
+        name: The cookie's name. `__Host-`, `__Secure-` and `__Http-` bring their conditions with them.
         http_only: Keep the cookie from JavaScript.
         same_site: "strict", "lax" or "none".
         secure: Send the cookie over HTTPS only; browsers make an exception for localhost.
@@ -51,11 +56,11 @@ class SessionMiddleware:
         touch_after: With `always_save`, spare the write when only the expiry would move, and by less than this.
         signed_key: Sign the cookie: at least 64 bytes, or a list of such keys, of which the first signs.
         private_key: Encrypt the cookie: the same; needs the extra `private`.
-        clock: Returns the present moment as an aware datetime.
+        clock: Returns the present moment as an aware datetime; None is the store's.
 
     Raises:
         ValueError: Browsers would refuse such a cookie, a key is too short, or `touch_after` too long.
-        TypeError: `store` is no session store.
+        TypeError: `store` is no session store, `expiry` no policy, or `touch_after` no timedelta.
         ImportError: `private_key` without the package cryptography.
     """
 
@@ -76,14 +81,17 @@ class SessionMiddleware:
         touch_after: timedelta | None = None,
         signed_key: Keys | None = None,
         private_key: Keys | None = None,
-        clock: Clock = utc_now,
+        clock: Clock | None = None,
     ) -> None:
-        if not isinstance(store, SessionStore):
-            msg = f"store must be a SessionStore or an AsyncSessionStore, not {type(store).__name__}"
+        check_store(store)
+        self.expiry = check_expiry(expiry)
+        if not (touch_after is None or isinstance(touch_after, timedelta)):
+            msg = f"touch_after must be a timedelta, not {type(touch_after).__name__}"
             raise TypeError(msg)
-        idle = None if expiry is None else expiry.idle
-        if touch_after is not None and idle is not None and touch_after >= idle:
-            msg = f"touch_after must be shorter than {idle}, the time after which a session that is not saved expires"
+        lifetime = SESSION_END_LIFETIME if expiry is None or expiry.idle is None else expiry.idle
+        has_deadline = expiry is not None and expiry.deadline is not None
+        if touch_after is not None and not has_deadline and touch_after >= lifetime:
+            msg = f"touch_after must be shorter than {lifetime}, after which a session that is not saved expires"
             raise ValueError(msg)
         if signed_key is not None and private_key is not None:
             msg = "give signed_key or private_key, not both: an encrypted cookie is authenticated as well"
@@ -95,7 +103,7 @@ class SessionMiddleware:
             seal = Private(private_key, name)
         self.app = app
         self.store: Any = store
-        self.store_is_async = inspect.iscoroutinefunction(store.load)
+        self.store_is_async = is_async(store)
         self.cookie = SessionCookie(
             name=name,
             http_only=http_only,
@@ -106,10 +114,9 @@ class SessionMiddleware:
             partitioned=partitioned,
             seal=seal,
         )
-        self.expiry = expiry
         self.always_save = always_save
         self.touch_after = touch_after
-        self.clock = clock
+        self.clock = clock_of(store) if clock is None else clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -151,7 +158,7 @@ class _Exchange:
         self._scope = scope
         self._send = send
         self._presented = middleware.cookie.find(scope["headers"])
-        self._failed = scope["type"] == "http"  # until there is a response, and it is no 5xx
+        self._failed = True  # until there is a response, and it is no 5xx, or the WebSocket was accepted
 
     def open(self) -> None:
         """Give the app a session that is loaded when it is first used."""
@@ -162,12 +169,31 @@ class _Exchange:
     async def open_async(self) -> None:
         """Give the app a session that is loaded: when it is used it cannot wait for an asyncio store."""
         id = self._middleware.cookie.read(self._presented)
-        record = None if id is None else await self._middleware.store.load(id)
-        self._begin(lambda: record)
+        record: Record | None = None
+        failure: Exception | None = None
+        try:
+            record = None if id is None else await self._middleware.store.load(id)
+        except DecodeError:
+            _tell_of_unreadable()
+        except Exception as error:  # noqa: BLE001 - it is raised when the session is used, if it is
+            failure = error
+
+        def load() -> Record | None:
+            if failure is not None:
+                raise failure
+            return record
+
+        self._begin(load)
+        if self._scope["type"] == "websocket":
+            self._session.load()
 
     def _load(self) -> Record | None:
         id = self._middleware.cookie.read(self._presented)
-        record: Record | None = None if id is None else self._middleware.store.load(id)
+        try:
+            record: Record | None = None if id is None else self._middleware.store.load(id)
+        except DecodeError:
+            _tell_of_unreadable()
+            return None
         return record
 
     def _begin(self, load: Callable[[], Record | None]) -> None:
@@ -223,13 +249,17 @@ class _Exchange:
         return self._session.commit(only_end=only_end)
 
     def _adopt(self) -> None:
-        """Take over what the app has put in the session's place (Litestar's `set_session` and `clear_session` do)."""
+        """Take over what the app has put in the session's place, as Litestar's `set_session` and `clear_session` do.
+
+        The session of another middleware, ours or Starlette's around a mounted app, is that one's business.
+        """
         session, replacement = self._session, self._scope.get("session")
-        if replacement is not session:
-            session.clear()
-            if isinstance(replacement, Mapping):
-                session.update(replacement)
-            self._scope["session"] = session
+        if replacement is session or hasattr(replacement, "mark_accessed"):
+            return
+        data = _plain_data(replacement)
+        session.clear()
+        session.update(data)
+        self._scope["session"] = session
 
     def _with_headers(self, message: Message, outcome: Outcome) -> Message:
         """The message with the headers that come of the commit before it."""
@@ -259,3 +289,26 @@ class _Exchange:
         if outcome is Outcome.GONE and self._presented is not None and cookie.is_ours(self._presented):
             return cookie.removal
         return None
+
+
+def _plain_data(replacement: object) -> Mapping[str, Any]:
+    """What was put in a session's place, as a session's data; nothing for None and for Litestar's `Empty`.
+
+    Raises:
+        EncodeError: It is neither a mapping nor an object with fields.
+    """
+    if replacement is None or isinstance(replacement, type | enum.Enum):  # Litestar's has been either
+        return {}
+    if hasattr(replacement, "model_dump"):  # Pydantic's, which msgspec does not know
+        replacement = replacement.model_dump(mode="json")
+    try:
+        data = replacement if isinstance(replacement, Mapping) else msgspec.to_builtins(replacement)
+    except (TypeError, ValueError, RecursionError):
+        data = replacement
+    if not isinstance(data, Mapping):
+        raise EncodeError(f"a session is a mapping, and {type(replacement).__name__} has been put in its place")
+    return data
+
+
+def _tell_of_unreadable() -> None:
+    logger.warning("a session's record cannot be read: its visitor has no session, and the record stays in the store")

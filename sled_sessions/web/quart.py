@@ -1,8 +1,10 @@
 """Quart: makes `quart.session` the session that `SessionMiddleware` put into the ASGI scope.
 
-app = Quart(__name__)
-app.session_interface = QuartSessions()
-app.asgi_app = SessionMiddleware(app.asgi_app, store)
+    app = Quart(__name__)
+    app.session_interface = QuartSessions()
+    app.asgi_app = SessionMiddleware(app.asgi_app, store)
+
+The expiry policy is the middleware's; Quart's `session.permanent` has no meaning here.
 """
 
 from typing import Any
@@ -18,8 +20,18 @@ class QuartSessions:
         return False
 
     async def open_session(self, app: Any, request: Any) -> Session:
-        """The session of a request or a WebSocket."""
-        session: Session = request.scope["session"]
+        """The session of a request or a WebSocket.
+
+        Raises:
+            RuntimeError: The request did not come through the middleware.
+        """
+        session = request.scope.get("session")
+        if not isinstance(session, Session):
+            msg = (
+                "no SessionMiddleware around app.asgi_app has put a session into the scope; nor has one for Quart's "
+                "test_request_context and session_transaction: use test_client with requests instead"
+            )
+            raise RuntimeError(msg)  # noqa: TRY004 - the caller's argument is right, the set-up is not
         return session
 
     async def save_session(self, app: Any, session: Any, response: Any) -> None:

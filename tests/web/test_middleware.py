@@ -1,13 +1,16 @@
 """What the middleware does message by message, on a bare ASGI application."""
 
 import asyncio
+import enum
 import logging
 import subprocess
 import sys
 import traceback
 from datetime import timedelta
 
+import attrs
 import pytest
+from starlette.middleware.sessions import SessionMiddleware as StarletteSessionMiddleware
 from web.apps import asgi, browser, cookie_value, count, has_cookie
 
 from sled_sessions import (
@@ -416,7 +419,64 @@ def test_what_the_app_puts_in_its_place(store, as_store, clock):
     assert data_of(store, cookie, clock) == {"new": 2}
 
 
-@pytest.mark.parametrize("nothing", [None, {}, object()])
+@attrs.frozen
+class User:
+    """What an application keeps in its session."""
+
+    name: str
+
+
+class Model:
+    """What Pydantic's models look like."""
+
+    def model_dump(self, *, mode):
+        assert mode == "json"
+        return {"name": "ada"}
+
+
+@pytest.mark.parametrize("replacement", [User("ada"), Model()])
+def test_an_object_that_the_app_puts_in_its_place(store, as_store, clock, replacement):
+    """What has fields is a session's data, as for Litestar's set_session."""
+    cookie = new_session(store, clock, old=1)
+
+    async def app(scope, receive, send):
+        scope["session"] = replacement
+        await send(START)
+
+    run(SessionMiddleware(app, as_store(store)), cookie=cookie)
+    assert data_of(store, cookie, clock) == {"name": "ada"}
+
+
+@pytest.mark.parametrize("replacement", [7, [1], object()])
+def test_what_is_no_session_ends_none(store, as_store, clock, replacement):
+    """What has no keys cannot replace a session: the request fails, and the session stays as it was."""
+    cookie = new_session(store, clock, old=1)
+
+    async def app(scope, receive, send):
+        scope["session"] = replacement
+        await send(START)
+
+    with pytest.raises(EncodeError, match="mapping"):
+        run(SessionMiddleware(app, as_store(store)), cookie=cookie)
+    assert data_of(store, cookie, clock) == {"old": 1}
+
+
+@pytest.mark.parametrize("inner", [StarletteSessionMiddleware, None], ids=["starlette", "ours"])
+def test_the_session_of_a_mounted_app_is_its_own(store, as_store, clock, inner):
+    """An app inside with a session middleware of its own, on the same scope, changes nothing in the session outside."""
+    cookie = new_session(store, clock, user="ada")
+
+    async def app(scope, receive, send):
+        scope["session"]["token"] = "s3cret"
+        await send(START)
+
+    mounted = SessionMiddleware(app, MemoryStore(), name="admin") if inner is None else inner(app, "key")
+    (start,) = run(SessionMiddleware(mounted, as_store(store)), cookie=cookie)
+    assert data_of(store, cookie, clock) == {"user": "ada"}
+    assert [name for name, value in start["headers"] if name == b"set-cookie" and value.startswith(b"id=")] == []
+
+
+@pytest.mark.parametrize("nothing", [None, {}, type("Empty", (), {}), enum.Enum("Empty", "EMPTY").EMPTY])
 def test_what_the_app_takes_away(store, as_store, clock, nothing):
     """An application that puts nothing in the session's place, as Litestar's clear_session does, has ended it."""
     cookie = new_session(store, clock, old=1)
