@@ -25,10 +25,11 @@ from sled_sessions.cli.common import (
     tree_option,
 )
 from sled_sessions.masking import masked
-from sled_sessions.operate import find_session, opened_store
+from sled_sessions.operate import find_session, matching, opened_store
 from sled_sessions.operate import stats as read_stats
 
-Test = Callable[[Record], bool]
+_LONGEST = 100
+"""Characters of a session's data in a list."""
 
 
 @click.command()
@@ -97,7 +98,7 @@ def list_sessions(
     """
     with opened_store(database, tree) as store:
         now = store.clock()
-        tests: list[Test] = [_where(condition) for condition in conditions]
+        tests = [_where(condition) for condition in conditions]
         if expired:
             tests.append(lambda record: record.expiry_date <= now)
         if live or expiring_within is not None:
@@ -163,24 +164,11 @@ def _records(store: SledStore, expiring_within: timedelta | None) -> Iterator[Re
             yield record
 
 
-def _where(condition: str) -> Test:
-    path, equals, text = condition.partition("=")
-    if not equals:
-        raise click.BadParameter("KEY=VALUE is expected", param_hint="--where")
+def _where(condition: str) -> Callable[[Record], bool]:
     try:
-        value: Any = json.loads(text)
-    except ValueError:
-        value = text
-
-    def test(record: Record) -> bool:
-        found: Any = record.data
-        for part in [path] if path in record.data else path.split("."):
-            if not isinstance(found, dict) or part not in found:
-                return False
-            found = found[part]
-        return bool(found in (value, text))
-
-    return test
+        return matching(condition)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--where") from None
 
 
 def _plain(record: Record, *, reveal: bool) -> dict[str, Any]:
@@ -203,7 +191,5 @@ def _data(record: Record, *, reveal: bool) -> str:
     text = json.dumps(record.data if reveal else masked(record.data), ensure_ascii=False)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
-
-_LONGEST = 100
 
 COMMANDS = {"stats": stats, "list": list_sessions, "show": show}

@@ -21,6 +21,7 @@ from sled_sessions.errors import SessionError
 from sled_sessions.notebook.arguments import moment
 from sled_sessions.notebook.plots import plot_expiries
 from sled_sessions.notebook.progress import progress_bar
+from sled_sessions.operate import NoDatabase, format_of, matching
 from sled_sessions.records import Id, Record
 from sled_sessions.session import Session, SessionManager
 from sled_sessions.stores import shown
@@ -80,9 +81,12 @@ class SessionMagics(Magics):
         if not given.path:
             msg = "the path is empty; `.` is the folder that the notebook runs in"
             raise UsageError(msg)
-        if not given.create and not any((path / file).exists() for file in ("conf", "durability_cookie")):
-            msg = f"there is no sled database in {path}; to make one, add --create"
-            raise UsageError(msg)
+        if not given.create:
+            try:
+                format_of(path)
+            except NoDatabase:
+                msg = f"there is no sled database in {path}; to make one, add --create"
+                raise UsageError(msg) from None
         before = self._variables.get(given.name)
         if isinstance(before, SledStore) and before.tree.db.path == path.resolve():
             before.close()
@@ -104,7 +108,13 @@ class SessionMagics(Magics):
     @argument("--size", type=int, default=20, help="Sessions on a page; 20 if left out.")
     @argument("--live", action="store_true", help="Only sessions that have not expired.")
     @argument("--expired", action="store_true", help="Only sessions that have expired and wait for a sweep.")
-    @argument("--where", action="append", default=[], metavar="KEY=VALUE", help="Only sessions with this value.")
+    @argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="Only sessions whose data has this value; KEY may be a path such as user.id. May be repeated.",
+    )
     @argument("--reveal", action="store_true", help="Show whole ids, secrets and long values.")
     @_in_one_line
     def sessions(self, line: str, cell: str | None = None) -> Table:
@@ -296,13 +306,11 @@ class SessionMagics(Magics):
 
     def _condition(self, given: Any, cell: str | None, now: datetime) -> Callable[[Record], bool]:
         """What a session must be like to be shown."""
-        wanted = []
-        for each in given.where:
-            key, is_there, value = each.partition("=")
-            if not is_there:
-                msg = f"--where {each}: write KEY=VALUE"
-                raise UsageError(msg)
-            wanted.append((key, value))
+        try:
+            wanted = [matching(each) for each in given.where]
+        except ValueError as error:
+            msg = f"--where: {error}"
+            raise UsageError(msg) from None
         try:
             expression = None if cell is None else compile(cell.strip(), "<the cell>", "eval")
         except SyntaxError as error:
@@ -314,10 +322,7 @@ class SessionMagics(Magics):
             live = record.expiry_date > now
             if (given.live and not live) or (given.expired and live):
                 return False
-            if any(
-                key not in record.data or html.value_text(record.data[key], reveal=True) != value
-                for key, value in wanted
-            ):
+            if not all(matches(record) for matches in wanted):
                 return False
             if expression is None:
                 return True

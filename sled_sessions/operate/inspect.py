@@ -1,6 +1,9 @@
 """Looking for sessions and for what is wrong, without changing anything."""
 
+import json
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import attrs
 
@@ -14,6 +17,10 @@ from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import Progress, Sweep, SweepReport, SweepStrategy
 
 _SHORTEST = 4
+"""Characters that a beginning of an id must have."""
+
+_STEP = timedelta(microseconds=1)
+"""From now to the first moment at which nothing is due yet."""
 
 
 @attrs.frozen
@@ -66,6 +73,36 @@ def find_session(store: SledStore, text: str) -> Record | None:
     return None if value is None else Record.decode(value)
 
 
+def matching(condition: str) -> Callable[[Record], bool]:
+    """Whether a record's data has a value.
+
+    Args:
+        condition: `KEY=VALUE`. The key is one of the data as it is written, or a path into it such as `user.id`. The
+            value is meant as JSON or as text: `n=7` finds both 7 and "7".
+
+    Raises:
+        ValueError: It is no such condition.
+    """
+    path, equals, text = condition.partition("=")
+    if not equals:
+        msg = f"{condition!r} is not KEY=VALUE"
+        raise ValueError(msg)
+    try:
+        value: Any = json.loads(text)
+    except ValueError:
+        value = text
+
+    def matches(record: Record) -> bool:
+        found: Any = record.data
+        for part in [path] if path in record.data else path.split("."):
+            if not isinstance(found, dict) or part not in found:
+                return False
+            found = found[part]
+        return bool(found in (value, text))
+
+    return matches
+
+
 def count_expired(
     store: SledStore, strategy: SweepStrategy | None = None, *, progress: Progress | None = None
 ) -> SweepReport:
@@ -87,6 +124,3 @@ def count_expired(
         except DecodeError:
             sweep.undecodable += 1
     return sweep.report(complete=True)
-
-
-_STEP = timedelta(microseconds=1)
