@@ -114,7 +114,8 @@ def count_expired(
     now = store.clock()
     until = codec.to_microseconds(now)
     by_index = store.resolution is not None and strategy is not SweepStrategy.FULL_SCAN
-    sweep = Sweep(SweepStrategy.EXPIRY_INDEX if by_index else SweepStrategy.FULL_SCAN, None, None, progress)
+    how = SweepStrategy.EXPIRY_INDEX if by_index else SweepStrategy.FULL_SCAN
+    sweep = Sweep(how, limit=None, budget=None, progress=progress)
     due = (id.key for _, id in store.expiring(stop=now + _STEP)) if by_index else store.tree.keys()
     for key in due:
         sweep.examined += 1
@@ -123,4 +124,5 @@ def count_expired(
             sweep.deleted += value is not None and codec.decode_expiry(value) <= until
         except DecodeError:
             sweep.undecodable += 1
+        sweep.step()  # which tells progress: there is no limit and no budget
     return sweep.report(complete=True)
