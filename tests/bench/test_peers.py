@@ -1,5 +1,6 @@
 """What the store is compared with: each keeps sessions, drops expired ones, and says what it may lose."""
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,42 +13,40 @@ DATA = {"user_id": 4711, "cart": [{"item": 1001, "quantity": 2}], "locale": "en-
 
 
 @pytest.fixture(params=["sled_sessions", *peers.NAMES])
-def peer(request, tmp_path):
-    made = SledPeer if request.param == "sled_sessions" else peers.find(request.param)
-    assert made is not None, f"{peers.needs(request.param)} belongs to the extra bench"
-    peer = made(tmp_path)
-    yield peer
-    peer.close()
+def opened(request, tmp_path):
+    """Opens a peer on one folder, each time anew."""
+    kind = SledPeer if request.param == "sled_sessions" else peers.find(request.param)
+    assert kind is not None, f"{peers.needs(request.param)} belongs to the extra bench"
+    return lambda: closing(kind(tmp_path))
 
 
-def test_it_keeps_sessions(peer, tmp_path):
+def test_it_keeps_sessions(opened):
     """Saved, loaded, overwritten, deleted; and there again in another process's eyes."""
     soon = datetime.now(UTC) + timedelta(hours=1)
     ids = [Id.new() for _ in range(3)]
-    peer.save([(id, DATA, soon) for id in ids], new=True)
-    peer.save([(ids[0], {**DATA, "locale": "fr-FR"}, soon)], new=False)
-    peer.delete([ids[1]])
-    found = peer.load(ids)
+    with opened() as peer:
+        peer.save([(id, DATA, soon) for id in ids], new=True)
+        peer.save([(ids[0], {**DATA, "locale": "fr-FR"}, soon)], new=False)
+        peer.delete([ids[1]])
+        found = peer.load(ids)
     assert found[0]["locale"] == "fr-FR"
     assert not found[1]
     assert found[2] == DATA
-    peer.close()
-    again = type(peer)(tmp_path)
-    assert again.load([ids[2]]) == [DATA]
-    again.close()
-    peer.__init__(tmp_path)
+    with opened() as again:
+        assert again.load([ids[2]]) == [DATA]
 
 
-def test_a_sweep(peer):
+def test_a_sweep(opened):
     """A sweep deletes what has expired and nothing else."""
-    if not peer.has_sweep:
-        pytest.skip("it has no sweep")
     now = datetime.now(UTC)
     dead, live = Id.new(), Id.new()
-    peer.save([(dead, DATA, now - timedelta(seconds=10)), (live, DATA, now + timedelta(hours=1))], new=True)
-    assert peer.sweep() in (1, None)
-    assert peer.load([live]) == [DATA]
-    assert not peer.load([dead])[0]
+    with opened() as peer:
+        if not peer.has_sweep:
+            pytest.skip("it has no sweep")
+        peer.save([(dead, DATA, now - timedelta(seconds=10)), (live, DATA, now + timedelta(hours=1))], new=True)
+        assert peer.sweep() in (1, None)
+        assert peer.load([live]) == [DATA]
+        assert not peer.load([dead])[0]
 
 
 def test_names():

@@ -53,8 +53,8 @@ def test_a_session_that_ended_behind_the_cache(cache, backing, new_record):
     assert store.load(record.id) is None
 
 
-def test_a_failed_write_leaves_the_cache_alone(cache, backing, new_record):
-    """What the store did not take, the cache does not show."""
+def test_a_failed_write_is_not_shown(cache, backing, new_record):
+    """After a save that the store did not take, its old state is shown."""
     store = CachingStore(cache, backing)
     record = new_record(n=1)
     store.save(record)

@@ -21,7 +21,6 @@ class StoreMachine(RuleBasedStateMachine):
     """The model: a dict of records; live is what expires after now."""
 
     ids = Bundle("ids")
-    full_scan = False
 
     def __init__(self) -> None:
         super().__init__()
