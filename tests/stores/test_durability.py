@@ -84,22 +84,30 @@ def test_no_more_than_the_interval_is_lost(tmp_path):
 def test_writers_share_a_flush():
     """All who arrive while a flush is under way wait for one more, and for no others."""
     flushes = []
-    may_go_on = threading.Event()
+    has_begun, may_go_on, waits = threading.Event(), threading.Event(), threading.Semaphore(0)
+
+    class Condition(threading.Condition):
+        """Tells of each thread that waits for it."""
+
+        def wait(self, timeout=None):
+            waits.release()
+            return super().wait(timeout)
 
     def flush():
         flushes.append(threading.current_thread())
+        has_begun.set()
         assert may_go_on.wait(30)
 
     group = GroupCommit(flush)
+    group._changed = Condition()
     first = threading.Thread(target=group.wait)
     first.start()
-    while not flushes:
-        time.sleep(0.001)
+    assert has_begun.wait(30)
     others = [threading.Thread(target=group.wait) for _ in range(8)]
     for each in others:
         each.start()
-    while len(group._changed._waiters) < len(others):
-        time.sleep(0.001)
+    for _ in others:
+        assert waits.acquire(timeout=30)
     may_go_on.set()
     for each in (first, *others):
         each.join(30)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from datetime import timedelta
 
 import pytest
@@ -100,10 +101,9 @@ def test_sweeps_as_events(clock, new_record, caplog):
     records = [new_record(-1) for _ in range(3)]
     for record in records:
         store.save(record)
-    reports = []
-    with Sweeper(store, timedelta(milliseconds=10), jitter=0, on_sweep=reports.append):
-        while not reports:
-            pass
+    has_swept = threading.Event()
+    with Sweeper(store, timedelta(milliseconds=10), jitter=0, on_sweep=lambda report: has_swept.set()):
+        assert has_swept.wait(20)
     expired = [record for record in caplog.records if record.event == "expired"]
     assert len({record.session for record in expired}) == 3
     swept = [record for record in caplog.records if record.event == "swept"]
