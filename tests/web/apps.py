@@ -6,6 +6,7 @@ for the session.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 import httpx2
@@ -169,3 +170,15 @@ def count(session: Session) -> str:
     counter = session.get("counter", 0)
     session["counter"] = counter + 1
     return f"Current count: {counter}"
+
+
+def data_of(store: object, cookie: str, clock: Callable[[], datetime]) -> dict[str, Any]:
+    """What a request with this cookie finds in its session."""
+    seen: dict[str, Any] = {}
+
+    def look(session: Session) -> str:
+        seen.update(session)
+        return "seen"
+
+    browser(asgi({"/": look}, store, clock=clock)).get("/", headers={"cookie": f"id={cookie}"})
+    return seen

@@ -50,6 +50,12 @@ def store(clock) -> MemoryStore:
     return MemoryStore(clock=clock)
 
 
+@pytest.fixture(params=[lambda store: store, AsyncStore], ids=["sync", "async"])
+def as_store(request):
+    """The store as it is, and as an asyncio store."""
+    return request.param
+
+
 @pytest.fixture(params=COMBINATIONS.values(), ids=COMBINATIONS)
 def serve(request, tmp_path, clock) -> Iterator[Callable]:
     """Makes a browser on an application that serves these routes with these options."""

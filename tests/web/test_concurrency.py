@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 import pytest
-from web.apps import asgi, browser, cookie_value
+from web.apps import asgi, browser, cookie_value, data_of
 
 from sled_sessions import SessionMiddleware
 
@@ -14,17 +14,6 @@ REQUESTS = 200
 def begin(session):
     session["begun"] = True
     return "begun"
-
-
-def data_of(store, cookie, clock):
-    seen = {}
-
-    def look(session):
-        seen.update(session)
-        return "seen"
-
-    browser(asgi({"/": look}, store, clock=clock)).get("/", headers={"cookie": f"id={cookie}"})
-    return seen
 
 
 def change(session, number):

@@ -11,10 +11,9 @@ from datetime import timedelta
 import attrs
 import pytest
 from starlette.middleware.sessions import SessionMiddleware as StarletteSessionMiddleware
-from web.apps import asgi, browser, cookie_value, count, has_cookie
+from web.apps import asgi, browser, cookie_value, count, data_of, has_cookie
 
 from sled_sessions import (
-    AsyncStore,
     BackendError,
     EncodeError,
     Expiry,
@@ -46,12 +45,6 @@ class Failing(MemoryStore):
         return super().update(id, change)
 
 
-@pytest.fixture(params=[lambda store: store, AsyncStore], ids=["sync", "async"])
-def as_store(request):
-    """The store as it is, and as an asyncio store."""
-    return request.param
-
-
 def run(app, *, cookie: str | None = None, kind: str = "http") -> list[dict]:
     """The messages that an application sends for one request."""
     sent = []
@@ -79,17 +72,6 @@ def new_session(store, clock, **data) -> str:
         return "begun"
 
     return cookie_value(browser(asgi({"/": begin}, store, clock=clock)).get("/"))
-
-
-def data_of(store, cookie: str, clock) -> dict:
-    seen = {}
-
-    def look(session):
-        seen.update(session)
-        return "seen"
-
-    browser(asgi({"/": look}, store, clock=clock)).get("/", headers={"cookie": f"id={cookie}"})
-    return seen
 
 
 def test_saved_before_the_first_byte(store, as_store, clock):
@@ -177,13 +159,12 @@ def test_no_response_saves_nothing(store, as_store, clock):
     assert store.count() == 0
 
 
-@pytest.mark.parametrize("wrap", [lambda store: store, AsyncStore], ids=["sync", "async"])
-def test_a_store_failure_is_no_success(clock, wrap):
+def test_a_store_failure_is_no_success(clock, as_store):
     """When the session cannot be saved the request fails: no response leaves that pretends it was."""
     store = Failing(clock=clock)
     cookie = new_session(store, clock, counter=5)
     store.broken = True
-    client = browser(asgi({"/": count}, wrap(store), clock=clock))
+    client = browser(asgi({"/": count}, as_store(store), clock=clock))
     for headers in ({}, {"cookie": f"id={cookie}"}):
         response = client.get("/", headers=headers)
         assert response.status_code == 500

@@ -5,25 +5,15 @@ import asyncio
 import httpx2
 import pytest
 from waiting import wait_until
-from web.apps import asgi, browser, cookie_value, count
+from web.apps import asgi, browser, cookie_value, count, data_of
 from web.server import serving
 from websockets.sync.client import connect
 
-from sled_sessions import AsyncStore, Id, SessionMiddleware
+from sled_sessions import Id, SessionMiddleware
 from sled_sessions.examples import websocket
 from sled_sessions.stores.clock import utc_now
 
 SCOPE = {"type": "websocket", "path": "/", "headers": []}
-
-
-@pytest.fixture(params=[lambda store: store, AsyncStore], ids=["sync", "async"])
-def as_store(request):
-    """The store as it is, and as an asyncio store."""
-    return request.param
-
-
-def data_of(store, cookie):
-    return store.load(Id.parse(cookie)).data
 
 
 def open_socket(app, messages, *, cookie=None):
@@ -78,7 +68,7 @@ def test_saved_on_close(store, as_store, clock):
         await send({"type": "websocket.accept"})
         scope["session"]["counter"] = 5
         await send({"type": "websocket.close"})
-        seen.append(data_of(store, cookie))
+        seen.append(store.load(Id.parse(cookie)).data)
 
     open_socket(SessionMiddleware(app, as_store(store), clock=clock), [], cookie=cookie)
     assert seen == [{"counter": 5}]
@@ -102,7 +92,7 @@ def test_saved_when_the_client_goes(store, as_store, clock, error):
         )
     except ConnectionResetError:
         assert error is ConnectionResetError
-    assert data_of(store, cookie) == {"counter": 5}
+    assert data_of(store, cookie, clock) == {"counter": 5}
 
 
 def test_others_keys_stay(store, as_store, clock):
@@ -117,7 +107,7 @@ def test_others_keys_stay(store, as_store, clock):
         )
 
     open_socket(SessionMiddleware(app, as_store(store), clock=clock), [], cookie=cookie)
-    assert data_of(store, cookie) == {"counter": 1, "socket": 1, "page": 1}
+    assert data_of(store, cookie, clock) == {"counter": 1, "socket": 1, "page": 1}
 
 
 def test_loaded_at_the_handshake(store, as_store, clock):
@@ -146,7 +136,7 @@ def test_refused(store, as_store, clock):
     open_socket(middleware, [])
     assert store.count() == 1
     open_socket(middleware, [], cookie=cookie)
-    assert data_of(store, cookie) == {"counter": 1, "refused": True}
+    assert data_of(store, cookie, clock) == {"counter": 1, "refused": True}
 
 
 def test_refused_with_a_response(store, as_store, clock):
