@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from os import PathLike
@@ -32,7 +33,7 @@ _STARTS = (b'{"id":"', b'{"key":"')
 """How the lines begin that `records.jsonl` writes."""
 
 
-@attrs.define
+@attrs.frozen
 class CopyReport:
     """What `copy_sessions` did.
 
@@ -110,8 +111,7 @@ async def copy_sessions(source: Place, target: Place, *, progress: Progress | No
         BackendError: A server could not be reached.
         sled.SledError, OSError: A database or a file could not be read or written.
     """
-    report = CopyReport()
-    done = 0
+    counts = Counter[str]()
     async with source.reading() as sessions, target.writing() as put:
         async for batch in _batches(sessions.values):
             # Every outcome is waited for before an error is told: nothing writes on when the places have been closed.
@@ -119,11 +119,10 @@ async def copy_sessions(source: Place, target: Place, *, progress: Progress | No
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     raise outcome
-                setattr(report, outcome, getattr(report, outcome) + 1)
-            done += len(batch)
+                counts[outcome] += 1
             if progress is not None:
-                progress(done, sessions.total)
-    return report
+                progress(counts.total(), sessions.total)
+    return CopyReport(**counts)
 
 
 async def _copy(value: bytes, put: Put) -> str:
