@@ -103,7 +103,8 @@ def simulate_day(
 
     def look() -> None:
         due = sum(1 for _ in store.expiring(None, now))
-        moments.append(Moment(now, store.count() - due, due, sum(report.deleted for _, report in sweeps)))
+        deleted = sum(report.deleted for _, report in sweeps)
+        moments.append(Moment(at=now, alive=store.count() - due, due=due, deleted=deleted))
 
     requests = list(_requests(random.Random(seed), visits))  # noqa: S311 - visitors, not secrets
     steps: list[tuple[datetime, Callable[[], None]]] = [(at, lambda id=id: request(id)) for at, id in requests]  # type: ignore[misc]
@@ -112,7 +113,7 @@ def simulate_day(
     for at, step in sorted(steps, key=lambda step: step[0]):
         now = at
         step()
-    return Day(visits, len(requests), tuple(moments), tuple(sweeps))
+    return Day(visits=visits, requests=len(requests), moments=tuple(moments), sweeps=tuple(sweeps))
 
 
 def _requests(chance: random.Random, visits: int) -> Iterator[tuple[datetime, Id]]:

@@ -48,4 +48,4 @@ def compact(old: str | PathLike[str], new: str | PathLike[str], *, progress: Pro
         written = reading.contents()
         with sled.open(folder) as target:
             written.require(contents_of(target.export(), progress, written.pairs), str(new))
-            return CompactReport(written, source.size_on_disk(), target.size_on_disk())
+            return CompactReport(contents=written, size_before=source.size_on_disk(), size_after=target.size_on_disk())

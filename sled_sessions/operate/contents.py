@@ -30,7 +30,7 @@ class Contents:
     checksum: str
 
     def require(self, read_back: "Contents", what: str) -> "Contents":
-        """This one.
+        """Return this, if `read_back` is the same.
 
         Raises:
             ContentsDiffer: The copy holds something else.
@@ -81,7 +81,7 @@ class Reading:
 
     def contents(self) -> Contents:
         """What has gone through so far."""
-        return Contents(self._trees, self._pairs, self._size, self._hash.hexdigest())
+        return Contents(trees=self._trees, pairs=self._pairs, size=self._size, checksum=self._hash.hexdigest())
 
 
 def contents_of(trees: Trees, progress: Progress | None = None, total: int | None = None) -> Contents:

@@ -156,7 +156,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def refuse_existing(path: str | PathLike[str]) -> Path:
-    """The path as it is.
+    """Return `path`, if nothing is there yet.
 
     Raises:
         TargetExists: Something is there already.

@@ -46,7 +46,7 @@ def check_everything(store: SledStore, *, progress: Progress | None = None) -> C
         sled.Corruption: A part of the file is damaged; `salvage` copies the rest.
     """
     contents = contents_of(store.tree.db.export(), progress)
-    return CheckReport(contents, store.verify_index())
+    return CheckReport(contents=contents, index=store.verify_index())
 
 
 def find_session(store: SledStore, text: str) -> Record | None:

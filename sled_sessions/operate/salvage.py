@@ -98,4 +98,4 @@ def salvage(
                 progress(written + recovered, None)
         if not written + recovered:
             raise OperationError(f"nothing can be read of {old}: restore a backup")
-        return SalvageReport(contents_of(db.export()), pages.lost, recovered, dropped)
+        return SalvageReport(contents=contents_of(db.export()), lost=pages.lost, recovered=recovered, dropped=dropped)

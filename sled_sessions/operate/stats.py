@@ -84,17 +84,17 @@ def stats(store: SledStore, *, progress: Progress | None = None) -> Stats:
             first = expiry if first is None else min(first, expiry)
             last = expiry if last is None else max(last, expiry)
         done += keys
-        trees.append(TreeStats(name.decode(errors="replace"), keys, size))
+        trees.append(TreeStats(name=name.decode(errors="replace"), keys=keys, size=size))
     if progress is not None:
         progress(done, done)
     return Stats(
-        tuple(trees),
-        sum(tree.size for tree in trees),
-        db.size_on_disk(),
-        sessions,
-        expired,
-        undecodable,
-        None if first is None else codec.from_microseconds(first),
-        None if last is None else codec.from_microseconds(last),
-        store.resolution,
+        trees=tuple(trees),
+        live_bytes=sum(tree.size for tree in trees),
+        bytes_on_disk=db.size_on_disk(),
+        sessions=sessions,
+        expired=expired,
+        undecodable=undecodable,
+        first_expiry=None if first is None else codec.from_microseconds(first),
+        last_expiry=None if last is None else codec.from_microseconds(last),
+        resolution=store.resolution,
     )

@@ -113,7 +113,7 @@ def import_sessions(
             unreadable += 1
         written += 1
     store.flush(fsync=True)
-    return ImportReport(written, kept, unreadable)
+    return ImportReport(written=written, kept=kept, unreadable=unreadable)
 
 
 def read_lines(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
