@@ -58,7 +58,7 @@ def main() -> None:
             if name not in _COMMANDS:
                 return None
             module = importlib.import_module(f"sled_sessions.cli.{_COMMANDS[name][0]}")
-            command: click.Command = module.COMMANDS[name] if hasattr(module, "COMMANDS") else module.command
+            command: click.Command = module.COMMANDS[name]
             return command
 
         def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

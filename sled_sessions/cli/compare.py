@@ -60,3 +60,6 @@ def command(
     else:
         click.echo(repr(found))
     save(found.plot, plot)
+
+
+COMMANDS = {"compare": command}

@@ -25,3 +25,6 @@ def command(path: Path, host: str, port: int, expiry: float, sweep_every: float,
     with SledStore.open(path, strategy=SweepStrategy(strategy)) as store:
         app = make_app(store, expiry=timedelta(seconds=expiry), sweep_every=timedelta(seconds=sweep_every))
         serve(app, host, port)
+
+
+COMMANDS = {"counter": command}

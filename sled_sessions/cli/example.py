@@ -20,3 +20,6 @@ def command(name: str, path: Path, host: str, port: int) -> None:
     click.echo(example.__doc__)
     with SledStore.open(path) as store:
         serve(example.make_app(store), host, port)
+
+
+COMMANDS = {"example": command}
