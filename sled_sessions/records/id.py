@@ -69,3 +69,10 @@ class Id:
 
     def __repr__(self) -> str:
         return f"Id('{str(self)[:4]}…')"
+
+
+def not_an_id(value: object) -> TypeError:
+    """The error for what is used as an id and is none."""
+    return TypeError(
+        f"a session's id is an Id, not {type(value).__name__}; Id.parse(text) makes one of a cookie's text"
+    )

@@ -6,7 +6,7 @@ from typing import Any, Self
 import attrs
 
 from sled_sessions.records import codec
-from sled_sessions.records.id import Id
+from sled_sessions.records.id import Id, not_an_id
 
 
 @attrs.define(repr=False, init=False)
@@ -22,6 +22,7 @@ class Record:
 
     Raises:
         EncodeError: `expiry_date` is naive; when it becomes so later, the record cannot be encoded.
+        TypeError: `id` is no Id.
     """
 
     id: Id
@@ -30,6 +31,8 @@ class Record:
     stored: bytes = attrs.field(init=False, eq=False)
 
     def __init__(self, id: Id, data: dict[str, Any], expiry_date: datetime) -> None:
+        if not isinstance(id, Id):
+            raise not_an_id(id)
         if getattr(expiry_date, "tzinfo", None) is not UTC:  # as it nearly always is; loading should not wait
             codec.require_aware(expiry_date, "expiry_date")
         self.id = id

@@ -7,6 +7,7 @@ from typing import Protocol, TypeGuard, runtime_checkable
 
 from sled_sessions.errors import EncodeError
 from sled_sessions.records import Id, Record
+from sled_sessions.records.id import not_an_id
 from sled_sessions.stores.clock import Clock
 from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
 
@@ -122,9 +123,7 @@ def key_of(id: Id) -> bytes:
         TypeError: `id` is no Id.
     """
     if not isinstance(id, Id):
-        raise TypeError(
-            f"a session's id is an Id, not {type(id).__name__}; Id.parse(text) makes one of a cookie's text"
-        )
+        raise not_an_id(id)
     return id.key
 
 

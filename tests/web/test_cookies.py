@@ -58,6 +58,10 @@ def test_max_age_is_rounded_up(seconds, age):
         ({"path": "app"}, "path must begin with '/'"),
         ({"domain": "a\r\nX: y"}, "domain must be"),
         ({"same_site": "Strict"}, "same_site must be"),
+        ({"touch_after": timedelta(weeks=2)}, "touch_after must be shorter than 14 days"),
+        ({"name": "__Http-id", "secure": False}, "without secure=True"),
+        ({"name": "__Http-id", "http_only": False}, "without http_only=True"),
+        ({"name": "__Host-Http-id", "http_only": False}, "without http_only=True"),
         ({"touch_after": MINUTE, "expiry": Expiry.on_inactivity(MINUTE)}, "touch_after must be shorter than 0:01:00"),
     ],
 )
