@@ -31,6 +31,9 @@ from sled_sessions.operate import stats as read_stats
 _LONGEST = 100
 """Characters of a session's data in a list."""
 
+_NUMBER = click.IntRange(1, 10**9)
+"""Of pages and of sessions on one: their product is a number that Python can count to."""
+
 
 @click.command()
 @database_argument
@@ -76,8 +79,8 @@ def stats(database: Path, tree: str, as_json: bool) -> None:
     metavar="KEY=VALUE",
     help="Only those whose data has this value; KEY may be a path such as user.id. May be repeated.",
 )
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Print at most so many.")
-@click.option("--page", type=click.IntRange(1), default=1, show_default=True, help="Print the page of this number.")
+@click.option("--limit", type=_NUMBER, default=20, show_default=True, help="Print at most so many.")
+@click.option("--page", type=_NUMBER, default=1, show_default=True, help="Print the page of this number.")
 @reveal_option
 @json_option
 def list_sessions(
@@ -104,7 +107,7 @@ def list_sessions(
         if live or expiring_within is not None:
             tests.append(lambda record: record.expiry_date > now)
         if expiring_within is not None:
-            tests.append(lambda record: record.expiry_date <= now + expiring_within)
+            tests.append(lambda record: record.expiry_date - now <= expiring_within)
         found = (record for record in _records(store, expiring_within) if all(test(record) for test in tests))
         start = (page - 1) * limit
         shown = list(islice(found, start, start + limit))
@@ -158,7 +161,11 @@ def _records(store: SledStore, expiring_within: timedelta | None) -> Iterator[Re
         yield from store.records()
         return
     now = store.clock()
-    for _, id in store.expiring(now - store.resolution, now + expiring_within + store.resolution):
+    try:
+        stop = now + expiring_within + store.resolution
+    except OverflowError:  # nothing expires after the year 9999
+        stop = None
+    for _, id in store.expiring(now - store.resolution, stop):
         record = store.load(id)
         if record is not None:
             yield record
