@@ -87,12 +87,20 @@ def test_thousands_of_open_iterators(store):
 
 
 def test_a_watcher_that_nobody_reads(store):
-    """Saves and sweeps never wait for it, and closing ends it."""
+    """Saves and sweeps never wait for it, and closing ends it after the last events, which it still has."""
     watcher = store.tree.watch(capacity=100)
     for _ in range(3000):
         save(store, -60)
     assert store.delete_expired().deleted == 3000
     store.close()
-    with pytest.raises(sled.EventsLost):
-        watcher.get()
-    assert watcher.get() is not None
+    events = losses = 0
+    while True:
+        try:
+            watcher.get()
+            events += 1
+        except sled.EventsLost:  # more than once if events were still on their way
+            losses += 1
+        except sled.ClosedError:
+            break
+    assert losses >= 1
+    assert events >= 100
