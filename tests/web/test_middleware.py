@@ -12,6 +12,7 @@ import attrs
 import pytest
 from starlette.middleware.sessions import SessionMiddleware as StarletteSessionMiddleware
 from web.apps import asgi, browser, cookie_value, count, data_of, has_cookie
+from web.messages import BODY, START, headers_of, new_session, run
 
 from sled_sessions import (
     BackendError,
@@ -22,9 +23,6 @@ from sled_sessions import (
     Record,
     SessionMiddleware,
 )
-
-START = {"type": "http.response.start", "status": 200, "headers": []}
-BODY = {"type": "http.response.body", "body": b""}
 
 
 class Failing(MemoryStore):
@@ -43,35 +41,6 @@ class Failing(MemoryStore):
     def update(self, id, change):
         self._check()
         return super().update(id, change)
-
-
-def run(app, *, cookie: str | None = None, kind: str = "http") -> list[dict]:
-    """The messages that an application sends for one request."""
-    sent = []
-
-    async def receive():
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message):
-        sent.append(message)
-
-    headers = [] if cookie is None else [(b"cookie", f"id={cookie}".encode())]
-    asyncio.run(app({"type": kind, "path": "/", "headers": headers}, receive, send))
-    return sent
-
-
-def headers_of(message: dict) -> dict[str, str]:
-    return {name.decode().lower(): value.decode() for name, value in message["headers"]}
-
-
-def new_session(store, clock, **data) -> str:
-    """A session with this data; its cookie's value."""
-
-    def begin(session):
-        session.update(data)
-        return "begun"
-
-    return cookie_value(browser(asgi({"/": begin}, store, clock=clock)).get("/"))
 
 
 def test_saved_before_the_first_byte(store, as_store, clock):

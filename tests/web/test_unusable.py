@@ -7,7 +7,8 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from web.test_middleware import BODY, START, data_of, headers_of, new_session, run
+from web.apps import data_of
+from web.messages import BODY, START, headers_of, new_session, run
 
 from sled_sessions import (
     AsyncStore,
@@ -31,12 +32,6 @@ class Away(MemoryStore):
 
     def load(self, id):
         raise BackendError("no answer")
-
-
-@pytest.fixture(params=[lambda store: store, AsyncStore], ids=["sync", "async"])
-def as_store(request):
-    """The store as it is, and as an asyncio store."""
-    return request.param
 
 
 async def ignoring(scope, receive, send):
