@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import attrs
 
 from sled_sessions import Id, Record
-from sled_sessions.stores.protocol import Change
 
 SCRIPT = "<script>alert('x')</script>"
 SECRET = "b2c7e1f09a6d4f3e"
@@ -27,16 +26,6 @@ def new_record(seconds: float = 600, **data: object) -> Record:
 def increment(record: Record) -> Record:
     """A change that counts."""
     return attrs.evolve(record, data={"n": record.data["n"] + 1})
-
-
-def beginning_with(seen: Record, change: Change) -> Change:
-    """The change, with the record that it brings along."""
-
-    def begin(record: Record) -> Record:
-        return change(record)
-
-    begin.seen = seen
-    return begin
 
 
 def id_of(number: int) -> Id:

@@ -4,6 +4,7 @@ import enum
 import threading
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 from sled_sessions.records import Expiry, Id, Record
@@ -12,6 +13,7 @@ from sled_sessions.records.expiry import check_expiry
 from sled_sessions.session.tracking import Changes, TrackedDict
 from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, utc_now
+from sled_sessions.stores.protocol import BasedOn
 
 T = TypeVar("T")
 Steps: TypeAlias = Generator[tuple[str, tuple[Any, ...]], Any, T]
@@ -161,12 +163,12 @@ class Session(TrackedDict):
     @property
     def is_modified(self) -> bool:
         """Whether a commit would write something else than a new expiry date. Costs an encoding of what was used."""
-        return self._has_orders or any(self.changes()[:2])
+        return self._has_pending or any(self.changes()[:2])
 
     @property
     def is_untouched(self) -> bool:
         """Whether nothing was asked of the session, since it was opened or committed, that could have changed it."""
-        return not (self._before or self._has_orders)
+        return not (self._before or self._has_pending)
 
     @property
     def needs_new_id(self) -> bool:
@@ -207,7 +209,7 @@ class Session(TrackedDict):
         return html.card("Session", facts, html.data(dict(self)))
 
     @property
-    def _has_orders(self) -> bool:
+    def _has_pending(self) -> bool:
         return self._cycling or self._expiry_is_new or self._ending is not None
 
     def commit(
@@ -246,7 +248,7 @@ class Session(TrackedDict):
 
     def _create(self) -> Steps[Outcome]:
         changes = self.changes()
-        record = self._changed(Record(Id.new(), {}, _ENDED), changes)
+        record = self._changed(changes, Record(Id.new(), {}, _ENDED))
         if record.expiry_date is _ENDED:
             self._forget()
             return Outcome.GONE
@@ -257,12 +259,7 @@ class Session(TrackedDict):
 
     def _update(self, stored: Record, changes: Changes) -> Steps[Outcome]:
         id = stored.id
-
-        def change(record: Record) -> Record:
-            return self._changed(record, changes)
-
-        change.seen = stored  # type: ignore[attr-defined]
-        latest = yield "update", (id, change)
+        latest = yield "update", (id, BasedOn(stored, partial(self._changed, changes)))
         if latest is None:
             self._forget()
             return Outcome.GONE
@@ -276,18 +273,18 @@ class Session(TrackedDict):
 
     def _cycle(self, stored: Record, changes: Changes) -> Steps[Outcome]:
         """Go on under a new id. Whatever fails on the way leaves the old session, or a new one that nobody knows."""
-        id, latest = stored.id, self._changed(stored, changes)
+        id, latest = stored.id, self._changed(changes, stored)
         if latest.expiry_date is _ENDED:
             return (yield from self._update(stored, changes))
         new = yield "create", (Record(Id.new(), latest.data, latest.expiry_date),)
 
         def end(record: Record) -> Record:
             nonlocal latest
-            latest = self._changed(record, changes)
+            latest = self._changed(changes, record)
             return Record(id, latest.data, _ENDED)  # in the step that reads its last state
 
-        end.seen = stored  # type: ignore[attr-defined]
-        if (yield "update", (id, end)) is None or latest.expiry_date is _ENDED:  # others have ended or emptied it
+        found = yield "update", (id, BasedOn(stored, end))
+        if found is None or latest.expiry_date is _ENDED:  # others have ended or emptied it
             self._forget()
             yield "delete", (new.id,)
             yield "delete", (id,)
@@ -300,7 +297,7 @@ class Session(TrackedDict):
         events.rotated(id, latest.id)
         return Outcome.SAVED
 
-    def _changed(self, record: Record, changes: Changes) -> Record:
+    def _changed(self, changes: Changes, record: Record) -> Record:
         """What a commit writes: `record` with this session's changes, or with the date _ENDED when nothing is left."""
         data = {**record.data, **changes.changed}
         for key in changes.removed:

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 from inspect import iscoroutinefunction
 from typing import Protocol, TypeGuard, runtime_checkable
 
+import attrs
+
 from sled_sessions.errors import EncodeError
 from sled_sessions.records import Id, Record
 from sled_sessions.records.id import not_an_id
@@ -13,10 +15,26 @@ from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepSt
 
 Change = Callable[[Record], Record]
 """What `update` is given: from the record as it is now to the record as it shall be. It may be called again when
-another writer came first, and must not call the store.
+another writer came first, and must not call the store."""
 
-It may have an attribute `seen`, the record as the store's `load` returned it. If that is still what is stored, byte for
-byte, a store may begin with it and spare itself the reading; such a change must leave the record that it gets alone."""
+
+@attrs.define
+class BasedOn:
+    """A `Change` that brings along the record it was made for.
+
+    If that is still what is stored, byte for byte, a store may begin with it and spare itself the reading.
+
+    Attributes:
+        seen: The record, as the store's `load` returned it.
+        change: The change. It must leave the record that it gets alone.
+    """
+
+    seen: Record
+    change: Change
+
+    def __call__(self, record: Record) -> Record:
+        """The changed record."""
+        return self.change(record)
 
 
 @runtime_checkable
@@ -129,8 +147,10 @@ def key_of(id: Id) -> bytes:
 
 def seen_by(change: Change, clock: Clock) -> Record | None:
     """The record that a change begins with, if it brings one along that is known to the byte and live."""
-    record: Record | None = getattr(change, "seen", None)
-    return None if record is None or not record.stored or record.expiry_date <= clock() else record
+    if not isinstance(change, BasedOn):
+        return None
+    record = change.seen
+    return record if record.stored and record.expiry_date > clock() else None
 
 
 def check_change(id: Id, changed: Record) -> Record:

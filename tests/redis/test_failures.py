@@ -12,10 +12,11 @@ import redis.asyncio
 from redis.asyncio.sentinel import Sentinel
 from redis.crc import key_slot
 from servers import Server
-from sessions import beginning_with, increment, new_record
+from sessions import increment, new_record
 
 from sled_sessions import BackendError
 from sled_sessions.redis import RedisStore
+from sled_sessions.stores.protocol import BasedOn
 
 pytestmark = pytest.mark.anyio
 
@@ -120,7 +121,7 @@ async def test_a_lost_answer_is_not_asked_for_again(server):
         client = redis.asyncio.Redis(port=port, protocol=2)  # with the package's own policy, which is to repeat
         async with client, RedisStore(client, timeout=SHORT) as store, RedisStore.from_url(server.url) as other:
             record = await store.create(new_record(n=1))
-            change = beginning_with(await store.load(record.id), increment)
+            change = BasedOn(await store.load(record.id), increment)
             proxy.cuts = True
             with pytest.raises(BackendError):
                 await store.update(record.id, change)

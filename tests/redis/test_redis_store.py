@@ -10,11 +10,12 @@ import pytest
 import redis
 import redis.asyncio
 from servers import BINARIES, Server, shared_server
-from sessions import beginning_with, increment, new_record
+from sessions import increment, new_record
 
 from sled_sessions import BackendError, DecodeError, EncodeError, RecordTooLarge, SweepStrategy
 from sled_sessions.records import codec
 from sled_sessions.redis import RedisStore
+from sled_sessions.stores.protocol import BasedOn
 
 pytestmark = pytest.mark.anyio
 
@@ -144,7 +145,7 @@ async def test_round_trips(single, server, commands):
         loaded = await single.load(record.id)
     assert seen == ["GET"]
     with commands() as seen:
-        await single.update(record.id, beginning_with(loaded, with_data({"n": 2})))
+        await single.update(record.id, BasedOn(loaded, with_data({"n": 2})))
     assert seen == ["SET"]
     with commands() as seen:
         await single.delete(record.id)
@@ -159,7 +160,7 @@ async def test_round_trips_of_an_update_out_of_the_blue(single, server, commands
         await single.update(record.id, with_data({"n": 2}))
     assert seen == ["GET", "SET"]
     with commands() as seen:
-        assert (await single.update(record.id, beginning_with(loaded, increment))).data == {"n": 3}
+        assert (await single.update(record.id, BasedOn(loaded, increment))).data == {"n": 3}
     assert seen == ["SET", "GET", "SET"]
 
 
@@ -172,7 +173,7 @@ async def test_a_server_that_cannot_compare():
             record = await store.create(new_record(n=1))
             loaded = await store.load(record.id)
             for n in (2, 3):
-                assert (await store.update(record.id, beginning_with(loaded, increment))).data == {"n": n}
+                assert (await store.update(record.id, BasedOn(loaded, increment))).data == {"n": n}
         asked = {name: admin.info("commandstats")[f"cmdstat_{name}"]["calls"] for name in ("set", "eval")}
     assert asked == {"set": 1 + 1 + 2, "eval": 3}  # the create, the refused one, and those that two scripts made
 

@@ -5,9 +5,10 @@ from datetime import datetime
 
 import attrs
 import pytest
-from sessions import beginning_with, increment
+from sessions import increment
 
 from sled_sessions import EncodeError, Id, SessionStore, SweepStrategy
+from sled_sessions.stores.protocol import BasedOn
 
 
 def test_is_a_session_store(store):
@@ -117,14 +118,14 @@ def test_an_update_of_what_was_seen(store, clock, new_record):
     record = new_record(10, n=1)
     store.save(record)
     seen = store.load(record.id)
-    assert store.update(record.id, beginning_with(seen, increment)).data == {"n": 2}
-    assert store.update(record.id, beginning_with(seen, increment)).data == {"n": 3}
-    assert store.update(record.id, beginning_with(record, increment)).data == {"n": 4}
+    assert store.update(record.id, BasedOn(seen, increment)).data == {"n": 2}
+    assert store.update(record.id, BasedOn(seen, increment)).data == {"n": 3}
+    assert store.update(record.id, BasedOn(record, increment)).data == {"n": 4}
     assert store.load(record.id).data == {"n": 4}
     clock.advance(seconds=10)
-    assert store.update(record.id, beginning_with(seen, increment)) is None
+    assert store.update(record.id, BasedOn(seen, increment)) is None
     store.delete(record.id)
-    assert store.update(record.id, beginning_with(seen, increment)) is None
+    assert store.update(record.id, BasedOn(seen, increment)) is None
     assert store.load(record.id) is None
 
 
@@ -138,7 +139,7 @@ def test_an_error_over_what_was_seen_and_is_no_longer(store, new_record):
     def divide(now):
         return attrs.evolve(now, data={"n": 6 // now.data["n"]})
 
-    assert store.update(record.id, beginning_with(seen, divide)).data == {"n": 3}
+    assert store.update(record.id, BasedOn(seen, divide)).data == {"n": 3}
 
 
 @pytest.mark.parametrize("change", [lambda record: None, lambda record: attrs.evolve(record, id=Id.new())])
