@@ -58,6 +58,8 @@ _LONGEST_PAUSE = 0.064
 _TELLING = 6
 """So many characters of an id in a row are no chance."""
 
+_CLUSTER_SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
+
 _PAGE = 1000
 """Keys in one step of a SCAN: what the server does at a stretch."""
 
@@ -118,8 +120,8 @@ class RedisStore:
         self.timeout = timeout
         self.max_record_bytes = max_record_bytes
         self.clock = checked(clock)
-        self._places = asyncio.Semaphore(concurrency)
-        self._sessions: WeakValueDictionary[bytes, _Turn] = WeakValueDictionary()
+        self._slots = asyncio.Semaphore(concurrency)
+        self._turns: WeakValueDictionary[bytes, _Turn] = WeakValueDictionary()
         self._server_swaps = True  # until it says that it knows no IFEQ
         self._owns_client = False
 
@@ -301,9 +303,9 @@ class RedisStore:
 
     def _turn(self, key: bytes) -> "_Turn":
         """What this store's updates of a session share."""
-        turn = self._sessions.get(key)
+        turn = self._turns.get(key)
         if turn is None:
-            turn = self._sessions[key] = _Turn()
+            turn = self._turns[key] = _Turn()
         return turn
 
     async def _load(self, id: Id, key: bytes, deadline: float) -> Record | None:
@@ -317,7 +319,7 @@ class RedisStore:
             BackendError: Nothing, or that it will not.
         """
         try:
-            async with asyncio.timeout_at(deadline), self._places:
+            async with asyncio.timeout_at(deadline), self._slots:
                 if self._cluster is not None:
                     await self._cluster.initialize()  # the first commands would guess their nodes, and be moved
                 return await call()
@@ -424,9 +426,6 @@ class _Turn:
             raise BackendError(_CONTENDED)
         await asyncio.sleep(wait)
         self.pause = min(2 * self.pause, _LONGEST_PAUSE)
-
-
-_CLUSTER_SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 
 
 async def _was_closed(connection: AbstractConnection) -> bool:

@@ -165,7 +165,10 @@ def moment_to_microseconds(moment: Moment) -> int:
 
 
 def latest_moment(microseconds: int) -> Moment:
-    """No record whose nine integers compare greater expires by then, whatever its offset from UTC."""
+    """An upper bound for a look without arithmetic: a record whose nine integers are greater expires later.
+
+    It is a day ahead, as the local time of an offset may be.
+    """
     return to_moment(from_microseconds(microseconds + 86_400_000_000))
 
 

@@ -17,6 +17,19 @@ MAX_DEPTH = 512
 _NO_CONTAINERS = bytes(byte for byte in range(256) if not (0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF))
 _NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 
+_CURE = "convert it to text, a number, a list or a dict"
+_CURES = {
+    "bytes": "store base64 text",
+    "bytearray": "store base64 text",
+    "datetime": "store its isoformat()",
+    "date": "store its isoformat()",
+    "time": "store its isoformat()",
+    "set": "store sorted(...) of it",
+    "frozenset": "store sorted(...) of it",
+    "Decimal": "store its str()",
+    "UUID": "store its str()",
+}
+
 
 def is_plain(data: dict[str, Any], encoded: bytes) -> bool:
     """Whether `data` surely holds nothing but what JSON has, so that its MessagePack form is good as it is.
@@ -64,20 +77,6 @@ def to_plain(value: object, path: str = "data", depth: int = MAX_DEPTH) -> JSON:
             raise EncodeError(f"{path}: a key is {type(key).__name__}, not str; JSON's keys are text")
         plain_dict[_text(key, f"{path}: a key")] = to_plain(each, f"{path}[{key!r}]", depth - 1)
     return plain_dict
-
-
-_CURE = "convert it to text, a number, a list or a dict"
-_CURES = {
-    "bytes": "store base64 text",
-    "bytearray": "store base64 text",
-    "datetime": "store its isoformat()",
-    "date": "store its isoformat()",
-    "time": "store its isoformat()",
-    "set": "store sorted(...) of it",
-    "frozenset": "store sorted(...) of it",
-    "Decimal": "store its str()",
-    "UUID": "store its str()",
-}
 
 
 def _text(value: str, path: str) -> str:

@@ -67,7 +67,7 @@ class TrackedDict(_Base):
 
     def __setitem__(self, key: str, value: Any) -> None:
         self.load()
-        encode(key, value)  # refuse what JSON cannot hold here, where the mistake is, and not when it is saved
+        _encode(key, value)  # refuse what JSON cannot hold here, where the mistake is, and not when it is saved
         if key == self.reserved:
             msg = f"the key {key!r} is taken for the session's own use; choose another"
             raise EncodeError(msg)
@@ -176,10 +176,10 @@ class TrackedDict(_Base):
         value = dict.get(self, key, _ABSENT)
         if type(value) in _UNCHANGING:
             return value
-        return to_plain(value) if isinstance(value, int | str) else encode(key, value)
+        return to_plain(value) if isinstance(value, int | str) else _encode(key, value)
 
 
-def encode(key: str, value: Any) -> bytes:
+def _encode(key: str, value: Any) -> bytes:
     """The bytes of a key and its value.
 
     Raises:

@@ -203,7 +203,7 @@ class AsyncCachingStore(CachingStore):
     async def create(self, record: Record) -> Record:
         """Store a new session in both; under another id if the store has this one."""
         async with self._lock(record.id):  # another id that comes of it is known to nobody yet
-            asked = self._doubt(record.id)
+            asked = self._invalidate(record.id)
             record = await self._store.create(record)
             await self._keep(record, asked)
         return record
@@ -211,7 +211,7 @@ class AsyncCachingStore(CachingStore):
     async def save(self, record: Record) -> None:
         """Store a session, new or known, in both."""
         async with self._lock(record.id):
-            asked = self._doubt(record.id)
+            asked = self._invalidate(record.id)
             await self._store.save(record)
             await self._keep(record, asked)
 
@@ -222,7 +222,7 @@ class AsyncCachingStore(CachingStore):
             async with self._lock(id):
                 record = await self._cached(id)  # another task may have asked meanwhile
                 if record is None:
-                    asked = self._doubt(id)
+                    asked = self._invalidate(id)
                     record = await self._store.load(id)
                     if record is None:
                         await self._cache.delete(id)
@@ -233,7 +233,7 @@ class AsyncCachingStore(CachingStore):
     async def delete(self, id: Id) -> bool:
         """Remove a session from both; false when the store had none."""
         async with self._lock(id):
-            self._doubt(id)
+            self._invalidate(id)
             is_there = await self._store.delete(id)
             await self._cache.delete(id)
             return is_there
@@ -241,7 +241,7 @@ class AsyncCachingStore(CachingStore):
     async def update(self, id: Id, change: Change) -> Record | None:
         """Change a session in the store, atomically, and then in the cache."""
         async with self._lock(id):
-            asked = self._doubt(id)
+            asked = self._invalidate(id)
             record = await self._store.update(id, change)
             if record is None:
                 await self._cache.delete(id)
@@ -272,7 +272,7 @@ class AsyncCachingStore(CachingStore):
             return None
         return await self._cache.load(id)
 
-    def _doubt(self, id: Id) -> float:
+    def _invalidate(self, id: Id) -> float:
         """Show nothing from the cache until `_keep`, even if that never comes; returns the time."""
         self._asked.pop(key_of(id), None)
         return time.monotonic()

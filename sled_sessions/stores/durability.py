@@ -35,7 +35,7 @@ class GroupCommit:
 
     @classmethod
     def of(cls, db: sled.Db, durability: Durability) -> "GroupCommit | None":
-        """What the writers of a database wait for; None: for nothing.
+        """The group that the writers of a database wait for, or None when `durability` lets them return at once.
 
         Raises:
             ValueError: There is no such durability.

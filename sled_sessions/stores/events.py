@@ -55,7 +55,7 @@ def expired(key: bytes) -> None:
     _tell(logging.DEBUG, "expired", session=key)
 
 
-def tells_of_expired() -> bool:
+def wants_expired() -> bool:
     """Whether anybody listens to `expired`, which a sweep need not ask for each session."""
     return logger.isEnabledFor(logging.DEBUG)
 

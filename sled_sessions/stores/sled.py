@@ -29,6 +29,9 @@ _log = logging.getLogger(__name__)
 
 RESOLUTION = timedelta(seconds=1)
 
+_OnDeleted: TypeAlias = Callable[[bytes, bytes], None]
+"""Called with the key and the value of each session that a sweep has deleted."""
+
 
 class SledStore:
     """A `SessionStore` in a tree of a sled database, as the Rust crate `tower-sessions-sled-store` keeps it.
@@ -178,7 +181,7 @@ class SledStore:
             BackendError: The engine failed.
         """
         value, expiry = encode_within(record, self.max_record_bytes)
-        try:
+        try:  # spelled out here, in `load` and in `update`: a context manager would be a tenth of a load
             self._sessions.save(record.id.key, value, expiry)
             self._settle()
         except sled.SledError as error:
@@ -277,7 +280,7 @@ class SledStore:
         index = self._sessions.index
         strategy = SweepStrategy.FULL_SCAN if index is None else SweepStrategy(strategy or self.strategy)
         sweep = Sweep(strategy, limit, budget, progress)
-        announce = None if on_expired is None and not events.tells_of_expired() else partial(_announce, on_expired)
+        announce = None if on_expired is None and not events.wants_expired() else partial(_announce, on_expired)
         after = self._resume_after.pop(strategy, None)
         if limit is None and budget is None:
             after = None  # it is going to see everything anyway, so also what has expired behind an earlier part
@@ -295,12 +298,20 @@ class SledStore:
     # -- looking at what is there -------------------------------------------------------------------------------------
 
     def count(self) -> int:
-        """How many records are stored, expired ones that no sweep has met included. O(n): sled keeps no count."""
+        """How many records are stored, expired ones that no sweep has met included. O(n): sled keeps no count.
+
+        Raises:
+            BackendError: The engine failed.
+        """
         with _backend_errors():
             return len(self.tree)
 
     def records(self) -> Iterator[Record]:
-        """Every record stored, in the order of their ids' bytes, expired ones included; unreadable ones are skipped."""
+        """Every record stored, in the order of their ids' bytes, expired ones included; unreadable ones are skipped.
+
+        Raises:
+            BackendError: The engine failed.
+        """
         with _backend_errors():
             for value in self.tree.values():
                 try:
@@ -313,7 +324,10 @@ class SledStore:
     def first_expiry(self) -> datetime | None:
         """When the next session expires, or did, rounded down to the resolution; None when there is none.
 
-        O(1) by the index, where an entry left behind may make it too early, never too late; O(n) without one.
+        O(log n) by the index, where an entry left behind may make it too early, never too late; O(n) without one.
+
+        Raises:
+            BackendError: The engine failed.
         """
         index = self._sessions.index
         with _backend_errors():
@@ -385,7 +399,7 @@ class SledStore:
             self._group.wait()
 
     def _sweep_index(
-        self, sweep: Sweep, index: ExpiryIndex, until: int, after: bytes | None, announce: "_OnDeleted | None"
+        self, sweep: Sweep, index: ExpiryIndex, until: int, after: bytes | None, announce: _OnDeleted | None
     ) -> bytes | None:
         """Sweep by the index; returns the entry at which `limit` or `budget` ended it."""
         for entry in index.due(until, after):
@@ -396,7 +410,7 @@ class SledStore:
         return None
 
     def _sweep_records(
-        self, sweep: Sweep, until: int, after: bytes | None, announce: "_OnDeleted | None"
+        self, sweep: Sweep, until: int, after: bytes | None, announce: _OnDeleted | None
     ) -> bytes | None:
         """Sweep by reading every record; returns the key at which `limit` or `budget` ended it."""
         latest, decode_moment = codec.latest_moment(until), codec.decode_moment
@@ -414,7 +428,7 @@ class SledStore:
                 return key
         return None
 
-    def _expire(self, sweep: Sweep, key: bytes, until: int, entry: bytes | None, announce: "_OnDeleted | None") -> None:
+    def _expire(self, sweep: Sweep, key: bytes, until: int, entry: bytes | None, announce: _OnDeleted | None) -> None:
         try:
             value = self._sessions.expire(key, until, entry)
         except DecodeError:
@@ -448,10 +462,6 @@ class SledStore:
                 continue
             if (low is None or at >= low) and (high is None or at < high):
                 yield at, key
-
-
-_OnDeleted: TypeAlias = Callable[[bytes, bytes], None]
-"""Called with the key and the value of each session that a sweep has deleted."""
 
 
 def _announce(on_expired: OnExpired | None, key: bytes, value: bytes) -> None:
