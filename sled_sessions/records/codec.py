@@ -111,7 +111,11 @@ def decode_expiry(value: bytes) -> int:
 
 
 def to_moment(expiry_date: datetime) -> Moment:
-    """The nine integers of an aware datetime."""
+    """The nine integers of an aware datetime.
+
+    Raises:
+        EncodeError: It is naive, or a record cannot hold its offset.
+    """
     year = expiry_date.year
     nanosecond = expiry_date.microsecond * 1000
     if expiry_date.tzinfo is UTC:
@@ -119,7 +123,10 @@ def to_moment(expiry_date: datetime) -> Moment:
     else:
         offset = require_aware(expiry_date, "expiry_date").utcoffset() or timedelta(0)
         if offset.microseconds:  # which Python allows and a record does not
-            return to_moment(expiry_date.astimezone(UTC))
+            try:
+                return to_moment(expiry_date.astimezone(UTC))
+            except OverflowError:
+                raise EncodeError("expiry_date lies outside the years 1 to 9999 in UTC") from None
         sign = -1 if offset < timedelta(0) else 1
         minutes, seconds = divmod(int(abs(offset).total_seconds()), 60)
         hours, minutes = divmod(minutes, 60)

@@ -32,6 +32,9 @@ class SessionManager:
         self._expiry = check_expiry(expiry)
         self._clock = clock_of(store) if clock is None else clock
 
+    def __repr__(self) -> str:
+        return f"SessionManager({self._store!r})"
+
     def open(self, id: Id | None = None) -> Session:
         """Open a session: that of `id`, or a new one when `id` is None or the store has no live session under it."""
         return Session(lambda: None if id is None else self._store.load(id), expiry=self._expiry, clock=self._clock)

@@ -28,6 +28,9 @@ class AsyncStore:
         self.store = store
         self.in_thread = in_thread
 
+    def __repr__(self) -> str:
+        return f"AsyncStore({self.store!r})"
+
     async def create(self, record: Record) -> Record:
         """See `SessionStore.create`."""
         return await self._call(partial(self.store.create, record))

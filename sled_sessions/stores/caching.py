@@ -32,8 +32,10 @@ class CachingStore:
 
     Calling it makes a `BlockingCachingStore`, or an `AsyncCachingStore` when one of the two stores is asynchronous:
 
-        CachingStore(MemoryStore(), SledStore.open("storage"))                          # one process
-        CachingStore(SledStore.open("cache"), RedisStore.from_url("redis://10.0.0.5"))  # one of many
+        CachingStore(MemoryStore(), store)  # on a SledStore, in one process
+        CachingStore(store, RedisStore.from_url("redis://10.0.0.5"))  # on a server, in one of many processes
+
+    It neither opens nor closes the two.
 
     Args:
         cache: The fast one, of this process alone.

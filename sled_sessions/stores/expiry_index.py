@@ -64,8 +64,8 @@ class ExpiryIndex:
             msg = f"resolution must be a timedelta, not {type(resolution).__name__}"
             raise TypeError(msg)
         step = resolution // timedelta(microseconds=1)
-        if step < 1:
-            msg = "resolution must be at least one microsecond"
+        if not 1 <= step < _SIGN:
+            msg = "resolution must be from one microsecond to 292,000 years"
             raise ValueError(msg)
         self.step = step
         self._meta = meta

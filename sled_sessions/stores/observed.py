@@ -60,6 +60,9 @@ class ObservedStore:
         self.store = store
         self.observer = observer
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.store!r})"
+
     def create(self, record: Record) -> Record:
         """See `SessionStore.create`."""
         with _observed("create", self.observer):
@@ -109,6 +112,9 @@ class AsyncObservedStore:
     def __init__(self, store: AsyncSessionStore, observer: Observer) -> None:
         self.store = store
         self.observer = observer
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.store!r})"
 
     async def create(self, record: Record) -> Record:
         """See `SessionStore.create`."""

@@ -53,7 +53,8 @@ class SledStore:
         durability: What a write waits for before it returns, "interval", "flush" or "fsync"; `Durability` says what
             each may lose. Threads that write at the same time share a flush. A sweep never waits: what comes back
             after a crash is expired, and the next sweep finds it.
-        max_record_bytes: Larger records are refused.
+        max_record_bytes: Larger records are refused. Beyond a quarter of a segment (512 KB unless `sled.open` was told
+            otherwise) sled would put them into files of their own, which it deletes late or never.
         clock: Returns the present moment as an aware datetime.
         progress: Told how far the index is while it is built.
 
@@ -61,7 +62,7 @@ class SledStore:
         sled.SledError: The engine could not read or write the trees.
         TypeError: `tree` or `index` is no tree, or `resolution` no timedelta.
         EncodeError: `clock` returns no aware datetime.
-        ValueError: `resolution` is below a microsecond, there is no such `durability`, or something else lies in the
+        ValueError: `resolution` is too short or too long, there is no such `durability`, or something else lies in the
             tree that `index` names.
     """
 

@@ -96,6 +96,9 @@ class Sweeper:
         if self._wake is not None:
             self._wake()
 
+    def __repr__(self) -> str:
+        return f"Sweeper({self.store!r}, {self.period!r})"
+
     def __enter__(self) -> Self:
         self.start()
         return self

@@ -223,3 +223,12 @@ def test_repr_hides_id_and_values():
     assert "hunter2" not in repr(record)
     assert str(record.id) not in repr(record)
     assert "password" in repr(record)
+
+
+@pytest.mark.parametrize("edge", [datetime.max, datetime.min])
+def test_an_offset_that_leads_out_of_the_calendar(edge):
+    """An offset with microseconds, which no record holds, is refused where UTC has no such year."""
+    sign = 1 if edge is datetime.min else -1
+    zone = timezone(sign * timedelta(hours=1, microseconds=1))
+    with pytest.raises(EncodeError, match="years 1 to 9999"):
+        Record(Id.new(), {}, edge.replace(tzinfo=zone)).encode()

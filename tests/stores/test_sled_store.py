@@ -11,6 +11,7 @@ from reference import read_jsonl
 from sled_sessions import (
     BackendError,
     DecodeError,
+    EncodeError,
     Id,
     Record,
     RecordTooLarge,
@@ -494,10 +495,19 @@ def test_a_closed_store_says_so(tmp_path, new_record):
         assert isinstance(caught.value.__cause__, sled.ClosedError)
 
 
-def test_a_failed_open_lets_go_of_the_folder(tmp_path):
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"resolution": timedelta(0)}, ValueError, "microsecond"),
+        ({"resolution": timedelta.max}, ValueError, "years"),
+        ({"resolution": 1}, TypeError, "timedelta"),
+        ({"clock": datetime.now}, EncodeError, "what the clock returns must be an aware datetime"),
+    ],
+)
+def test_a_failed_open_lets_go_of_the_folder(tmp_path, options, error, message):
     """When the store cannot be made, the database that was opened for it is closed again."""
-    with pytest.raises(ValueError, match="microsecond"):
-        SledStore.open(tmp_path / "storage", resolution=timedelta(0))
+    with pytest.raises(error, match=message):
+        SledStore.open(tmp_path / "storage", **options)
     SledStore.open(tmp_path / "storage").close()
 
 
