@@ -1,10 +1,10 @@
 //! Writes that are applied together.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use pyo3::prelude::*;
 
-use crate::buffer::Data;
+use crate::{buffer::Data, locks::lock};
 
 #[pyclass(frozen, module = "sled_sessions.sled")]
 #[derive(Default)]
@@ -17,7 +17,7 @@ impl Batch {
     }
 
     fn lock(&self) -> MutexGuard<'_, sled::Batch> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+        Arc, Mutex, RwLock, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread,
@@ -21,7 +21,9 @@ use pyo3::prelude::*;
 use crate::{
     blobs::Blobs,
     error::{Error, Result},
-    guard, log,
+    guard,
+    locks::{lock, read, write},
+    log,
     watch::{Hub, Queue},
 };
 
@@ -209,7 +211,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         // A clone of a living tree goes at once; the last clone of a dropped tree flushes.
-        if let Some(tree) = self.tree.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(tree) = write(&self.tree).take() {
             guard::release(tree);
         }
     }
@@ -269,17 +271,4 @@ fn remember<T>(list: &mut Vec<Weak<T>>, item: &Arc<T>) {
         list.retain(|weak| weak.strong_count() > 0);
     }
     list.push(Arc::downgrade(item));
-}
-
-// A panic under one of these locks leaves nothing half done: sled keeps its own order.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
-    lock.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
-    lock.write().unwrap_or_else(PoisonError::into_inner)
 }

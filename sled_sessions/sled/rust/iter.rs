@@ -2,11 +2,7 @@
 //!
 //! Between chunks nothing of sled is held, so an open iterator neither keeps the database open nor pins memory.
 
-use std::{
-    collections::VecDeque,
-    ops,
-    sync::{Mutex, MutexGuard, PoisonError, TryLockError},
-};
+use std::{collections::VecDeque, ops, sync::Mutex};
 
 use pyo3::prelude::*;
 use sled::IVec;
@@ -15,6 +11,7 @@ use crate::{
     buffer::{Blob, Data},
     error::{Error, Result},
     guard,
+    locks::lock,
     tree::Tree,
 };
 
@@ -97,10 +94,10 @@ impl Iter {
         guard::check()?;
         self.tree.get().handle().engine().check_open()?;
         // Never wait here with the GIL: another thread may hold the lock while it reads.
-        match self.state.try_lock() {
-            Ok(mut state) if !state.ready.is_empty() => return Ok(state.ready.pop_front()),
-            Ok(_) | Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Poisoned(_)) => {}
+        if let Ok(mut state) = self.state.try_lock()
+            && let Some(pair) = state.ready.pop_front()
+        {
+            return Ok(Some(pair));
         }
         guard::call(py, || {
             let mut state = lock(&self.state);
@@ -153,10 +150,6 @@ impl State {
             *end = ops::Bound::Excluded(last.clone());
         }
     }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[pymethods]

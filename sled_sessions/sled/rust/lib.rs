@@ -12,6 +12,7 @@ mod engine;
 mod error;
 mod guard;
 mod iter;
+mod locks;
 mod log;
 mod salvage;
 mod transaction;

@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use pyo3::{prelude::*, types::PyBytes};
@@ -17,6 +17,7 @@ use crate::{
     config::{SEGMENT_SIZE, stored_config},
     error::{Error, Result},
     guard,
+    locks::lock,
     log::{self, BLOB_LINK, BLOB_META, BLOB_NODE, FREE, LINK, Log, META, Message, NODE},
 };
 
@@ -98,8 +99,8 @@ impl Salvage {
 }
 
 impl Salvage {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
     }
 
     /// Go through the log in its order and note where each page's parts are.

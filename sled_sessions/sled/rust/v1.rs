@@ -11,7 +11,7 @@ use std::{
     io,
     ops::Bound::{Excluded, Unbounded},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use pyo3::{prelude::*, types::PyBytes};
@@ -22,6 +22,7 @@ use crate::{
     config::{is_v1, locked, prepare},
     error::{Error, Result},
     guard,
+    locks::lock,
 };
 
 /// 0.34's name of the default tree.
@@ -109,7 +110,7 @@ impl V1 {
 
     fn close(&self, py: Python<'_>) -> Result<()> {
         guard::call(py, || {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = lock(&self.state);
             state.db.take().map_or(Ok(()), |db| self.flush(&db))
         })
     }
@@ -118,7 +119,7 @@ impl V1 {
 impl V1 {
     fn call<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&Db) -> Result<T> + Send) -> Result<T> {
         guard::call(py, || {
-            let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let state = lock(&self.state);
             work(state.db.as_ref().ok_or_else(|| Error::Closed(self.path.clone()))?)
         })
     }
@@ -126,7 +127,7 @@ impl V1 {
     /// The same for work that says how many bytes it touched.
     fn touch<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&Db) -> Result<(T, usize)> + Send) -> Result<T> {
         guard::call(py, || {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = lock(&self.state);
             let (answer, size) = work(state.db.as_ref().ok_or_else(|| Error::Closed(self.path.clone()))?)?;
             state.touched += size;
             if state.touched > REOPEN_BYTES {
@@ -173,7 +174,7 @@ impl V1 {
 
 impl Drop for V1 {
     fn drop(&mut self) {
-        if let Some(db) = self.state.get_mut().unwrap_or_else(PoisonError::into_inner).db.take() {
+        if let Some(db) = lock(&self.state).db.take() {
             guard::release(db);
         }
     }

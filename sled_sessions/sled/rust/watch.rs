@@ -21,6 +21,7 @@ use crate::{
     buffer::Blob,
     error::{Error, Result},
     guard,
+    locks::lock,
     tree::Tree,
 };
 
@@ -86,7 +87,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Returns whether somebody still watches.
@@ -153,7 +154,7 @@ impl Hub {
     }
 
     fn queues(&self) -> MutexGuard<'_, Vec<Arc<Queue>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
