@@ -175,6 +175,18 @@ def test_fsync_of_blobs(folder: Path) -> None:
     assert synced.count("blobs") == 2
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_fsync_of_a_blob_that_is_being_written(folder: Path) -> None:
+    """A file that sled was still writing at one fsync is waited for again by the next."""
+    acts = """
+blob = os.path.join(sys.argv[1], "blobs", "1")
+for part in (b"begun", b", and finished", b""):
+    with open(blob, "ab") as file: file.write(part)
+    db.flush(fsync=True)
+"""
+    assert len(re.findall(r"fsync\(\d+<[^>]+/blobs/1>", traced(acts, folder))) == 2
+
+
 def traced(acts: str, folder: Path) -> str:
     """What strace says of the writes and fsyncs of a program that opens the folder and does this."""
     code = f"import os, sys; from sled_sessions import sled\ndb = sled.open(sys.argv[1], flush_every_ms=None)\n{acts}"

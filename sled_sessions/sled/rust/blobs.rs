@@ -2,18 +2,21 @@
 //! have them, so an fsync has to.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     ffi::OsString,
-    fs::{self, File},
+    fs::{self, DirEntry, File},
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
+
+use crate::locks::lock;
 
 pub struct Blobs {
     folder: PathBuf,
-    /// sled writes a blob once and never changes it.
-    synced: Mutex<HashSet<OsString>>,
+    /// How long a file was when an fsync of it began. sled writes a blob once, from its beginning to its end, so one that
+    /// has not grown since is on the disk.
+    synced: Mutex<HashMap<OsString, u64>>,
 }
 
 impl Blobs {
@@ -23,22 +26,28 @@ impl Blobs {
 
     /// Wait until the disk has all that are there.
     pub fn sync(&self) -> io::Result<()> {
-        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        let names = fs::read_dir(&self.folder)?.map(|entry| Ok(entry?.file_name()));
-        let names = names.collect::<io::Result<HashSet<_>>>()?;
-        let mut is_any_new = false;
-        for name in names.difference(&synced) {
-            match File::open(self.folder.join(name)) {
-                Ok(file) => file.sync_all()?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // sled has removed it meanwhile
+        let mut synced = lock(&self.synced);
+        let is_new = |name: &OsString, length: &u64| synced.get(name) != Some(length);
+        let sync_file = |entry: &DirEntry| -> io::Result<u64> {
+            let length = entry.metadata()?.len();
+            if is_new(&entry.file_name(), &length) {
+                File::open(entry.path())?.sync_all()?;
+            }
+            Ok(length)
+        };
+        let mut found = HashMap::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            match sync_file(&entry) {
+                Ok(length) => drop(found.insert(entry.file_name(), length)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // sled has removed it meanwhile
                 Err(error) => return Err(error),
             }
-            is_any_new = true;
         }
-        if is_any_new {
+        if found.iter().any(|(name, length)| is_new(name, length)) {
             File::open(&self.folder)?.sync_all()?;
         }
-        *synced = names;
+        *synced = found;
         Ok(())
     }
 }
