@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sled_sessions import sled
 from sled_sessions.operate.errors import NoDatabase, OperationError, TargetExists
-from sled_sessions.stores.expiry_index import META, VERSION, marker_in
+from sled_sessions.stores.expiry_index import ENTRIES, META, VERSION, marker_in
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import SweepStrategy
 
@@ -69,20 +69,24 @@ def kept_store(db: sled.Db, tree: str | bytes) -> SledStore:
     One whose building did not come to an end is dropped: it is no index yet.
 
     Raises:
-        NoDatabase: There is no such tree.
+        NoDatabase: There is no such tree, or it is that of an index.
         OperationError: The index is of a newer version.
     """
     name = tree.encode() if isinstance(tree, str) else tree
     names = db.tree_names()
+    for end in (ENTRIES, META):
+        if name.endswith(end) and (records := name.removesuffix(end)) in names:
+            raise NoDatabase(
+                f"the tree {_text(name)!r} is the expiry index of {_text(records)!r}, and holds no sessions"
+            )
     if name not in names:
-        there = ", ".join(each.decode(errors="replace") for each in names)
-        raise NoDatabase(f"{db.path} has no tree {name.decode(errors='replace')!r}; it has: {there}")
+        raise NoDatabase(f"{db.path} has no tree {_text(name)!r}; it has: {', '.join(map(_text, names))}")
     marker = marker_in(db.open_tree(name + META)) if name + META in names else None
     if marker is None:
         return SledStore(db.open_tree(name), strategy=SweepStrategy.FULL_SCAN)
     if marker.version != VERSION:
         raise OperationError(
-            f"the expiry index of {name.decode(errors='replace')!r} has version {marker.version}, "
+            f"the expiry index of {_text(name)!r} has version {marker.version}, "
             f"and this program knows version {VERSION}: use a newer sled_sessions"
         )
     return SledStore(
@@ -90,6 +94,10 @@ def kept_store(db: sled.Db, tree: str | bytes) -> SledStore:
         index=db.open_tree(marker.tree) if marker.tree else None,
         resolution=timedelta(microseconds=marker.resolution_us),
     )
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="replace")
 
 
 @contextmanager
