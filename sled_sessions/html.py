@@ -140,6 +140,11 @@ def counted(items: Iterable[object]) -> str:
     return f"more than {COUNT_UP_TO:,}" if number > COUNT_UP_TO else f"{number:,}"
 
 
+def plural(number: int, noun: str) -> str:
+    """So many of it: `1 session`, `2,000 sessions`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def masked_id(id: object) -> str:
     """The first characters of a session's id, as its repr has them: whoever knows all of it holds the session."""
     return f"{str(id)[:4]}…"

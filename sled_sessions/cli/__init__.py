@@ -5,14 +5,15 @@ session; 4 another process has the database open; 5 the database is damaged; 130
 """
 
 import importlib
+import os
 import sys
 from typing import Any
 
 _SECTIONS = {
     "Look": {
-        "stats": ("look", "How much is stored, how much of the file that is, and what has expired."),
-        "list": ("look", "Sessions, filtered and a page at a time."),
-        "show": ("look", "One session."),
+        "stats": ("look", "Show how much is stored, how much of the file that is, and what has expired."),
+        "list": ("look", "List sessions, filtered and a page at a time."),
+        "show": ("look", "Show one session."),
     },
     "Keep in order": {
         "delete": ("keep", "End sessions."),
@@ -26,7 +27,7 @@ _SECTIONS = {
         "copy": ("copy", "Copy live sessions between databases, servers and files."),
         "backup": ("move", "Save a whole database in one file."),
         "restore": ("move", "Make a database of a backup."),
-        "compact": ("move", "Copy a database without its dead space."),
+        "compact": ("move", "Copy a database without the space of deleted data."),
         "migrate": ("move", "Copy a database into another format of sled."),
         "salvage": ("move", "Copy what can still be read of a damaged database."),
     },
@@ -34,7 +35,7 @@ _SECTIONS = {
         "counter": ("counter", "Serve the counter app."),
         "example": ("example", "Run an example."),
         "compare": ("compare", "Compare the strategies of a sweep."),
-        "bench": ("bench", "Measure."),
+        "bench": ("bench", "Measure speed, size and memory."),
     },
 }
 _COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in section.items()}
@@ -42,6 +43,7 @@ _COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in se
 
 def main() -> None:
     """Run the command line."""
+    _fill_standard_files()
     try:
         import click
         import rich  # noqa: F401 - the commands print with it
@@ -70,11 +72,19 @@ def main() -> None:
         name="sled-sessions",
         help="Sessions in a sled database: look at them, keep them in order, move them, try things out.",
         epilog="Exit codes: 0 done, 1 failed, 2 used wrongly, 3 found something wrong or nothing, 4 database is open "
-        "elsewhere, 5 database is damaged.",
+        "elsewhere, 5 database is damaged, 130 interrupted.",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     click.version_option(package_name="sled_sessions", message="%(version)s")(group)
     sys.exit(_run(group))
+
+
+def _fill_standard_files() -> None:
+    """Open `/dev/null` where the shell has closed one (`>&-`): the next file, a database's, would be in its place."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free, which is this one
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - for as long as this runs
 
 
 def _run(group: Any) -> int:
@@ -86,8 +96,8 @@ def _run(group: Any) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted", 130)
+    except (click.Abort, KeyboardInterrupt) as error:
+        return _fail(f"interrupted: {error}" if str(error) else "interrupted", 130)
     except Exception as error:
         code = _code_of(error)
         if code is None:

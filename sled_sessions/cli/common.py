@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sled_sessions import durations
+from sled_sessions import DecodeError, Id, SledStore, durations
 from sled_sessions.masking import printable
+from sled_sessions.operate import find_id
+from sled_sessions.records.id import KEY_LENGTH
 from sled_sessions.records.jsonl import without_controls
 from sled_sessions.stores.sweep import Progress as OnProgress
 
@@ -31,16 +33,43 @@ _PIPE_WIDTH = 1000
 class Duration(click.ParamType[timedelta]):
     """A time such as 30s, 15m, 12h or 7d; a bare number counts seconds."""
 
-    name = "duration"
+    name = "time"
+
+    def __init__(self, *, positive: bool = False) -> None:
+        self._is_positive = positive
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
         """Read what the user typed."""
         if isinstance(value, timedelta):
             return value
         try:
-            return durations.parse(str(value))
+            duration = durations.parse(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if self._is_positive and not duration:
+            self.fail(f"{value!r} is no time at all", param, ctx)
+        return duration
+
+
+class Sizes(click.ParamType[tuple[int, ...]]):
+    """Numbers of sessions with commas between them, each at least so large; one that comes twice counts once."""
+
+    name = "numbers"
+
+    def __init__(self, fewest: int) -> None:
+        self._fewest = fewest
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Read what the user typed."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            sizes = tuple(dict.fromkeys(int(word.replace("_", "")) for word in str(value).split(",")))
+        except ValueError:
+            self.fail(f"{value!r} is no list of numbers such as 10000,100000", param, ctx)
+        if min(sizes) < self._fewest:
+            self.fail(f"fewer than {self._fewest} sessions show nothing", param, ctx)
+        return sizes
 
 
 class IdCommand(click.Command):
@@ -57,6 +86,21 @@ database_argument = click.argument("database", type=click.Path(path_type=Path))
 tree_option = click.option("--tree", default="session", show_default=True, help="The tree of the sessions.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
 reveal_option = click.option("--reveal", is_flag=True, help="Print whole ids and secret values.")
+
+
+def id_of(store: SledStore, written: str) -> Id | None:
+    """The id that was written on the command line, or its beginning; None if nothing lies under it."""
+    try:
+        return find_id(store, written)
+    except DecodeError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def shown_id(key: bytes, *, reveal: bool = False) -> str:
+    """A session's id, by its first characters only, unless it shall be revealed; a key that is no id, as hex."""
+    if len(key) != KEY_LENGTH:
+        return f"0x{key.hex()}"
+    return str(Id(key)) if reveal else f"{str(Id(key))[:8]}…"
 
 
 def print_json(value: object) -> None:

@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from sled_sessions.cli.common import FOUND, json_option, progress_bar, tree_option
+from sled_sessions.html import plural
 from sled_sessions.operate import CopyReport, copy_sessions, place_at
 from sled_sessions.operate.copying import is_url
 
@@ -38,8 +39,8 @@ def command(source: str, target: str, tree: str, prefix: str, as_json: bool) -> 
 
 
 def _in_words(report: CopyReport) -> str:
-    words = f"{report.copied:,} sessions copied, {report.there:,} were there already, {report.expired:,} had expired"
-    return f"{words}; {report.failed:,} cannot be copied and stay where they are" if report.failed else words
+    words = f"{plural(report.copied, 'session')} copied, {report.there:,} there already, {report.expired:,} expired"
+    return f"{words}; {report.failed:,} not copied (unreadable, or too large)" if report.failed else words
 
 
 def _is_same(source: str, target: str) -> bool:

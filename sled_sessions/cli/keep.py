@@ -1,6 +1,7 @@
 """`sled-sessions delete`, `sweep`, `verify` and `reindex`: keeping a database in order."""
 
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 
 import attrs
@@ -12,19 +13,28 @@ from sled_sessions.cli.common import (
     Duration,
     IdCommand,
     database_argument,
+    id_of,
     json_option,
     print_json,
     progress_bar,
+    shown_id,
     tree_option,
 )
+from sled_sessions.html import plural
 from sled_sessions.operate import (
+    OperationError,
+    all_records,
     check_everything,
     count_expired,
-    find_session,
     kept_store,
     open_database,
     opened_store,
 )
+
+_NAMED = 10
+"""Unreadable records that `verify` names; `list` names all."""
+
+_NO_INDEX = "the database has no expiry index; sled-sessions reindex builds one"
 
 
 @click.command(cls=IdCommand)
@@ -35,11 +45,12 @@ from sled_sessions.operate import (
 def delete(database: Path, ids: tuple[str, ...], tree: str, as_json: bool) -> int:
     """End sessions of DATABASE: their visitors are logged out.
 
-    IDS are whole ids, or as many first characters as only one session has. All are looked up before any is deleted.
+    IDS are whole ids, or their first characters (at least 4), if no other id begins so. All are looked up before any is
+    deleted. Records that cannot be read are deleted like all others.
     """
     with opened_store(database, tree) as store:
-        found = [find_session(store, id) for id in ids]
-        deleted = sum(store.delete(record.id) for record in found if record is not None)
+        found = [id_of(store, id) for id in ids]
+        deleted = sum(store.delete(id) for id in found if id is not None)
         store.flush(fsync=True)
     missing = len(ids) - deleted
     if as_json:
@@ -55,9 +66,9 @@ def delete(database: Path, ids: tuple[str, ...], tree: str, as_json: bool) -> in
 @click.option(
     "--strategy",
     type=click.Choice([strategy.value for strategy in SweepStrategy]),
-    help="How to find them; by the index if there is one.",
+    help="How to find expired sessions. [default: the index, if there is one]",
 )
-@click.option("--limit", type=click.IntRange(1), help="Delete at most so many.")
+@click.option("--limit", type=click.IntRange(1), help="How many to delete at most.")
 @click.option("--budget", type=Duration(), metavar="TIME", help="Stop after this time.")
 @click.option("--dry-run", is_flag=True, help="Only count them.")
 @json_option
@@ -73,8 +84,10 @@ def sweep(
     """Delete the expired sessions of DATABASE. A running server does so itself, with a Sweeper."""
     with opened_store(database, tree) as store, progress_bar("sweeping") as progress:
         how = None if strategy is None else SweepStrategy(strategy)
+        if how is SweepStrategy.EXPIRY_INDEX and store.resolution is None:
+            raise OperationError(_NO_INDEX)
         if dry_run:
-            report = count_expired(store, how, progress=progress)
+            report = count_expired(store, how, limit=limit, budget=budget, progress=progress)
         else:
             report = store.delete_expired(how, limit=limit, budget=budget, progress=progress)
             store.flush(fsync=True)
@@ -97,19 +110,25 @@ def verify(database: Path, tree: str, as_json: bool) -> int:
     """Read all of DATABASE, its file included, and compare the expiry index with the sessions."""
     with opened_store(database, tree) as store, progress_bar("verifying") as progress:
         report = check_everything(store, progress=progress)
+        unreadable = (shown_id(key) for key, record in all_records(store) if record is None)
+        named = list(islice(unreadable, _NAMED)) if report.unreadable else []
     index = report.index
     if as_json:
         print_json({"ok": bool(report), **attrs.asdict(report)})
         return 0 if report else FOUND
-    click.echo(f"{report.contents.pairs:,} keys in {report.contents.trees} trees, checksum {report.contents.checksum}")
-    click.echo(
-        f"{index.records:,} sessions, {index.undecodable:,} unreadable; {index.missing:,} missing from the index, "
-        f"{index.stale:,} entries of no session"
-    )
+    keys, trees = plural(report.contents.pairs, "key"), plural(report.contents.trees, "tree")
+    click.echo(f"{keys} in {trees}, checksum {report.contents.checksum}")
+    compared = f"{index.missing:,} missing from the index, {index.stale:,} entries without a session"
+    if report.resolution is None:
+        compared = "no expiry index"
+    click.echo(f"{plural(report.sessions, 'session')}, {report.unreadable:,} unreadable; {compared}")
+    if report.resolution is None:
+        click.echo("Without an index a sweep reads every record: sled-sessions reindex builds one.", err=True)
     if index.missing or index.stale:
         click.echo("The index is wrong: sled-sessions reindex builds it anew.", err=True)
-    if index.undecodable:
-        click.echo("Unreadable records stay where they are; sled-sessions export writes their bytes.", err=True)
+    if named:
+        click.echo(f"Unreadable: {', '.join(named)}{', …' if report.unreadable > _NAMED else ''}", err=True)
+        click.echo("sled-sessions list --unreadable names all, export writes their bytes, delete ends them.", err=True)
     return 0 if report else FOUND
 
 
@@ -121,16 +140,21 @@ def reindex(database: Path, tree: str, as_json: bool) -> None:
     """Build the expiry index of DATABASE anew: after a program in Rust wrote to it, or for one that has none."""
     with open_database(database) as db, progress_bar("indexing") as progress:
         store = kept_store(db, tree)
-        if store.resolution is not None:
-            report = store.rebuild_index(progress)
-        else:
-            store = SledStore(store.tree, progress=progress)  # builds one
-            report = store.verify_index()
+        try:
+            if store.resolution is not None:
+                report = store.rebuild_index(progress)
+            else:
+                store = SledStore(store.tree, progress=progress)  # builds one
+                report = store.verify_index()
+        except KeyboardInterrupt:
+            msg = "the database has no expiry index now; run sled-sessions reindex again"
+            raise click.exceptions.Abort(msg) from None
         store.flush(fsync=True)
     if as_json:
         print_json(attrs.asdict(report))
     else:
-        click.echo(f"{report.records:,} sessions, {report.undecodable:,} unreadable, {report.seconds:.1f} s")
+        sessions = plural(report.records, "session")
+        click.echo(f"{sessions}, {report.undecodable:,} unreadable, {report.seconds:.1f} s")
 
 
 COMMANDS = {"delete": delete, "sweep": sweep, "verify": verify, "reindex": reindex}

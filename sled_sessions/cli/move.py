@@ -17,23 +17,26 @@ from sled_sessions.cli.common import (
     progress_bar,
     tree_option,
 )
+from sled_sessions.html import plural
 from sled_sessions.operate import Contents, Format
 
-file_argument = click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
 old_argument = click.argument("old", type=click.Path(path_type=Path))
 new_argument = click.argument("new", type=click.Path(path_type=Path))
 
 
 @click.command("export")
 @database_argument
-@file_argument
+@click.argument("file")
 @tree_option
 @click.option("--resume", is_flag=True, help="Go on with an export to FILE that was interrupted.")
 @json_option
-def export_sessions(database: Path, file: Path, tree: str, resume: bool, as_json: bool) -> None:
+def export_sessions(database: Path, file: str, tree: str, resume: bool, as_json: bool) -> None:
     """Write all sessions of DATABASE into FILE as JSON Lines, with whole ids and secrets; - is the standard output."""
+    if file == "-" and (resume or as_json):
+        msg = "--resume and --json are for an export into a file, not for -"
+        raise click.UsageError(msg)
     with operate.opened_store(database, tree) as store:
-        if str(file) == "-":
+        if file == "-":
             for line in operate.export_lines(store.tree):
                 sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
@@ -43,7 +46,7 @@ def export_sessions(database: Path, file: Path, tree: str, resume: bool, as_json
     if as_json:
         print_json({"sessions": count})
     else:
-        click.echo(f"{count:,} sessions written to {file}")
+        click.echo(f"{plural(count, 'session')} written to {file}")
 
 
 @click.command("import")
@@ -66,7 +69,7 @@ def import_sessions(database: Path, file: IO[bytes], tree: str, replace: bool, a
         print_json(attrs.asdict(report))
     else:
         unreadable = f", {report.unreadable:,} of them unreadable" if report.unreadable else ""
-        click.echo(f"{report.written:,} sessions written{unreadable}; {report.kept:,} were there already")
+        click.echo(f"{plural(report.written, 'session')} written{unreadable}; {report.kept:,} there already")
 
 
 @click.command()
@@ -96,7 +99,7 @@ def restore(file: Path, new: Path, as_json: bool) -> None:
 @new_argument
 @json_option
 def compact(old: Path, new: Path, as_json: bool) -> None:
-    """Copy the database OLD to the folder NEW without its dead space, and compare the two."""
+    """Copy the database OLD to the folder NEW without the space of deleted data, and compare the two."""
     with progress_bar("copying") as progress:
         report = operate.compact(old, new, progress=progress)
     if as_json:
@@ -142,8 +145,8 @@ def _tell(contents: Contents, what: str, *, as_json: bool) -> None:
         print_json(attrs.asdict(contents))
     else:
         click.echo(
-            f"{contents.pairs:,} keys in {contents.trees} trees, {megabytes(contents.size)}, checksum "
-            f"{contents.checksum}: {what}"
+            f"{plural(contents.pairs, 'key')} in {plural(contents.trees, 'tree')}, {megabytes(contents.size)}, "
+            f"checksum {contents.checksum}: {what}"
         )
 
 

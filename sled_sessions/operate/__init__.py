@@ -10,7 +10,15 @@ from sled_sessions.operate.contents import Contents, contents_of
 from sled_sessions.operate.copying import CopyReport, copy_sessions, place_at
 from sled_sessions.operate.errors import ContentsDiffer, NoDatabase, OperationError, TargetExists
 from sled_sessions.operate.folders import Format, format_of, kept_store, open_database, opened_store
-from sled_sessions.operate.inspect import CheckReport, check_everything, count_expired, find_session, matching
+from sled_sessions.operate.inspect import (
+    CheckReport,
+    all_records,
+    check_everything,
+    count_expired,
+    find_id,
+    find_session,
+    matching,
+)
 from sled_sessions.operate.migrate import migrate
 from sled_sessions.operate.salvage import SalvageReport, salvage
 from sled_sessions.operate.stats import Stats, TreeStats, stats
@@ -30,6 +38,7 @@ __all__ = [
     "Stats",
     "TargetExists",
     "TreeStats",
+    "all_records",
     "backup",
     "check_backup",
     "check_everything",
@@ -39,6 +48,7 @@ __all__ = [
     "count_expired",
     "export_lines",
     "export_sessions",
+    "find_id",
     "find_session",
     "format_of",
     "import_sessions",

@@ -26,7 +26,7 @@ class CompactReport:
 
 
 def compact(old: str | PathLike[str], new: str | PathLike[str], *, progress: Progress | None = None) -> CompactReport:
-    """Copy all trees into a new database folder, which then has no dead space; compare the two; leave the old alone.
+    """Copy all trees into a new folder, without the space of deleted data; compare the two; leave the old one alone.
 
     O(n log n), in bounded memory. `new` appears when everything is in it and on disk.
 

@@ -1,7 +1,9 @@
 """Looking for sessions and for what is wrong, without changing anything."""
 
 import json
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +21,8 @@ from sled_sessions.stores.sweep import Progress, Sweep, SweepReport, SweepStrate
 _SHORTEST = 4
 """Characters that a beginning of an id must have."""
 
+_is_beginning = re.compile(rf"[A-Za-z0-9_-]{{{_SHORTEST},}}").fullmatch
+
 _STEP = timedelta(microseconds=1)
 """From now to the first moment at which nothing is due yet."""
 
@@ -29,14 +33,20 @@ class CheckReport:
 
     Attributes:
         contents: What could be read: everything, or there would have been an error.
-        index: Whether the expiry index agrees with the sessions, and how many of those cannot be read.
+        sessions: Records that a store can load, expired or not.
+        unreadable: Records that none can.
+        index: Whether the expiry index agrees with the sessions.
+        resolution: The step of the expiry index; None when none is kept, so that nothing in it can be wrong.
     """
 
     contents: Contents
+    sessions: int
+    unreadable: int
     index: IndexReport
+    resolution: timedelta | None
 
     def __bool__(self) -> bool:
-        return bool(self.index) and not self.index.undecodable
+        return bool(self.index) and not self.unreadable
 
 
 def check_everything(store: SledStore, *, progress: Progress | None = None) -> CheckReport:
@@ -46,31 +56,63 @@ def check_everything(store: SledStore, *, progress: Progress | None = None) -> C
         sled.Corruption: A part of the file is damaged; `salvage` copies the rest.
     """
     contents = contents_of(store.tree.db.export(), progress)
-    return CheckReport(contents=contents, index=store.verify_index())
+    is_readable = Counter(record is not None for _, record in all_records(store))
+    return CheckReport(
+        contents=contents,
+        sessions=is_readable[True],
+        unreadable=is_readable[False],
+        index=store.verify_index(),
+        resolution=store.resolution,
+    )
 
 
-def find_session(store: SledStore, text: str) -> Record | None:
-    """The session of this id, expired or not; or the only one whose id begins so.
+def all_records(store: SledStore) -> Iterator[tuple[bytes, Record | None]]:
+    """Each key and its record, expired or not, in the order of the keys; None for a record that no store can load.
+
+    Raises:
+        sled.SledError: The store could not be read.
+    """
+    for key, value in store.tree:
+        try:
+            yield key, _decode(key, value)
+        except DecodeError:
+            yield key, None
+
+
+def find_id(store: SledStore, text: str) -> Id | None:
+    """This id, or the only one that begins so, if a record lies under it, expired or unreadable as it may be.
 
     O(log n) for a whole id, O(n) for a beginning of it, which must have four characters.
 
     Raises:
-        OperationError: Several ids begin so, or it is too short.
-        DecodeError: It is no id, or the record cannot be read.
+        OperationError: Several ids begin so.
+        DecodeError: It is no id and no beginning of one.
         sled.SledError: The store could not be read.
     """
     text = text.rstrip("…")
     if len(text) >= TEXT_LENGTH:
-        value = store.tree.get(Id.parse(text).key)
-        return None if value is None else Record.decode(value)
-    if len(text) < _SHORTEST:
-        raise OperationError(f"give at least the first {_SHORTEST} characters of the id")
-    keys = (key for key, _ in store.tree if len(key) == KEY_LENGTH)
-    found = [key for key in keys if str(Id(key)).startswith(text)]
+        id = Id.parse(text)
+        return id if id.key in store.tree else None
+    if not _is_beginning(text):
+        raise DecodeError(f"{text!r} is not the beginning of an id: give at least its first {_SHORTEST} characters")
+    ids = (Id(key) for key in store.tree.keys() if len(key) == KEY_LENGTH)  # noqa: SIM118 - of a tree, not a dict
+    found = [id for id in ids if str(id).startswith(text)]
     if len(found) > 1:
         raise OperationError(f"{len(found)} sessions have ids that begin so; give more characters")
-    value = store.tree.get(found[0]) if found else None
-    return None if value is None else Record.decode(value)
+    return found[0] if found else None
+
+
+def find_session(store: SledStore, text: str) -> Record | None:
+    """The session that `find_id` finds.
+
+    Raises:
+        OperationError: Several ids begin so.
+        DecodeError: It is no id and no beginning of one, or the record cannot be read.
+        sled.SledError: The store could not be read.
+    """
+    id = find_id(store, text)
+    value = None if id is None else store.tree.get(id.key)
+    return None if id is None or value is None else _decode(id.key, value)
 
 
 def matching(condition: str) -> Callable[[Record], bool]:
@@ -104,18 +146,25 @@ def matching(condition: str) -> Callable[[Record], bool]:
 
 
 def count_expired(
-    store: SledStore, strategy: SweepStrategy | None = None, *, progress: Progress | None = None
+    store: SledStore,
+    strategy: SweepStrategy | None = None,
+    *,
+    limit: int | None = None,
+    budget: timedelta | None = None,
+    progress: Progress | None = None,
 ) -> SweepReport:
     """What `delete_expired` would do now, without doing it; `deleted` counts what it would delete.
 
     Raises:
+        ValueError: `limit` is less than 1.
+        TypeError: `budget` is no timedelta.
         sled.SledError: The store could not be read.
     """
     now = store.clock()
     until = codec.to_microseconds(now)
     by_index = store.resolution is not None and strategy is not SweepStrategy.FULL_SCAN
     how = SweepStrategy.EXPIRY_INDEX if by_index else SweepStrategy.FULL_SCAN
-    sweep = Sweep(how, limit=None, budget=None, progress=progress)
+    sweep = Sweep(how, limit, budget, progress)
     due = (id.key for _, id in store.expiring(stop=now + _STEP)) if by_index else store.tree.keys()
     for key in due:
         sweep.examined += 1
@@ -124,5 +173,14 @@ def count_expired(
             sweep.deleted += value is not None and codec.decode_expiry(value) <= until
         except DecodeError:
             sweep.undecodable += 1
-        sweep.step()  # which tells progress: there is no limit and no budget
+        if sweep.step():
+            return sweep.report(complete=False)
     return sweep.report(complete=True)
+
+
+def _decode(key: bytes, value: bytes) -> Record:
+    """The record of this key, as a store would load it."""
+    record = Record.decode(value)
+    if record.id.key != key:
+        raise DecodeError("the bytes under this id are the record of another one")
+    return record

@@ -7,6 +7,7 @@ import attrs
 
 from sled_sessions import sled
 from sled_sessions.errors import DecodeError
+from sled_sessions.html import plural
 from sled_sessions.operate.contents import Contents, contents_of
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import Format, appearing, copied, format_of
@@ -40,8 +41,8 @@ class SalvageReport:
 
     def __str__(self) -> str:
         return (
-            f"{self.lost:,} places could not be read; {self.recovered:,} sessions were found outside of any tree, "
-            f"and {self.dropped:,} other keys, which were dropped"
+            f"could not read {plural(self.lost, 'place')}; found {plural(self.recovered, 'session')} outside of any "
+            f"tree, and dropped {plural(self.dropped, 'other key')}"
         )
 
 

@@ -3,22 +3,23 @@
 import json
 import signal
 import subprocess
+import sys
 
 import attrs
 import pytest
 from command import COMMAND
 from operate.databases import contents, fill, lines, start
 
-from sled_sessions import Id, SledStore, sled
+from sled_sessions import Id, SledStore, SweepStrategy, sled
 from sled_sessions.cli import _COMMANDS
 from sled_sessions.operate import Format, migrate
+from sled_sessions.stores.expiry_index import ExpiryIndex
 
 
 @pytest.fixture
 def storage(tmp_path):
-    fill(tmp_path / "storage", 30, expired=5)
+    (record, *_) = fill(tmp_path / "storage", 30, expired=5)
     with SledStore.open(tmp_path / "storage") as store:
-        record = next(iter(store.records()))
         record.data |= {"user": {"name": "ann"}, "csrf_token": "secret-value"}
         store.save(record)
     return tmp_path / "storage"
@@ -51,10 +52,33 @@ def test_help_lists_all_commands(run):
     assert "Exit codes" in result.out
 
 
+@pytest.mark.parametrize("closed", ["0", "1", "2"])
+def test_a_standard_file_that_is_closed(storage, tmp_path, closed):
+    """What the shell has closed is as /dev/null: no traceback, and no database file is written to in its place."""
+    before = contents(storage)
+    for arguments in (("stats", storage), ("copy", storage, "-"), ("stats", tmp_path / "nowhere")):
+        command = subprocess.run(
+            ["/bin/sh", "-c", f'"$@" {closed}>&-', "sh", *COMMAND, *map(str, arguments)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert command.returncode == (1 if tmp_path / "nowhere" in arguments else 0)
+        assert "Traceback" not in command.stderr
+    assert contents(storage) == before
+
+
+def test_it_runs_as_a_module(storage):
+    """`python -m sled_sessions` is the command."""
+    command = subprocess.run(
+        [sys.executable, "-m", "sled_sessions", "stats", storage], capture_output=True, text=True, check=True
+    )
+    assert "live sessions" in command.stdout
+
+
 def test_stats(run, storage):
     """Counts for people, and the same as JSON."""
     text = run("stats", storage)
     assert (text.code, "live sessions" in text.out) == (0, True)
+    assert "of it data" not in text.out  # as much as a file has at least says nothing
     (found,) = rows(run("stats", storage, "--json"))
     assert (found["sessions"], found["expired"]) == (30, 5)
     assert 0 < found["live_bytes"] < found["bytes_on_disk"]
@@ -64,23 +88,79 @@ def test_list_filters_and_pages(run, storage, ann):
     """Filters select, pages follow one another, and neither ids nor secrets are shown without --reveal."""
     everything = [row["id"] for row in rows(run("list", storage, "--json", "--limit", "100"))]
     pages = [
-        row["id"] for page in range(1, 6) for row in rows(run("list", storage, "--json", "--limit", 10, "--page", page))
+        row["id"] for page in range(1, 5) for row in rows(run("list", storage, "--json", "--limit", 10, "--page", page))
     ]
     assert pages == everything
     assert len(everything) == 35
     assert len(rows(run("list", storage, "--expired", "--json"))) == 5
     assert len(rows(run("list", storage, "--live", "--json", "--limit", 99))) == 30
-    assert rows(run("list", storage, "--expiring-within", "7d", "--json")) == []
     assert len(rows(run("list", storage, "--expiring-within", "999999d", "--json", "--limit", 99))) == 30
     for condition in ("user.name=ann", 'user={"name": "ann"}'):
         (found,) = rows(run("list", storage, "--where", condition, "--json"))
         assert found["id"] == f"{ann[:8]}…"
-    assert rows(run("list", storage, "--where", "n=3", "--where", "user.name=bob", "--json")) == []
     for result in (run("list", storage, "--limit", 100), run("list", storage, "--limit", 100, "--json")):
         assert ann not in result.out
         assert "secret-value" not in result.out
     assert ann in run("list", storage, "--reveal", "--limit", 100).out
     assert "--page 2" in run("list", storage, "--limit", 10).err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--expiring-within", "7d"), ("--where", "n=3", "--where", "user.name=bob"), ("--page", 3), ("--unreadable",)],
+)
+def test_a_list_of_nothing(run, storage, options):
+    """A list that finds nothing is told by the exit code, so that a script can ask whether there is such a session."""
+    for output in ((), ("--json",)):
+        result = run("list", storage, *options, *output)
+        assert (result.code, result.out) == (3, "")
+        assert "no such session" in result.err
+
+
+@pytest.mark.parametrize("strategy", SweepStrategy)
+def test_a_list_of_what_expires_next(run, tmp_path, strategy):
+    """With --expiring-within the next to expire comes first, with an index and without one."""
+    fill(tmp_path / "storage", 10, expired=2, strategy=strategy)
+    found = rows(run("list", tmp_path / "storage", "--expiring-within", "999999d", "--json"))
+    assert [row["data"]["n"] for row in found] == list(range(10))
+
+
+@pytest.mark.parametrize("output", [(), ("--json",)])
+def test_a_record_that_cannot_be_read_is_found_and_deleted(run, storage, ann, output):
+    """An unreadable record has its place in the list, is named there and by verify, and delete ends it."""
+    with SledStore.open(storage) as store:
+        broken, other = (record for record in store.records() if record.data["n"] in (6, 7))
+        broken = broken.id
+        store.tree.insert(broken.key, other.encode())  # as good as none, for it is another session's
+        store.tree.insert(b"key", b"no record")  # no session can have it
+    shown = run("list", storage, "--unreadable", *output)
+    everything = run("list", storage, "--limit", 99, *output)
+    for result in (shown, everything):
+        assert (result.code, result.err) == (0, "")
+        assert f"{str(broken)[:8]}…" in result.out
+        assert "0x6b6579" in result.out
+        assert str(broken) not in result.out
+    assert len(everything.out.splitlines()) - len(shown.out.splitlines()) == 34
+    assert str(broken) in run("list", storage, "--unreadable", "--reveal", *output).out
+    verified = run("verify", storage)
+    assert (verified.code, "34 sessions, 2 unreadable" in verified.out) == (3, True)
+    assert all(name in verified.err for name in (f"{str(broken)[:8]}…", "0x6b6579", "--unreadable"))
+    assert run("show", storage, str(broken)[:8]).code == 1
+    assert run("delete", storage, f"{str(broken)[:8]}…", ann).code == 0
+    assert run("show", storage, broken).code == run("show", storage, ann).code == 3
+
+
+def test_filters_that_exclude_each_other(run, storage):
+    """Filters that no session can pass together are wrong usage."""
+    for options in (
+        ("--live", "--expired"),
+        ("--expired", "--expiring-within", "1h"),
+        ("--unreadable", "--live"),
+        ("--unreadable", "--where", "n=3"),
+    ):
+        result = run("list", storage, *options)
+        assert (result.code, result.out) == (2, "")
+        assert options[0] in result.err
 
 
 def test_show(run, storage, ann):
@@ -94,6 +174,16 @@ def test_show(run, storage, ann):
     assert (missing.code, missing.out) == (3, "")
 
 
+@pytest.mark.parametrize("id", ["x", "", "…", "????", "A" * 21 + "B", "A" * 23])
+@pytest.mark.parametrize("command", ["show", "delete"])
+def test_what_is_no_id(run, storage, ann, command, id):
+    """What cannot be an id or the beginning of one is wrong usage, and nothing is deleted."""
+    result = run(command, storage, *([ann] if command == "delete" else []), id)
+    assert (result.code, result.out) == (2, "")
+    assert "id" in result.err
+    assert run("show", storage, ann).code == 0
+
+
 def test_delete(run, storage, ann):
     """Deleting tells what was not there, by the exit code as well."""
     assert run("delete", storage, ann).code == 0
@@ -102,11 +192,10 @@ def test_delete(run, storage, ann):
 
 
 @pytest.mark.parametrize("id", ["-h3_" + "x" * 17 + "A", "--json" + "x" * 15 + "A"])
-def test_ids_that_look_like_options(run, storage, id):
+def test_ids_that_look_like_options(run, storage, ann, id):
     """An id may begin with a dash, and is found whole and by its beginning, wherever it stands among the options."""
     with SledStore.open(storage) as store:
-        (record, *_) = store.records()
-        store.save(attrs.evolve(record, id=Id.parse(id)))
+        store.save(attrs.evolve(store.load(Id.parse(ann)), id=Id.parse(id)))
     for arguments in ((id,), (f"{id[:8]}…",), ("--json", id), (id, "--json"), ("--", id)):
         shown = run("show", storage, *arguments)
         assert (shown.code, "ann" in shown.out) == (0, True), shown.err
@@ -121,6 +210,23 @@ def test_sweep(run, storage):
     (some,) = rows(run("sweep", storage, "--limit", 2, "--json"))
     (rest,) = rows(run("sweep", storage, "--strategy", "full-scan", "--json"))
     assert [each["deleted"] for each in (dry, some, rest)] == [5, 2, 3]
+    assert run("sweep", storage, "--strategy", "index", "--dry-run").code == 0
+
+
+@pytest.mark.parametrize("strategy", ["index", "full-scan"])
+def test_a_dry_run_is_limited_as_a_sweep_is(run, storage, strategy):
+    """--limit ends a dry run where it would end the sweep, and it says that there is more; --budget ends it, too."""
+    limit = ("--limit", 2, "--strategy", strategy, "--json")
+    (dry,), (real,) = (rows(run("sweep", storage, *limit, *option)) for option in (["--dry-run"], []))
+    for each in (dry, real):
+        assert (each["deleted"], each["examined"], each["complete"]) == (2, real["examined"], False)
+    (dry,) = rows(run("sweep", storage, "--budget", 0, "--strategy", strategy, "--dry-run", "--json"))
+    assert (dry["examined"], dry["complete"]) == (1, False)
+
+
+def test_a_budget_sweeps(run, storage):
+    """A sweep with time enough sweeps everything."""
+    assert "5 deleted" in run("sweep", storage, "--budget", "10s").out
     assert "0 deleted" in run("sweep", storage, "--budget", "10s").out
 
 
@@ -133,6 +239,7 @@ def test_verify_and_reindex(run, storage):
     found = run("verify", storage, "--json")
     assert (found.code, json.loads(found.out)["index"]["missing"]) == (3, 1)
     assert "reindex" in run("verify", storage).err
+    assert "1 missing from the index, 0 entries without a session" in run("verify", storage).out
     assert run("reindex", storage, "--json").code == 0
     assert run("verify", storage).code == 0
 
@@ -145,6 +252,40 @@ def test_reindex_gives_a_rust_database_an_index(run, rust_storage):
     assert run("reindex", rust_storage).code == 0
     with sled.open(rust_storage) as db:
         assert b"session:expiry" in db.tree_names()
+
+
+def test_an_interrupted_reindex_says_what_is_left(run, storage, monkeypatch):
+    """Ctrl-C during a reindex leaves no index: it says so, and so do verify and a sweep that asks for the index."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ExpiryIndex, "mark_whole", interrupt)
+        result = run("reindex", storage)
+    assert (result.code, result.out) == (130, "")
+    assert "interrupted: the database has no expiry index now; run sled-sessions reindex again" in result.err
+    verified = run("verify", storage)
+    assert (verified.code, "no expiry index" in verified.out, "missing" in verified.out) == (0, True, False)
+    assert "reindex" in verified.err
+    assert json.loads(run("verify", storage, "--json").out)["resolution"] is None
+    for options in ((), ("--dry-run",)):
+        swept = run("sweep", storage, "--strategy", "index", *options)
+        assert (swept.code, swept.out) == (1, "")
+        assert "sled-sessions reindex" in swept.err
+    assert "by full-scan" in run("sweep", storage).out
+    assert run("reindex", storage).code == 0
+    assert "0 missing" in run("verify", storage).out
+
+
+@pytest.mark.parametrize("tree", ["session:expiry", "session:meta"])
+def test_an_index_gets_no_index(run, storage, tree):
+    """The trees of an index hold no sessions: taken for such, they would get an index of their own."""
+    before = contents(storage)
+    result = run("reindex", storage, "--tree", tree)
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "'session'" in result.err
+    assert contents(storage) == before
 
 
 def test_reindex_makes_no_database_and_no_tree(run, tmp_path, storage):
@@ -160,10 +301,19 @@ def test_export_and_import(run, tmp_path, storage):
     assert run("export", storage, "-").out == (tmp_path / "out.jsonl").read_text("utf-8")
     assert len(lines(tmp_path / "out.jsonl")) == 35
     assert run("export", storage, tmp_path / "out.jsonl").code == 1
+    for option in ("--json", "--resume"):
+        assert (run("export", storage, "-", option).code, run("export", storage, "-", option).out) == (2, "")
     assert run("import", tmp_path / "new", tmp_path / "out.jsonl").code == 0
     assert contents(tmp_path / "new") == contents(storage)
     (again,) = rows(run("import", tmp_path / "new", tmp_path / "out.jsonl", "--json"))
     assert (again["written"], again["kept"]) == (0, 35)
+
+
+def test_only_a_bare_dash_is_the_standard_output(run, tmp_path, storage, monkeypatch):
+    """A file may be called - as long as its folder is named."""
+    monkeypatch.chdir(tmp_path)
+    assert run("export", storage, "./-").code == 0
+    assert len(lines(tmp_path / "-")) == 35
 
 
 def test_backup_restore_compact_and_migrate(run, tmp_path, storage):
@@ -191,7 +341,7 @@ def test_salvage(run, tmp_path, storage):
     (storage / "db").write_bytes(data)
     found = run("salvage", storage, tmp_path / "rest")
     assert found.code == 3
-    assert "1 places could not be read" in found.out
+    assert "could not read 1 place;" in found.out
     assert run("verify", tmp_path / "rest").code == 0
 
 
@@ -203,7 +353,6 @@ def test_errors_are_one_line_and_have_their_codes(run, tmp_path, storage):
         (("list", storage, "--tree", "nothing"), 1, "no tree 'nothing'"),
         (("verify", tmp_path / "new"), 1, "sled-sessions migrate"),
         (("export", storage, tmp_path / "no" / "folder"), 1, "No such file"),
-        (("show", storage, "AB"), 1, "at least"),
     ]
     for arguments, code, text in cases:
         result = run(*arguments)
@@ -215,6 +364,7 @@ def test_errors_are_one_line_and_have_their_codes(run, tmp_path, storage):
         ("nonsense",),
         ("list", storage, "--limit", "0"),
         ("sweep", storage, "--budget", "x"),
+        ("show", storage, "AB"),
     ):
         assert run(*arguments).code == 2
     assert not (tmp_path / "nowhere").exists()

@@ -60,7 +60,7 @@ def test_a_beginning_that_fits_several_is_refused(tmp_path):
             store.save(Record(Id(bytes([n]) + bytes(15)), {}, datetime(2099, 1, 1, tzinfo=UTC)))
         with pytest.raises(OperationError, match="2 sessions"):
             find_session(store, "AAAAA")
-        with pytest.raises(OperationError, match="at least"):
+        with pytest.raises(DecodeError, match="at least"):
             find_session(store, "AAA")
         with pytest.raises(DecodeError):
             find_session(store, "?" * 22)

@@ -1,0 +1,5 @@
+"""`python -m sled_sessions`: the command `sled-sessions`."""
+
+from sled_sessions.cli import main
+
+main()
