@@ -9,6 +9,7 @@ import click
 from sled_sessions.bench import run
 from sled_sessions.bench.peers import NAMES
 from sled_sessions.bench.run import FEWEST, PARTS, SIZES
+from sled_sessions.cli.common import Sizes
 from sled_sessions.cli.plot import plot_option, save
 
 
@@ -32,29 +33,28 @@ class _Words(click.ParamType[tuple[str, ...]]):
         return chosen
 
 
-class _Sizes(click.ParamType[tuple[int, ...]]):
-    """Numbers of sessions with commas between them."""
-
-    name = "numbers"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            sizes = tuple(int(word.replace("_", "")) for word in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is no list of numbers such as 10000,100000", param, ctx)
-        if min(sizes) < FEWEST:
-            self.fail(f"fewer than {FEWEST} sessions show nothing", param, ctx)
-        return sizes
-
-
 @click.command("bench")
-@click.option("--sizes", type=_Sizes(), default=SIZES, help="Numbers of sessions. [default: 10000,100000,1000000]")
-@click.option("--peers", type=_Words(NAMES), default="all", help=f"What else to measure: {', '.join(NAMES)}; or none.")
-@click.option("--parts", type=_Words(tuple(PARTS)), default="all", help=f"What to measure: {', '.join(PARTS)}.")
+@click.option("--sizes", type=Sizes(FEWEST), default=SIZES, help="Numbers of sessions. [default: 10000,100000,1000000]")
+@click.option(
+    "--peers",
+    type=_Words(NAMES),
+    default="all",
+    show_default=True,
+    help=f"What else to measure: {', '.join(NAMES)}; or none.",
+)
+@click.option(
+    "--parts",
+    type=_Words(tuple(PARTS)),
+    default="all",
+    show_default=True,
+    help=f"What to measure: {', '.join(PARTS)}.",
+)
 @click.option("--repeat", type=click.IntRange(min=3), default=20, show_default=True, help="Turns of quick operations.")
-@click.option("--folder", type=click.Path(file_okay=False, path_type=Path), help="Keep the databases here.")
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the databases here, and use those that are here. [default: temporary folders]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @plot_option("the ratios")
 def command(

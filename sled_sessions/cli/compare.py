@@ -7,23 +7,21 @@ import click
 
 from sled_sessions.bench import compare_sweeps
 from sled_sessions.bench.sweeps import FEWEST, RESOLUTIONS, SIZES
-from sled_sessions.cli.common import Duration, json_option, print_json, progress_bar
+from sled_sessions.cli.common import Duration, Sizes, json_option, print_json, progress_bar
 from sled_sessions.cli.plot import plot_option, save
 
 
 @click.command()
 @click.option(
-    "--size",
-    "sizes",
-    type=click.IntRange(FEWEST),
-    multiple=True,
+    "--sizes",
+    type=Sizes(FEWEST),
     default=SIZES,
-    help="Sessions in a database. May be repeated. [default: 1000, 10000, 100000]",
+    help="Numbers of sessions, each in a database of its own. [default: 1000,10000,100000]",
 )
 @click.option(
     "--resolution",
     "resolutions",
-    type=Duration(),
+    type=Duration(positive=True),
     metavar="TIME",
     multiple=True,
     default=RESOLUTIONS,

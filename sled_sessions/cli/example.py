@@ -1,12 +1,11 @@
 """`sled-sessions example NAME`: the example apps on a real server."""
 
-import importlib
 from pathlib import Path
 
 import click
 
 from sled_sessions import SledStore
-from sled_sessions.cli.serve import serve, serving_options
+from sled_sessions.cli.serve import example, serve, serving_options
 
 _EXAMPLES = ("counter", "login", "strongly-typed", "websocket")
 
@@ -16,10 +15,10 @@ _EXAMPLES = ("counter", "login", "strongly-typed", "websocket")
 @serving_options
 def command(name: str, path: Path, host: str, port: int) -> None:
     """Serve one of the example apps, whose sources lie in sled_sessions/examples/."""
-    example = importlib.import_module(f"sled_sessions.examples.{name.replace('-', '_')}")
-    click.echo(example.__doc__)
+    module = example(name.replace("-", "_"))
+    click.echo(module.__doc__)
     with SledStore.open(path) as store:
-        serve(example.make_app(store), host, port)
+        serve(module.make_app(store), host, port)
 
 
 COMMANDS = {"example": command}

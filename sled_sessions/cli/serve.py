@@ -1,10 +1,12 @@
 """What the commands that serve an app have in common."""
 
+import importlib
 import logging
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import click
@@ -31,6 +33,17 @@ def serving_options(function: _F) -> _F:
     return function
 
 
+def example(name: str) -> ModuleType:
+    """The module of an example, or one line that says how to get what it needs."""
+    try:
+        import uvicorn  # noqa: F401 - it is going to serve
+
+        return importlib.import_module(f"sled_sessions.examples.{name}")
+    except ImportError as error:
+        msg = f"{error}: pip install 'sled_sessions[web]'"
+        raise click.ClickException(msg) from None
+
+
 def serve(app: Any, host: str, port: int) -> None:
     """Run a real server until Ctrl-C or SIGTERM, with this package's log beside the server's own.
 
@@ -40,4 +53,7 @@ def serve(app: Any, host: str, port: int) -> None:
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     logging.basicConfig(level=logging.INFO, format="%(levelname)s:     %(name)s: %(message)s")
-    uvicorn.run(app, host=host, port=port)
+    try:
+        uvicorn.run(app, host=host, port=port)
+    except SystemExit as ended:  # with 3 when it could not start: a number that says something else here
+        raise SystemExit(1 if ended.code else 0) from None

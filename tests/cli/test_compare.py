@@ -2,7 +2,7 @@
 
 import json
 
-QUICK = ("compare", "--size", 100, "--resolution", "1s", "--repeat", 1)
+QUICK = ("compare", "--sizes", "100,100", "--resolution", "1s", "--repeat", 1)
 
 
 def test_table_and_plot(run, tmp_path):
@@ -27,9 +27,10 @@ def test_json(run):
 def test_mistakes(run, tmp_path):
     """What cannot be measured or drawn is refused before anything is measured."""
     for options, word in [
-        (("--size", 1), "--size"),
+        (("--sizes", 1), "--sizes"),
         (("--expired", 0), "--expired"),
         (("--resolution", "soon"), "15m"),
+        (("--resolution", "0s"), "no time"),
         (("--resolution", "99999999999999d"), "calendar"),
         (("--plot", tmp_path / "a.doc"), "png"),
         (("--plot", tmp_path / "nowhere" / "a.png"), "nowhere"),

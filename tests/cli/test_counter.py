@@ -2,11 +2,13 @@
 
 import re
 import signal
+import socket
 import subprocess
+import sys
 
 import httpx2
 import pytest
-from command import COUNTER, counter
+from command import COMMAND, COUNTER, counter
 
 from sled_sessions import Id, SledStore
 
@@ -20,7 +22,7 @@ def _interrupt(process):
 
 def test_counts_visits(tmp_path):
     """Each visitor has a count, kept by a cookie like the Rust example's, and a Ctrl-C leaves it on disk."""
-    with counter("--path", tmp_path / "storage", "--expiry", "600") as (process, url):
+    with counter("--path", tmp_path / "storage", "--expiry", "10m") as (process, url):
         with httpx2.Client(base_url=url) as visitor, httpx2.Client(base_url=url) as other:
             assert [visitor.get("/").text for _ in range(3)] == [f"Current count: {n}" for n in range(3)]
             answer = other.get("/")
@@ -57,6 +59,37 @@ def test_sessions_expire(tmp_path):
         while "deleted 1 expired sessions" not in (line := process.stderr.readline()):
             assert line
         assert visitor.get("/").text == "Current count: 0"
+
+
+@pytest.mark.parametrize("command", [("counter",), ("example", "login")])
+def test_a_server_that_cannot_start(tmp_path, command):
+    """A port in use is a failure, with what uvicorn says about it: code 1, as 3 means something else here."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        options = ("--path", tmp_path / "storage", "--port", str(taken.getsockname()[1]))
+        run = subprocess.run([*COMMAND, *command, *options], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert "address already in use" in run.stderr
+
+
+@pytest.mark.parametrize("command", [("counter",), ("example", "login")])
+@pytest.mark.parametrize("package", ["starlette", "uvicorn"])
+def test_without_the_packages_of_a_server(run, tmp_path, monkeypatch, command, package):
+    """Without the extra there is one line that says how to get it, and no database is made."""
+    for module in ("counter", "login"):
+        monkeypatch.delitem(sys.modules, f"sled_sessions.examples.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    result = run(*command, "--path", tmp_path / "storage")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert package in result.err
+    assert "pip install 'sled_sessions[web]'" in result.err
+    assert not (tmp_path / "storage").exists()
+
+
+@pytest.mark.parametrize("option", ["--expiry", "--sweep-every"])
+def test_times_that_are_none(run, option):
+    """Nothing lasts for no time at all."""
+    for time in ("0", "0s", "soon"):
+        assert run("counter", option, time).code == 2
 
 
 @pytest.mark.parametrize("strategy", ["oldest-first", ""])
