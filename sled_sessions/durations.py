@@ -25,7 +25,7 @@ def parse(written: str) -> timedelta:
     """
     match = _DURATION.fullmatch(written)
     if match is None:
-        msg = f"{written!r} is no time such as {EXAMPLES}"
+        msg = f"{written!r} is not a duration; write {EXAMPLES}"
         raise ValueError(msg)
     try:
         return float(match[1]) * _UNITS[match[2]]

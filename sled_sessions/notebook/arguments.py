@@ -21,6 +21,6 @@ def moment(written: str, now: datetime) -> datetime:
     try:
         at = datetime.fromisoformat(written)
     except ValueError:
-        msg = f"{written!r} is no moment; write one like 2030-01-31T12:00 (UTC), +2h or -7d"
+        msg = f"{written!r} is not a moment; write 2030-01-31T12:00 (UTC), +2h or -7d"
         raise ValueError(msg) from None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

@@ -38,6 +38,11 @@ _STRATEGIES = {strategy.value: strategy for strategy in SweepStrategy}
 # Before every session that there can be: a sweep at this moment looks as any sweep does, and deletes nothing.
 _NOTHING_IS_DUE = datetime.min.replace(tzinfo=UTC)
 
+_NOW = (
+    "Sweep as if it were this moment: 2030-01-31T12:00 (UTC), +2h, -7d. "
+    "A later one deletes sessions that are still live."
+)
+
 _store = argument("store", nargs="?", default="store", help="The name of the store; `store` if left out.")
 
 
@@ -118,7 +123,7 @@ class SessionMagics(Magics):
     @argument("--reveal", action="store_true", help="Show whole ids, secrets and long values.")
     @_in_one_line
     def sessions(self, line: str, cell: str | None = None) -> Table:
-        """Show the sessions of a store, page by page, in the order of their ids.
+        """Show the sessions of a store, page by page, in the order in which they are stored.
 
         As a cell magic it shows those for which the expression in the cell is true. It sees `record`, its `data`, and
         `live`:
@@ -130,6 +135,9 @@ class SessionMagics(Magics):
         store = self._store(given.store)
         if given.page < 1 or given.size < 1:
             msg = "--page and --size count from 1"
+            raise UsageError(msg)
+        if given.live and given.expired:
+            msg = "what has expired is not live: leave out --live or --expired"
             raise UsageError(msg)
         now = store.clock()
         condition = self._condition(given, cell, now)
@@ -150,9 +158,11 @@ class SessionMagics(Magics):
     @line_magic
     @magic_arguments()
     @_store
-    @argument("--strategy", choices=list(_STRATEGIES), help="How to find them; the store's own way if left out.")
-    @argument("--now", help="The moment that counts: 2030-01-31T12:00 (UTC), +2h, -7d.")
-    @argument("--limit", type=int, help="Delete at most so many.")
+    @argument(
+        "--strategy", choices=list(_STRATEGIES), help="How to find expired sessions; the store's own way if left out."
+    )
+    @argument("--now", help=_NOW)
+    @argument("--limit", type=int, help="How many to delete at most.")
     @argument("--budget", help="Stop after this time, such as 500ms or 2s.")
     @_in_one_line
     def sessions_sweep(self, line: str) -> SweepReport:

@@ -121,6 +121,7 @@ def test_sessions_mistakes(run, store, ipython):
     assert_one_line(run("%sessions --page 0"), "--page")
     assert_one_line(run("%sessions --page one"), "one")
     assert_one_line(run("%sessions --where number"), "KEY=VALUE")
+    assert_one_line(run("%sessions --live --expired"), "--live", "--expired")
     assert_one_line(run("%%sessions\nnumber ="), "expression")
     assert_one_line(run("%%sessions\ndata['absent'] > 1"), "KeyError", "absent")
     ipython.user_ns.pop("number")
