@@ -58,8 +58,14 @@ _decode_whole = msgspec.msgpack.Decoder(_Whole).decode
 _decode_head = msgspec.msgpack.Decoder(_Head).decode
 
 
-def encode(key: bytes, data: dict[str, Any], expiry_date: datetime) -> bytes:
+def encode(key: bytes, data: dict[str, Any], expiry_date: datetime, is_checked: bool = False) -> bytes:
     """Write a record.
+
+    Args:
+        key: The id's bytes.
+        data: The data.
+        expiry_date: An aware datetime.
+        is_checked: Whether the caller has made sure that JSON can hold the data.
 
     Raises:
         EncodeError: JSON cannot hold the data (the message names the path), or the date is naive.
@@ -69,7 +75,7 @@ def encode(key: bytes, data: dict[str, Any], expiry_date: datetime) -> bytes:
         raise EncodeError(f"data must be a dict, not {type(data).__name__}")
     try:
         value = _encode((key, data, moment))
-        if is_plain(data, value):
+        if is_checked or is_plain(data, value):
             return value
     except (TypeError, ValueError, OverflowError, RecursionError):
         pass  # `to_plain` finds the place and raises, or finds a plain type to store

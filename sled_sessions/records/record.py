@@ -19,6 +19,8 @@ class Record:
         expiry_date: An aware datetime, to the microsecond; the session is live before it and expired from it on.
         stored: The bytes that a store read this record from, or wrote it as in an `update`; empty before. They tell
             whether another writer has come since, and are not compared.
+        is_checked: Whether JSON is known to hold the data, so that encoding need not look again: a session has looked
+            at each value that was set. False, unless whoever made the record says so; not compared.
 
     Raises:
         EncodeError: `expiry_date` is naive; when it becomes so later, the record cannot be encoded.
@@ -29,6 +31,7 @@ class Record:
     data: dict[str, Any]
     expiry_date: datetime
     stored: bytes = attrs.field(init=False, eq=False)
+    is_checked: bool = attrs.field(init=False, eq=False)
 
     def __init__(self, id: Id, data: dict[str, Any], expiry_date: datetime) -> None:
         if not isinstance(id, Id):
@@ -39,6 +42,7 @@ class Record:
         self.data = data
         self.expiry_date = expiry_date
         self.stored = b""
+        self.is_checked = False
 
     def encode(self) -> bytes:
         """Write the record as the Rust crate would; `codec` says how.
@@ -46,7 +50,7 @@ class Record:
         Raises:
             EncodeError: JSON cannot hold the data; the message names the path to the offending value.
         """
-        return codec.encode(self.id.key, self.data, self.expiry_date)
+        return codec.encode(self.id.key, self.data, self.expiry_date, self.is_checked)
 
     @classmethod
     def decode(cls, value: bytes) -> Self:

@@ -276,12 +276,12 @@ class Session(TrackedDict):
         id, latest = stored.id, self._changed(changes, stored)
         if latest.expiry_date is _ENDED:
             return (yield from self._update(stored, changes))
-        new = yield "create", (Record(Id.new(), latest.data, latest.expiry_date),)
+        new = yield "create", (_checked(Record(Id.new(), latest.data, latest.expiry_date)),)
 
         def end(record: Record) -> Record:
             nonlocal latest
             latest = self._changed(changes, record)
-            return Record(id, latest.data, _ENDED)  # in the step that reads its last state
+            return _checked(Record(id, latest.data, _ENDED))  # in the step that reads its last state
 
         found = yield "update", (id, BasedOn(stored, end))
         if found is None or latest.expiry_date is _ENDED:  # others have ended or emptied it
@@ -289,7 +289,7 @@ class Session(TrackedDict):
             yield "delete", (new.id,)
             yield "delete", (id,)
             return Outcome.GONE
-        latest = Record(new.id, latest.data, latest.expiry_date)
+        latest = _checked(Record(new.id, latest.data, latest.expiry_date))
         if latest.data != new.data:  # other requests have written meanwhile
             yield "save", (latest,)
         self._saved(latest, changes)
@@ -306,7 +306,7 @@ class Session(TrackedDict):
         is_empty = len(data) == (DEADLINE in data)
         if deadline is not None:
             data[DEADLINE] = deadline
-        return Record(record.id, data, _ENDED if is_empty or expiry_date <= now else expiry_date)
+        return _checked(Record(record.id, data, _ENDED if is_empty or expiry_date <= now else expiry_date))
 
     def _expiry_date(self, now: datetime, record: Record | None) -> tuple[datetime, int | None]:
         """When a session that is saved now expires, and its deadline: once it has one, that only comes nearer."""
@@ -337,6 +337,12 @@ class Session(TrackedDict):
         self._before.clear()
         self._stored = None
         self._cycling = self._expiry_is_new = False
+
+
+def _checked(record: Record) -> Record:
+    """The record, whose data needs no second look: what was set, `changes` has checked; the rest was in the store."""
+    record.is_checked = True
+    return record
 
 
 _filling = threading.Lock()  # for microseconds, so one is enough for all sessions

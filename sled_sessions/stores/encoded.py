@@ -16,7 +16,7 @@ def encode_within(record: Record, max_bytes: int) -> tuple[bytes, int]:
         RecordTooLarge: They are more than `max_bytes`.
         EncodeError: JSON cannot hold the data, or the expiry is naive.
     """
-    value = codec.encode(record.id.key, record.data, record.expiry_date)
+    value = codec.encode(record.id.key, record.data, record.expiry_date, record.is_checked)
     if len(value) > max_bytes:
         raise RecordTooLarge(
             f"the record has {len(value):,} bytes, and max_record_bytes is {max_bytes:,}; "

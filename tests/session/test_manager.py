@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from sled_sessions import BackendError, Expiry, Id, MemoryStore, RecordTooLarge, SledStore
+from sled_sessions import BackendError, EncodeError, Expiry, Id, MemoryStore, Record, RecordTooLarge, SledStore
 from sled_sessions.session import Outcome, SessionManager
 
 
@@ -50,6 +50,32 @@ def test_committing_again(manager):
         assert manager.commit(session) is Outcome.SAVED
         assert manager.commit(session) is Outcome.UNCHANGED
         assert manager.open(session.id)["cart"] == list(range(n + 1))
+
+
+@pytest.mark.parametrize("cycle", [False, True])
+def test_what_another_program_has_stored_stays(tmp_path, clock, cycle):
+    """A value that JSON lacks, written past this package, is kept by a session that changes other keys."""
+    with SledStore.open(tmp_path / "storage", clock=clock) as store:
+        record = Record(Id.new(), {"old": "x"}, Expiry.on_session_end().expiry_date(clock()))
+        store.tree.insert(record.id.key, record.encode().replace(b"\xa1x", b"\xc4\x01x"))  # MessagePack's bytes
+        with SessionManager(store).session(record.id) as session:
+            session["new"] = 1
+            if cycle:
+                session.cycle_id()
+        assert store.load(session.id).data == {"old": b"x", "new": 1}
+
+
+@pytest.mark.parametrize("value", [{1}, b"x", float("nan"), 2**64, timedelta(1)])
+def test_what_json_lacks_is_refused_however_it_comes_in(manager, store, value):
+    """A value is refused when it is set, and when a container that was stored has it by the time of the commit."""
+    with manager.session() as session:
+        session["list"] = [[]]
+    with pytest.raises(EncodeError), manager.session(session.id) as setting:
+        setting["new"] = value
+    for place in (lambda session: session["list"], lambda session: session["list"][0]):
+        with pytest.raises(EncodeError), manager.session(session.id) as appending:
+            place(appending).append(value)
+    assert dict(manager.open(session.id)) == {"list": [[]]}
 
 
 def test_nothing_to_store(manager, store):
