@@ -10,6 +10,7 @@ What to look at: the store is the only line that an app changes to leave one pro
 process's own, sessions are read from a sled database there, and asked for again from Valkey after a second.
 """
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -18,7 +19,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from http.cookiejar import CookieJar
-from urllib.error import URLError
 from urllib.request import HTTPCookieProcessor, build_opener, urlopen
 
 from starlette.applications import Starlette
@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from sled_sessions import AsyncSessionStore, CachingStore, SessionMiddleware, SledStore
+from sled_sessions import AsyncSessionStore, BackendError, CachingStore, Id, SessionMiddleware, SledStore
 from sled_sessions.redis import RedisStore
 
 
@@ -102,7 +102,7 @@ def serving(url: str, *, cache: str | None = None) -> Iterator[str]:
 def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 30
     while True:
-        with contextlib.suppress(URLError), urlopen(f"{address}/alive", timeout=10):  # noqa: S310 - our own http address
+        with contextlib.suppress(OSError), urlopen(f"{address}/alive", timeout=10):  # noqa: S310 - our own http address
             return
         if process.poll() is not None or time.monotonic() > until:
             msg = "uvicorn did not start; what it wrote above says why"
@@ -110,10 +110,20 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.05)
 
 
+async def _ask(url: str) -> None:
+    """Ask the server for something, since two web servers without it would only answer with errors."""
+    async with RedisStore.from_url(url) as store:
+        await store.load(Id.new())
+
+
 def main() -> None:
     """Visit two processes in turn and show what they answer."""
     url = sys.argv[1] if len(sys.argv) > 1 else "redis://localhost:6379"
     visitor = build_opener(HTTPCookieProcessor(CookieJar()))
+    try:
+        asyncio.run(_ask(url))
+    except (BackendError, ValueError) as error:
+        sys.exit(f"no Valkey or Redis server answers: {error}")
     with serving(url) as one, serving(url) as other:
         for address in [one, other] * 3:
             with visitor.open(address, timeout=10) as answer:
