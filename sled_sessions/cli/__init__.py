@@ -4,6 +4,7 @@ Exit codes, for scripts: 0 done; 1 failed; 2 used wrongly; 3 looked and found so
 session; 4 another process has the database open; 5 the database is damaged; 130 interrupted.
 """
 
+import errno
 import importlib
 import os
 import sys
@@ -102,7 +103,7 @@ def _run(group: Any) -> int:
         code = _code_of(error)
         if code is None:
             raise
-        return _fail(str(error), code)
+        return _fail(_told(error), code)
     return answer if isinstance(answer, int) else 0
 
 
@@ -117,6 +118,19 @@ def _code_of(error: BaseException) -> int | None:
     if isinstance(error, sled.Corruption | sled.ReportableBug):
         return 5
     return 1 if isinstance(error, sled.SledError | SessionError | OSError) else None
+
+
+def _told(error: BaseException) -> str:
+    """An error in words: what it is of, and what to do about it."""
+    from sled_sessions import sled
+
+    if isinstance(error, sled.DatabaseLocked):
+        return f"{error}. Stop that program first, or call sled_sessions.operate.backup in it"
+    if isinstance(error, sled.SledIOError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{error}. sled writes to what it opens: make the folder writable, or copy it to where you may write"
+    if isinstance(error, OSError) and not isinstance(error, sled.SledError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _fail(message: str, code: int) -> int:

@@ -60,11 +60,12 @@ def import_sessions(database: Path, file: IO[bytes], tree: str, replace: bool, a
 
     After an interruption start it again: what is there already is not written twice.
     """
+    lines = operate.checked_lines(file)
     with sled.open(database) as db, progress_bar("importing") as progress:
         is_there = tree.encode() in db.tree_names()
         store = operate.kept_store(db, tree) if is_there else SledStore(db.open_tree(tree))
         size = Path(file.name).stat().st_size if Path(file.name).is_file() else None
-        report = operate.import_sessions(store, file, replace=replace, progress=lambda done: progress(done, size))
+        report = operate.import_sessions(store, lines, replace=replace, progress=lambda done: progress(done, size))
     if as_json:
         print_json(attrs.asdict(report))
     else:

@@ -22,7 +22,7 @@ from sled_sessions.operate.inspect import (
 from sled_sessions.operate.migrate import migrate
 from sled_sessions.operate.salvage import SalvageReport, salvage
 from sled_sessions.operate.stats import Stats, TreeStats, stats
-from sled_sessions.operate.transfer import ImportReport, export_lines, export_sessions, import_sessions
+from sled_sessions.operate.transfer import ImportReport, checked_lines, export_lines, export_sessions, import_sessions
 
 __all__ = [
     "CheckReport",
@@ -42,6 +42,7 @@ __all__ = [
     "backup",
     "check_backup",
     "check_everything",
+    "checked_lines",
     "compact",
     "contents_of",
     "copy_sessions",

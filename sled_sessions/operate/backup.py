@@ -18,7 +18,7 @@ import msgspec
 from sled_sessions import sled
 from sled_sessions.operate.contents import Contents, Reading, contents_of
 from sled_sessions.operate.errors import ContentsDiffer, NoDatabase
-from sled_sessions.operate.folders import appearing, kept_store, refuse_existing, sync_folder
+from sled_sessions.operate.folders import appearing, kept_store, new_file, refuse_existing, sync_folder
 from sled_sessions.stores.expiry_index import ENTRIES, META
 from sled_sessions.stores.sweep import Progress
 
@@ -47,11 +47,12 @@ def backup(db: sled.Db, file: str | PathLike[str], *, progress: Progress | None 
 
     Raises:
         TargetExists: The file is there already.
+        OperationError: Its folder is missing, or may not be written to.
         ContentsDiffer: What was written could not be read back.
         sled.SledError: The database could not be read.
         OSError: The file could not be written.
     """
-    target = refuse_existing(file)
+    target = new_file(file)
     partial = target.with_name(f".{target.name}.partial")
     try:
         with open(os.open(partial, _CREATE, _OWNER_ONLY), "wb") as out:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -15,7 +16,7 @@ from sled_sessions import sled
 from sled_sessions.errors import DecodeError, RecordTooLarge
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import kept_store, open_database
-from sled_sessions.operate.transfer import read_lines
+from sled_sessions.operate.transfer import checked_lines, read_lines
 from sled_sessions.records import Record, jsonl
 from sled_sessions.stores.adapter import AsyncStore
 from sled_sessions.stores.clock import utc_now
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 _BATCH = 64
 """Sessions under way at once: a server is waited for once for so many."""
+
+_is_file_ending = re.compile(r"\.[A-Za-z]\w*").fullmatch
 
 _STARTS = (b'{"id":"', b'{"key":"')
 """How the lines begin that `records.jsonl` writes."""
@@ -186,6 +189,7 @@ class _Database:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Put]:
+        _refuse_name_of_file(self.path)
         with sled.open(self.path) as db:
             is_there = self.tree.encode() in db.tree_names()
             store = kept_store(db, self.tree) if is_there else SledStore(db.open_tree(self.tree))
@@ -200,7 +204,7 @@ class _Lines:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Sessions]:
         with self._open(0, os.O_RDONLY, "rb") as lines:
-            yield Sessions(_async(value for _, value in read_lines(lines)))
+            yield Sessions(_async(value for _, value in read_lines(checked_lines(lines))))
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Put]:
@@ -224,6 +228,15 @@ class _Lines:
             return cast("IO[bytes]", os.fdopen(standard, mode, closefd=False))
         # Whoever reads the file holds the sessions, so only its owner may.
         return cast("IO[bytes]", os.fdopen(os.open(self.path, flags, 0o600), mode))
+
+
+def _refuse_name_of_file(path: str) -> None:
+    """Make no folder called `sessions.txt`, unless somebody has made it before."""
+    if not Path(path).is_dir() and _is_file_ending(Path(path).suffix):
+        raise OperationError(
+            f"{path} looks like a file: sessions go into one that ends in .jsonl, or into the folder of a database, "
+            "which may be called so if you make it first"
+        )
 
 
 def _keys_to_add_to(file: IO[bytes]) -> set[bytes]:

@@ -175,6 +175,21 @@ def refuse_existing(path: str | PathLike[str]) -> Path:
     return target
 
 
+def new_file(path: str | PathLike[str]) -> Path:
+    """Return `path`, if a file can be made there: found out before there is a partial one to tell about.
+
+    Raises:
+        TargetExists: Something is there already.
+        OperationError: Its folder is missing, or may not be written to.
+    """
+    target = refuse_existing(path)
+    if not target.parent.is_dir():
+        raise OperationError(f"there is no folder {target.parent} for {target.name}")
+    if not os.access(target.parent, os.W_OK):
+        raise OperationError(f"no file can be made in {target.parent}: make that folder writable, or choose another")
+    return target
+
+
 def sync_folder(folder: Path) -> None:
     """Let the names in a folder survive a power cut; where folders cannot be opened, the system does so itself."""
     if hasattr(os, "O_DIRECTORY"):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from os import PathLike
 from typing import IO
 
@@ -10,7 +11,7 @@ import attrs
 from sled_sessions import sled
 from sled_sessions.errors import DecodeError
 from sled_sessions.operate.errors import OperationError
-from sled_sessions.operate.folders import refuse_existing, sync_folder
+from sled_sessions.operate.folders import new_file, refuse_existing, sync_folder
 from sled_sessions.records import codec, jsonl
 from sled_sessions.stores.indexed_tree import IndexedTree
 from sled_sessions.stores.sled import SledStore
@@ -54,11 +55,11 @@ def export_sessions(
 
     Raises:
         TargetExists: The file is there already.
-        OperationError: The partial file is of another kind.
+        OperationError: The partial file is of another kind; its folder is missing, or may not be written to.
         sled.SledError: The tree could not be read.
         OSError: The file could not be written.
     """
-    target = refuse_existing(file)
+    target = new_file(file)
     partial = target.with_name(f".{target.name}.partial")
     flags = os.O_RDWR | os.O_CREAT | (0 if resume else os.O_TRUNC)
     with open(os.open(partial, flags, 0o600), "r+b") as out:  # whoever reads it holds the sessions
@@ -80,7 +81,7 @@ def export_sessions(
 
 def import_sessions(
     store: SledStore,
-    lines: IO[bytes],
+    lines: Iterable[bytes],
     *,
     replace: bool = False,
     progress: Callable[[int], object] | None = None,
@@ -114,6 +115,18 @@ def import_sessions(
         written += 1
     store.flush(fsync=True)
     return ImportReport(written=written, kept=kept, unreadable=unreadable)
+
+
+def checked_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The same lines, after a look at the first one: what is no file of sessions is told before a database is made.
+
+    Raises:
+        OperationError: The first line cannot be read.
+    """
+    lines = iter(lines)
+    head = list(islice(lines, 1))
+    list(read_lines(head))
+    return chain(head, lines)
 
 
 def read_lines(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:

@@ -1,6 +1,7 @@
 """Each command: what it prints, what it returns to the shell, and what it leaves alone."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import sys
 import attrs
 import pytest
 from command import COMMAND
+from faults.test_disk import mounted
 from operate.databases import contents, fill, lines, start
 
 from sled_sessions import Id, SledStore, SweepStrategy, sled
@@ -352,7 +354,10 @@ def test_errors_are_one_line_and_have_their_codes(run, tmp_path, storage):
         (("stats", tmp_path / "nowhere"), 1, "no sled database"),
         (("list", storage, "--tree", "nothing"), 1, "no tree 'nothing'"),
         (("verify", tmp_path / "new"), 1, "sled-sessions migrate"),
-        (("export", storage, tmp_path / "no" / "folder"), 1, "No such file"),
+        (("export", storage, tmp_path / "no" / "file"), 1, f"there is no folder {tmp_path / 'no'}"),
+        (("backup", storage, tmp_path / "no" / "file"), 1, f"there is no folder {tmp_path / 'no'}"),
+        (("restore", tmp_path / "no", tmp_path / "other"), 1, f"{tmp_path / 'no'}: No such file"),
+        (("copy", storage, tmp_path / "out.txt"), 1, ".jsonl"),
     ]
     for arguments, code, text in cases:
         result = run(*arguments)
@@ -380,8 +385,31 @@ def test_a_database_that_is_open_elsewhere(run, storage):
             assert result.code == 4
             assert result.err.count("\n") == 1
             assert "another process has the database" in result.err
+            assert "Stop that program first" in result.err
     finally:
         holder.communicate("\n")
+
+
+def test_a_folder_that_is_read_only(run, storage, tmp_path):
+    """Where nothing may be written it is said what to do, for a database and for a file to be made."""
+    with mounted(tmp_path / "disk", "size=64m") as disk:
+        shutil.copytree(storage, disk / "storage")
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        for arguments in (("stats", disk / "storage"), ("backup", storage, disk / "file")):
+            result = run(*arguments)
+            assert (result.code, result.err.count("\n")) == (1, 1)
+            assert "writable" in result.err
+            assert "partial" not in result.err
+
+
+def test_what_is_no_file_of_sessions_makes_no_database(run, tmp_path):
+    """A first line that is no session is told before there is a database, and so is a file that is missing."""
+    (tmp_path / "in.jsonl").write_text("no session\n")
+    for file in ("in.jsonl", "im.jsonl"):
+        for arguments in (("import", tmp_path / "new", tmp_path / file), ("copy", tmp_path / file, tmp_path / "new")):
+            assert run(*arguments).code in (1, 2)
+            assert not (tmp_path / "new").exists()
+    assert "line 1" in run("import", tmp_path / "new", tmp_path / "in.jsonl").err
 
 
 def test_a_damaged_database(run, storage):
