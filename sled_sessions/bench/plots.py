@@ -40,12 +40,12 @@ def plot_ratios(lines: "Sequence[Line]", ax: "Axes | None" = None) -> "Axes":
         markersize=16,
         markeredgewidth=2,
         color=drawing.GREY,
-        label="at most",
+        label="target",
     )
     ax.axvline(1, color=drawing.GREY, linewidth=0.8)
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
-    ax.set_xlabel("ours / other, median and quartiles")
+    ax.set_xlabel("ours / other, median and middle half")
     ax.legend(loc="best", frameon=False)
     return ax
 

@@ -126,10 +126,11 @@ class Result:
 
     @property
     def _heading(self) -> str:
-        return f"{', '.join(f'{key}: {value}' for key, value in self.machine.items())}; {self.started}"
+        machine = ", ".join(f"{key}: {value}" for key, value in self.machine.items())
+        return f"{machine}; {self.started}. The figures are medians; half of the turns' ratios lie in the middle half."
 
     def _floor_tables(self) -> list[Table]:
-        columns = ("", "ours", "other", "ratio", "half of them", "at most", "holds", "the other is")
+        columns = ("", "ours", "other", "ratio", "middle half", "target", "met", "the other is")
         return [
             Table(
                 f"{sessions:,} sessions" if sessions else "Without a database",
