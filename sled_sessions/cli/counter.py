@@ -15,7 +15,9 @@ _STRATEGIES = click.Choice([strategy.value for strategy in SweepStrategy])
 
 @click.command()
 @serving_options
-@click.option("--expiry", type=_TIME, default="10s", show_default=True, help="Without a request a session ends then.")
+@click.option(
+    "--expiry", type=_TIME, default="10s", show_default=True, help="How long a session lives without a request."
+)
 @click.option("--sweep-every", type=_TIME, default="60s", show_default=True, help="The time between two sweeps.")
 @click.option("--strategy", type=_STRATEGIES, default="index", show_default=True, help="How to find expired sessions.")
 def command(path: Path, host: str, port: int, expiry: timedelta, sweep_every: timedelta, strategy: str) -> None:

@@ -107,8 +107,8 @@ def list_sessions(
     """List the sessions of DATABASE: ids cut and secret values masked.
 
     They come in the order in which they are stored; with --expiring-within, the next to expire first. With --json each
-    is an object on a line of its own. A record that cannot be read has an id and nothing else, and no filter but its
-    own finds it.
+    is an object on a line of its own. A record that cannot be read is listed by its id; the filters pass over it, but
+    for --unreadable. The exit code is 3 when there is nothing to list.
     """
     if expired and (live or expiring_within is not None):
         msg = "what has expired is not live: leave --expired out, or --live and --expiring-within"
