@@ -60,7 +60,7 @@ def stats(database: Path, tree: str, as_json: bool) -> None:
     share = f" ({found.live_bytes / found.bytes_on_disk:.0%} of it data)" if is_telling else ""
     index = "none" if found.resolution is None else f"in steps of {found.resolution.total_seconds():g} s"
     rows = [
-        ("data (all keys and values)", megabytes(found.live_bytes)),
+        ("data of all trees", megabytes(found.live_bytes)),
         ("on disk", megabytes(found.bytes_on_disk) + share),
         ("live sessions", f"{found.sessions:,}"),
         ("expired, not yet swept", f"{found.expired:,}"),

@@ -77,7 +77,8 @@ def plot_day(day: Day, *, ax: "Axes | None" = None) -> "Axes":
     ax.stackplot(at, alive, due, colors=(_ALIVE, _DUE), labels=("alive", "due"))
     swept = [_days(at) for at, _ in day.sweeps]
     deleted = [report.deleted for _, report in day.sweeps]
-    ax.plot(swept, deleted, "o", color=_DELETED, markersize=4, label="deleted by a sweep")
+    # The last sweep is at midnight, where the drawing ends: its point is not to be cut in half.
+    ax.plot(swept, deleted, "o", color=_DELETED, markersize=4, clip_on=False, label="deleted by a sweep")
     ax.xaxis.set_major_locator(HourLocator(byhour=range(0, 24, 4)))  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_formatter(DateFormatter("%H:%M"))  # type: ignore[no-untyped-call]
     ax.set_xlim(_days(MIDNIGHT), _days(MIDNIGHT + DAY))

@@ -48,6 +48,22 @@ class CheckReport:
     def __bool__(self) -> bool:
         return bool(self.index) and not self.unreadable
 
+    def _repr_html_(self) -> str:
+        from sled_sessions import html
+
+        facts: dict[str, object] = {
+            "nothing is wrong": bool(self),
+            "trees": self.contents.trees,
+            "keys": self.contents.pairs,
+            "checksum": self.contents.checksum,
+            "sessions": self.sessions,
+            "unreadable records": self.unreadable,
+            "index": "none" if self.resolution is None else f"in steps of {html.duration(self.resolution)}",
+            "missing from the index": self.index.missing,
+            "entries without a session": self.index.stale,
+        }
+        return html.card("CheckReport", facts)
+
 
 def check_everything(store: SledStore, *, progress: Progress | None = None) -> CheckReport:
     """Read every tree of the store's database, and compare the store's index with its records. O(n), bounded memory.

@@ -52,6 +52,22 @@ class Stats:
     last_expiry: datetime | None
     resolution: timedelta | None
 
+    def _repr_html_(self) -> str:
+        from sled_sessions import html
+
+        facts: dict[str, object] = {
+            "live sessions": self.sessions,
+            "expired, not yet swept": self.expired,
+            "unreadable records": self.undecodable,
+            "first expiry": None if self.first_expiry is None else html.moment(self.first_expiry),
+            "last expiry": None if self.last_expiry is None else html.moment(self.last_expiry),
+            "index": "none" if self.resolution is None else f"in steps of {html.duration(self.resolution)}",
+            "data of all trees": html.size(self.live_bytes),
+            "size on disk": html.size(self.bytes_on_disk),
+        }
+        trees = [(tree.name, tree.keys, html.size(tree.size)) for tree in self.trees]
+        return html.card("Stats", facts, html.table(("tree", "keys", "size"), trees))
+
 
 def stats(store: SledStore, *, progress: Progress | None = None) -> Stats:
     """Read everything once and count. O(n), in bounded memory.

@@ -11,6 +11,7 @@ from sessions import SCRIPT, SECRET, id_of, save_numbered
 
 from sled_sessions import Expiry, MemoryStore, Record, SledStore, SweepReport, SweepStrategy, html
 from sled_sessions.masking import MASK, is_secret, masked
+from sled_sessions.operate import check_everything, stats
 from sled_sessions.session import SessionManager
 from sled_sessions.stores.indexed_tree import IndexReport
 from sled_sessions.table import Table
@@ -132,6 +133,24 @@ def test_reports():
     assert "server" in SweepReport(None)._repr_html_()
     assert "<td>no</td>" in IndexReport(records=2, missing=1)._repr_html_()
     assert "<td>yes</td>" in IndexReport(records=2)._repr_html_()
+
+
+@pytest.mark.parametrize("strategy", SweepStrategy)
+def test_what_is_told_of_a_database(tmp_path, clock, strategy):
+    """Statistics show the state of the sessions and the trees, a check whether anything is wrong."""
+    with SledStore.open(tmp_path / "storage", clock=clock, strategy=strategy) as store:
+        assert "<td>-</td>" in stats(store)._repr_html_()
+        save_numbered(store, 12, expired=2)
+        shown = stats(store)._repr_html_()
+        assert all(text in shown for text in ("<td>10</td>", "<td>2</td>", "2030-01-01", "__sled__default"))
+        index = "in steps of 1 s" if strategy is SweepStrategy.EXPIRY_INDEX else "none"
+        for each in (stats(store), check_everything(store)):
+            assert f"<td>{index}</td>" in each._repr_html_()
+        assert "<td>yes</td>" in check_everything(store)._repr_html_()
+        store.tree.insert(b"k" * 16, b"no record")
+        shown = check_everything(store)._repr_html_()
+        assert "<td>no</td>" in shown
+        assert "<td>1</td>" in shown
 
 
 def test_a_table_looks_alike_in_text_and_html():
