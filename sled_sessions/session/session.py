@@ -146,19 +146,25 @@ class Session(TrackedDict):
         """Whether there is no data."""
         return not self
 
+    # Starlette's and Quart's names. They let them be set, Quart on its own for each request; here that is known anyway.
+
     @property
     def accessed(self) -> bool:
-        """Starlette's name for `is_loaded`."""
+        """Whether anything has used the session yet: `is_loaded`. Setting it changes nothing."""
         return self.is_loaded
+
+    @accessed.setter
+    def accessed(self, value: bool) -> None:
+        pass
 
     @property
     def modified(self) -> bool:
-        """Starlette's and Quart's name for `is_modified`. They let it be set, which is not needed here and ignored."""
+        """Whether a commit would write more than a new expiry date: `is_modified`. Setting it changes nothing."""
         return self.is_modified
 
     @modified.setter
     def modified(self, value: bool) -> None:
-        self.load()
+        pass
 
     @property
     def is_modified(self) -> bool:

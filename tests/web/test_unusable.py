@@ -147,7 +147,7 @@ def test_starlettes_names(store, clock):
         seen.append((session.accessed, session.modified))
         session["cart"].append(1)
         session.mark_modified()
-        session.modified = True
+        session.modified = session.accessed = True
         seen.append((session.accessed, session.modified))
         await send(START)
 
