@@ -12,9 +12,9 @@ def after_fork_in_child() -> None:
     A file lock lives until every copy of its descriptor is closed: without this, a worker process that never uses the
     database would keep the folder locked after its parent has closed it.
     """
-    for folder in _native.after_fork_in_child():
+    for path in _native.after_fork_in_child():
         with contextlib.suppress(OSError):
-            file = (folder / "db").stat()
+            file = path.stat()
             for descriptor in map(int, os.listdir("/dev/fd")):
                 with contextlib.suppress(OSError):
                     if os.path.samestat(os.fstat(descriptor), file):

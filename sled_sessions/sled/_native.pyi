@@ -88,7 +88,7 @@ def close_all() -> None:
     """Close every database that is still open; the package registers it with ``atexit``."""
 
 def after_fork_in_child() -> list[Path]:
-    """Make every later call raise ``ForkedProcess``; return the folders that the parent has open."""
+    """Make every later call raise ``ForkedProcess``; return the files that the parent has locked."""
 
 @disjoint_base
 class Tree:

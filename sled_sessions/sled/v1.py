@@ -21,9 +21,10 @@ class Db:
         path: The folder; made when it is not there.
 
     Raises:
-        DatabaseLocked: It is open elsewhere.
+        DatabaseLocked: It is open, in another process or in this one.
         Unsupported: It is a folder of sled 0.34, in which sled 1.0 would make an empty database.
-        Corruption: The files are damaged.
+        Corruption: The files are damaged. Not every damage is found: a newest log that was cut short looks as after a
+            kill, and costs what it had.
         SledIOError: The file system refused.
     """
 

@@ -1,9 +1,12 @@
 """From sled 0.34 to 1.0 and back: everything arrives, and nothing else is touched or looks finished."""
 
+import os
+import shutil
+import threading
 import time
 
 import pytest
-from engine.processes import in_fork
+from engine.processes import in_fork, python
 from operate.databases import contents, fill, start
 
 from sled_sessions import SledStore, sled
@@ -141,6 +144,152 @@ def test_a_1_0_database_dies_in_a_forked_child(tmp_path):
     assert in_fork(open_databases.clear) == "None"
     assert dict(next(pairs for _, name, pairs in open_databases[0].export() if name == b"t")) == {b"key": b"value"}
     open_databases[0].close()
+
+
+def test_a_1_0_folder_is_free_though_a_child_lives_on(tmp_path):
+    """A child that was forked while a 1.0 database was open does not keep its folder locked."""
+    db = v1.Db(tmp_path / "new")
+    reader, writer = os.pipe()
+    forked, tell_forked = os.pipe()
+    answer = []
+    waiting = threading.Thread(
+        target=lambda: answer.append(in_fork(lambda: (os.write(tell_forked, b"x"), os.read(reader, 1))))
+    )
+    waiting.start()
+    os.read(forked, 1)
+    try:
+        db.close()
+        v1.Db(tmp_path / "new").close()
+    finally:
+        os.write(writer, b"x")
+        waiting.join(20)
+        for descriptor in (reader, writer, forked, tell_forked):
+            os.close(descriptor)
+    assert answer == ["(1, b'x')"]
+
+
+def test_a_1_0_folder_that_this_process_holds(tmp_path):
+    """A 1.0 folder that is opened twice in one process says that it is this one."""
+    with v1.Db(tmp_path / "new"), pytest.raises(sled.DatabaseLocked, match="open in this process already"):
+        v1.Db(tmp_path / "new")
+    v1.Db(tmp_path / "new").close()
+
+
+@pytest.fixture
+def folder_1_0(tmp_path):
+    """A database of sled 1.0 with a snapshot of half of its pairs, and the others in its log."""
+    for half in range(2):
+        with v1.Db(tmp_path / "old") as db:
+            keys = [number.to_bytes(4, "big") for number in range(half, 5_000, 2)]
+            db.import_([(b"tree", b"session", [(key, key * 10) for key in keys])])
+    return tmp_path / "old"
+
+
+def the(pattern, folder):
+    (file,) = folder.glob(pattern)
+    return file
+
+
+def flip(pattern, place):
+    """Damage: flip a bit at this part of the file."""
+
+    def damage(folder):
+        content = bytearray(the(pattern, folder).read_bytes())
+        content[int(len(content) * place)] ^= 1
+        the(pattern, folder).write_bytes(content)
+
+    return damage
+
+
+LOG, SNAPSHOT = "metadata/log_*", "metadata/snapshot_*"
+DAMAGES_1_0 = {
+    **{f"a bit of the log at {place}": flip(LOG, place) for place in (0, 0.2, 0.5, 0.8, 0.999)},
+    "no log": lambda folder: the(LOG, folder).unlink(),
+    "an older log": lambda folder: the(LOG, folder).rename(folder / f"metadata/log_{1:016x}"),
+    "a bit of the snapshot": flip(SNAPSHOT, 0.5),
+    "a bit of the snapshot's length": flip(SNAPSHOT, 0),
+    "half a snapshot": lambda folder: os.truncate(the(SNAPSHOT, folder), 20),
+    "no snapshot": lambda folder: the(SNAPSHOT, folder).unlink(),
+    "no metadata": lambda folder: shutil.rmtree(folder / "metadata"),
+    "a damaged cookie": flip("durability_cookie", 0.2),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES_1_0)
+def test_damaged_metadata_of_1_0(tmp_path, folder_1_0, name):
+    """Metadata that was damaged, of which sled 1.0 would make an emptier database, is told, and nothing is migrated."""
+    DAMAGES_1_0[name](folder_1_0)
+    before = files(folder_1_0)
+    for _ in range(2):
+        with pytest.raises(sled.Corruption, match=r"damaged: [^\n]+Restore a backup$"):
+            v1.Db(folder_1_0)
+    after = files(folder_1_0)
+    assert {path: content for path, (_, content) in after.items()} == {
+        path: content for path, (_, content) in before.items()
+    }
+    with pytest.raises(sled.Corruption):
+        migrate(folder_1_0, tmp_path / "new", Format.V0_34)
+    assert {path.name for path in tmp_path.iterdir()} == {"old"}
+
+
+def test_what_a_kill_leaves_of_1_0(tmp_path, folder_1_0):
+    """A frame that the log's end cuts off is what a kill leaves: the database opens with all that came before it."""
+    log = the(LOG, folder_1_0)
+    content = log.read_bytes()
+    frame = content[: int.from_bytes(content[:6], "little") + 12]
+    for length in (0, 1, 7, 8, 9, len(frame) // 2, len(frame) - 1):
+        folder = tmp_path / str(length)
+        shutil.copytree(folder_1_0, folder)
+        (folder / "metadata" / log.name).write_bytes(content + frame[:length])
+        with v1.Db(folder) as db:
+            assert next(len(list(pairs)) for _, name, pairs in db.export() if name == b"session") == 5_000
+    log.write_bytes(content + frame[:-1])
+    log.with_name(f"log_{int(log.name[4:], 16) + 1:016x}").write_bytes(frame)
+    with pytest.raises(sled.Corruption, match=f"metadata/{log.name} is, at byte {len(content)} "):
+        v1.Db(folder_1_0)
+
+
+def test_a_1_0_folder_whose_making_was_cut_off(tmp_path):
+    """A folder that sled 1.0 had only begun to make opens as the empty database that it is."""
+    v1.Db(tmp_path / "new").close()
+    shutil.rmtree(tmp_path / "new" / "metadata")
+    with v1.Db(tmp_path / "new") as db:
+        assert db.tree_names() == [b"__sled__default"]
+
+
+def test_a_damaged_1_0_folder_does_not_hang(tmp_path, folder_1_0):
+    """Where opening panics in sled 1.0, which then waits for ever, there is an error, each time it is tried."""
+    for slab in folder_1_0.glob("slabs/*"):
+        slab.write_bytes(bytes(slab.stat().st_size))
+    code = (
+        "import sys; from sled_sessions import sled; from sled_sessions.sled import v1\n"
+        "for _ in range(2):\n"
+        "    try: v1.Db(sys.argv[1])\n"
+        "    except sled.Corruption as error: print(error)\n"
+    )
+    done = python(code, folder_1_0)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert all(str(folder_1_0) in line and "Restore a backup" in line for line in lines)
+
+
+def test_reading_a_1_0_database_can_be_interrupted(tmp_path):
+    """Where sled 1.0 waits for ever for a leaf that a log cut short does not name, Ctrl-C ends it, and the program."""
+    with v1.Db(tmp_path / "old") as db:
+        db.import_([(b"tree", b"session", [(number.to_bytes(4, "big"), os.urandom(50)) for number in range(5_000)])])
+    os.truncate(the(LOG, tmp_path / "old"), the(LOG, tmp_path / "old").stat().st_size // 3)
+    code = (
+        "import os, signal, sys, threading; from sled_sessions.sled import v1\n"
+        "threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
+        "try:\n"
+        "    with v1.Db(sys.argv[1]) as db:\n"
+        "        for _, _, pairs in db.export(): list(pairs)\n"
+        "    print('not damaged as it should be')\n"
+        "except KeyboardInterrupt: print('interrupted')\n"
+    )
+    done = python(code, tmp_path / "old")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
 
 
 @pytest.mark.slow

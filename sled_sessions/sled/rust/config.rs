@@ -98,10 +98,7 @@ fn open_folder(
         )));
     };
     if open_here(&path) {
-        return Err(Error::Locked(format!(
-            "{} is open in this process already: share that Db, or close it first",
-            path.display()
-        )));
+        return Err(locked_here(&path));
     }
     refuse_1_0(&path)?;
     let creation = Creation::begin(&path)?;
@@ -146,6 +143,10 @@ pub fn locked(path: &Path) -> Error {
         "another process has the database {} open: sled lets one process at a time open a folder",
         path.display()
     ))
+}
+
+pub fn locked_here(path: &Path) -> Error {
+    Error::Locked(format!("{} is open in this process already: share that Db, or close it first", path.display()))
 }
 
 fn at(error: io::Error, path: &Path) -> Error {

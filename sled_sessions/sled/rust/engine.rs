@@ -22,7 +22,7 @@ use crate::{
     blobs::Blobs,
     error::{Error, Result},
     guard,
-    locks::{lock, read, write},
+    locks::{lock, read, try_lock, write},
     log,
     watch::{Hub, Queue},
 };
@@ -243,11 +243,11 @@ pub fn open_here(path: &Path) -> bool {
     lock(&ENGINES).iter().filter_map(Weak::upgrade).any(|engine| engine.path == path)
 }
 
-/// The folders that are open. Called in a forked child, where a lock that another thread held stays locked for ever.
-pub fn open_folders() -> Vec<PathBuf> {
-    match ENGINES.try_lock() {
-        Ok(engines) => engines.iter().filter_map(Weak::upgrade).map(|engine| engine.path.clone()).collect(),
-        Err(_) => Vec::new(),
+/// The files that are locked. Called in a forked child, where a mutex that another thread held stays locked for ever.
+pub fn locked_files() -> Vec<PathBuf> {
+    match try_lock(&ENGINES) {
+        Some(engines) => engines.iter().filter_map(Weak::upgrade).map(|engine| engine.path.join("db")).collect(),
+        None => Vec::new(),
     }
 }
 

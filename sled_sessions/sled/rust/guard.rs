@@ -6,15 +6,20 @@ use std::{
     panic::{self, AssertUnwindSafe, PanicHookInfo},
     path::PathBuf,
     process,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    sync::{
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        mpsc::{self, RecvTimeoutError},
+    },
     thread,
+    time::Duration,
 };
 
 use pyo3::prelude::*;
 
 use crate::{
-    engine::open_folders,
+    engine,
     error::{Error, Result},
+    v1,
 };
 
 /// The process whose sled threads are running; 0 before the first open.
@@ -25,18 +30,25 @@ static OWNER: AtomicU32 = AtomicU32::new(0);
 /// `PyOS_AfterFork_Child`, which runs that hook as well.
 static FORKED: AtomicBool = AtomicBool::new(false);
 
+/// How long who waits sleeps between two looks at pending signals, such as Ctrl-C.
+pub const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
+
+type Listener = Box<dyn FnOnce(String)>;
+
 thread_local! {
     static IN_TRANSACTION: Cell<bool> = const { Cell::new(false) };
     static CATCHING: Cell<bool> = const { Cell::new(false) };
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// Takes the message of a panic instead of `PANIC`, before anything is dropped.
+    static ON_PANIC: RefCell<Option<Listener>> = const { RefCell::new(None) };
 }
 
-/// Run by `os.register_at_fork`; returns the folders that are open in the parent. A child of a process that never
-/// opened sled is free to open it.
+/// Run by `os.register_at_fork`; returns the files that the parent has locked. A child of a process that never opened
+/// sled is free to open it.
 #[pyfunction]
 pub fn after_fork_in_child() -> Vec<PathBuf> {
     FORKED.store(OWNER.load(Relaxed) != 0, Relaxed);
-    open_folders()
+    [engine::locked_files(), v1::locked_files()].concat()
 }
 
 /// Claim sled's threads for this process; they are started once and for all databases.
@@ -125,6 +137,26 @@ pub fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     outcome.unwrap_or_else(|_| Err(Error::Panic(PANIC.take().unwrap_or_default())))
 }
 
+/// Run `work` in a thread of its own, from a thread that does not hold the GIL. Ctrl-C and a panic end the wait for it,
+/// whatever becomes of that thread.
+pub fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    let (tell, hear) = mpsc::channel();
+    let run = move || {
+        let tell_panic = tell.clone();
+        ON_PANIC.set(Some(Box::new(move |what| drop(tell_panic.send(Err(Error::Panic(what)))))));
+        // When nobody waits any more, the outcome is dropped here.
+        let _ = tell.send(catch(work));
+    };
+    thread::Builder::new().name("sled-apart".into()).spawn(run).map_err(|error| Error::Sled(error.into()))?;
+    loop {
+        match hear.recv_timeout(SIGNAL_INTERVAL) {
+            Ok(outcome) => return outcome,
+            Err(RecvTimeoutError::Timeout) => Python::attach(|py| py.check_signals())?,
+            Err(RecvTimeoutError::Disconnected) => return Err(Error::Panic("its thread has ended".into())),
+        }
+    }
+}
+
 /// Run `work` where nobody could be told of a panic.
 pub fn quietly(work: impl FnOnce()) {
     let _ = catch(|| {
@@ -137,7 +169,11 @@ pub fn quietly(work: impl FnOnce()) {
 /// sled's own threads, say) are printed as before.
 pub fn quiet_caught_panics() {
     let print = panic::take_hook();
-    panic::set_hook(Box::new(move |info| if CATCHING.get() { PANIC.set(Some(describe(info))) } else { print(info) }));
+    panic::set_hook(Box::new(move |info| match ON_PANIC.take() {
+        Some(tell) => tell(describe(info)),
+        None if CATCHING.get() => PANIC.set(Some(describe(info))),
+        None => print(info),
+    }));
 }
 
 fn describe(info: &PanicHookInfo<'_>) -> String {

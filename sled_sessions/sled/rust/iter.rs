@@ -11,7 +11,7 @@ use crate::{
     buffer::{Blob, Data},
     error::{Error, Result},
     guard,
-    locks::lock,
+    locks::{lock, try_lock},
     tree::Tree,
 };
 
@@ -94,7 +94,7 @@ impl Iter {
         guard::check()?;
         self.tree.get().handle().engine().check_open()?;
         // Never wait here with the GIL: another thread may hold the lock while it reads.
-        if let Ok(mut state) = self.state.try_lock()
+        if let Some(mut state) = try_lock(&self.state)
             && let Some(pair) = state.ready.pop_front()
         {
             return Ok(Some(pair));

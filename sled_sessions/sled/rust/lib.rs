@@ -18,6 +18,7 @@ mod salvage;
 mod transaction;
 mod tree;
 mod v1;
+mod v1_log;
 mod watch;
 
 use pyo3::prelude::*;

@@ -4,14 +4,23 @@
 //! - Its flush thread aborts the process when a write fails. It is never started; we flush.
 //! - It keeps the memory of all leaves it has touched, whatever its cache's capacity. The database is opened anew after
 //!   each `REOPEN_BYTES`.
+//! - Opening a damaged folder panics, and what the panic drops then waits for ever for a thread that was not started yet.
+//!   So it is opened in a thread that is left behind when it panics, with the folder's locks.
+//! - Damaged metadata is taken for its end. `v1_log` looks for it first.
+//! - Where a leaf is missing, reading waits for it for ever. So each call is made in a thread, too, that Ctrl-C leaves
+//!   behind.
 //! - `Db::export` leaves the default tree out, and `import` makes an ordinary tree of 0.34's. Here 0.34's name for it
 //!   stands for the default tree of either.
 
 use std::{
+    collections::BTreeMap,
     io,
     ops::Bound::{Excluded, Unbounded},
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use pyo3::{prelude::*, types::PyBytes};
@@ -19,10 +28,11 @@ use sled_v1::InlineArray;
 
 use crate::{
     buffer::{Data, Name},
-    config::{is_v1, locked, prepare},
+    config::{is_v1, locked, locked_here, prepare},
     error::{Error, Result},
     guard,
-    locks::lock,
+    locks::{lock, try_lock},
+    v1_log::{self, damaged},
 };
 
 /// 0.34's name of the default tree.
@@ -37,16 +47,30 @@ type Db = sled_v1::Db<LEAF_FANOUT>;
 type Tree = sled_v1::Tree<LEAF_FANOUT>;
 
 #[pyclass(frozen, module = "sled_sessions.sled")]
-pub struct V1 {
+pub struct V1(Arc<Folder>);
+
+struct Folder {
     path: PathBuf,
     state: Mutex<State>,
+    /// A call was interrupted, and may be running for ever.
+    given_up: AtomicBool,
 }
 
-/// `db` is None when it was closed, or could not be opened anew.
+/// `open` is None when the database was closed, or could not be opened anew.
 struct State {
-    db: Option<Db>,
+    open: Option<Open>,
     touched: usize,
 }
+
+struct Open {
+    db: Db,
+    _held: Held,
+}
+
+/// The folders that this process holds. Those that could not be opened stay, with what the panic said.
+static HELD: Mutex<BTreeMap<PathBuf, Option<String>>> = Mutex::new(BTreeMap::new());
+
+struct Held(PathBuf);
 
 #[pyfunction]
 pub fn open_v1(py: Python<'_>, path: PathBuf) -> Result<V1> {
@@ -55,15 +79,15 @@ pub fn open_v1(py: Python<'_>, path: PathBuf) -> Result<V1> {
         guard::claim_process()?;
         // The program may change its directory, and the folder is opened anew time and again.
         let path = prepare(&path, false)?;
-        let db = open(&path)?;
-        Ok(V1 { path, state: Mutex::new(State { db: Some(db), touched: 0 }) })
+        let state = Mutex::new(State { open: Some(open(&path)?), touched: 0 });
+        Ok(V1(Arc::new(Folder { path, state, given_up: AtomicBool::new(false) })))
     })
 }
 
 #[pymethods]
 impl V1 {
     fn tree_names<'py>(&self, py: Python<'py>) -> Result<Vec<Bound<'py, PyBytes>>> {
-        let mut names = self.call(py, |db| Ok(names(db)))?;
+        let mut names = self.call(py, |_, db| Ok((names(db), 0)))?;
         names.push(DEFAULT_TREE.to_vec());
         names.sort_unstable();
         names.dedup();
@@ -77,11 +101,11 @@ impl V1 {
         after: Option<Data<'_, '_>>,
         limit: usize,
     ) -> Result<Vec<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)>> {
-        let start = after.as_ref().map_or(Unbounded, |key| Excluded(key.as_slice()));
-        let pairs = self.touch(py, |db| {
-            let tree = self.existing_tree(db, &tree.0)?;
-            let pairs = tree.range::<&[u8], _>((start, Unbounded)).take(limit).collect::<io::Result<Vec<_>>>();
-            let pairs = pairs.map_err(|error| self.error(error))?;
+        let start = after.map_or(Unbounded, |key| Excluded(key.as_slice().to_vec()));
+        let pairs = self.call(py, move |folder, db| {
+            let tree = folder.existing_tree(db, &tree.0)?;
+            let pairs = tree.range::<Vec<u8>, _>((start, Unbounded)).take(limit).collect::<io::Result<Vec<_>>>();
+            let pairs = pairs.map_err(|error| folder.error(error))?;
             let size = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
             Ok((pairs, size))
         })?;
@@ -94,53 +118,67 @@ impl V1 {
             Ok(InlineArray::from(data.extract::<Data<'_, '_>>()?.as_slice()))
         };
         let pairs = pairs.iter().map(|(key, value)| Ok((array(key)?, array(value)?))).collect::<Result<Vec<_>>>()?;
-        self.touch(py, |db| {
-            let tree = self.tree(db, &tree.0)?;
+        self.call(py, move |folder, db| {
+            let tree = folder.tree(db, &tree.0)?;
             let mut size = 0;
             for (key, value) in pairs {
                 size += key.len() + value.len();
-                if tree.contains_key(&key).map_err(|error| self.error(error))? {
-                    return Err(Error::Misuse(format!("{} holds a key of the import already", self.path.display())));
+                if tree.contains_key(&key).map_err(|error| folder.error(error))? {
+                    return Err(Error::Misuse(format!("{} holds a key of the import already", folder.path.display())));
                 }
-                tree.insert(key, value).map_err(|error| self.error(error))?;
+                tree.insert(key, value).map_err(|error| folder.error(error))?;
             }
             Ok(((), size))
         })
     }
 
     fn close(&self, py: Python<'_>) -> Result<()> {
+        let folder = self.0.clone();
         guard::call(py, || {
-            let mut state = lock(&self.state);
-            state.db.take().map_or(Ok(()), |db| self.flush(&db))
+            if folder.given_up.load(Relaxed) { Ok(()) } else { folder.flush_and_drop(&mut lock(&folder.state)) }
         })
     }
 }
 
 impl V1 {
-    fn call<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&Db) -> Result<T> + Send) -> Result<T> {
-        guard::call(py, || {
-            let state = lock(&self.state);
-            work(state.db.as_ref().ok_or_else(|| Error::Closed(self.path.clone()))?)
-        })
-    }
-
-    /// The same for work that says how many bytes it touched.
-    fn touch<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&Db) -> Result<(T, usize)> + Send) -> Result<T> {
-        guard::call(py, || {
-            let mut state = lock(&self.state);
-            let (answer, size) = work(state.db.as_ref().ok_or_else(|| Error::Closed(self.path.clone()))?)?;
-            state.touched += size;
-            if state.touched > REOPEN_BYTES {
-                state.db.take().map_or(Ok(()), |db| self.flush(&db))?;
-                *state = State { db: Some(open(&self.path)?), touched: 0 };
+    /// Run `work`, which says how many bytes it touched. Ctrl-C ends it for the caller.
+    fn call<T: Send + 'static>(
+        &self,
+        py: Python<'_>,
+        work: impl FnOnce(&Folder, &Db) -> Result<(T, usize)> + Send + 'static,
+    ) -> Result<T> {
+        let folder = self.0.clone();
+        let outcome = guard::call(py, || {
+            if folder.given_up.load(Relaxed) {
+                return Err(Error::Closed(folder.path.clone()));
             }
-            Ok(answer)
-        })
+            guard::apart(move || folder.touch(work))
+        });
+        if let Err(Error::Python(_)) = outcome {
+            self.0.given_up.store(true, Relaxed);
+        }
+        outcome
+    }
+}
+
+impl Folder {
+    fn touch<T>(&self, work: impl FnOnce(&Self, &Db) -> Result<(T, usize)>) -> Result<T> {
+        let mut state = lock(&self.state);
+        let open_now = state.open.as_ref().ok_or_else(|| Error::Closed(self.path.clone()))?;
+        let (answer, size) = work(self, &open_now.db)?;
+        state.touched += size;
+        if state.touched > REOPEN_BYTES {
+            self.flush_and_drop(&mut state)?;
+            *state = State { open: Some(open(&self.path)?), touched: 0 };
+        }
+        Ok(answer)
     }
 
-    fn flush(&self, db: &Db) -> Result<()> {
-        db.flush().map_err(|error| self.error(error))?;
-        Ok(())
+    fn flush_and_drop(&self, state: &mut State) -> Result<()> {
+        match state.open.take() {
+            Some(open) => open.db.flush().map(drop).map_err(|error| self.error(error)),
+            None => Ok(()),
+        }
     }
 
     /// The tree to write to, made if it is missing.
@@ -174,8 +212,10 @@ impl V1 {
 
 impl Drop for V1 {
     fn drop(&mut self) {
-        if let Some(db) = lock(&self.state).db.take() {
-            guard::release(db);
+        if let Some(mut state) = try_lock(&self.0.state)
+            && let Some(open) = state.open.take()
+        {
+            guard::release(open);
         }
     }
 }
@@ -192,18 +232,63 @@ fn refuse_0_34(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn open(path: &Path) -> Result<Db> {
-    sled_v1::Config::new().path(path).flush_every_ms(None).open().map_err(|error| explain(error, path))
+fn open(path: &Path) -> Result<Open> {
+    let held = Held::begin(path)?;
+    v1_log::check(path)?;
+    let (folder, config) = (path.to_owned(), sled_v1::Config::new().path(path).flush_every_ms(None));
+    let opened = guard::apart(move || {
+        let db = config.open().map_err(|error| explain(error, &folder))?;
+        Ok(Open { db, _held: held })
+    });
+    match opened {
+        Err(Error::Panic(what)) => {
+            if let Some(held) = lock(&HELD).get_mut(path) {
+                *held = Some(what.clone());
+            }
+            Err(broken(path, &what))
+        }
+        other => other,
+    }
+}
+
+impl Held {
+    fn begin(path: &Path) -> Result<Self> {
+        let mut held = lock(&HELD);
+        match held.get(path) {
+            None => {
+                held.insert(path.to_owned(), None);
+                Ok(Held(path.to_owned()))
+            }
+            Some(None) => Err(locked_here(path)),
+            Some(Some(what)) => Err(broken(path, what)),
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        lock(&HELD).remove(&self.0);
+    }
+}
+
+/// What this process has locked; the same is true of it as of `engine::locked_files`.
+pub fn locked_files() -> Vec<PathBuf> {
+    match try_lock(&HELD) {
+        Some(held) => held.keys().flat_map(|folder| [folder.clone(), folder.join("metadata")]).collect(),
+        None => Vec::new(),
+    }
 }
 
 fn explain(error: io::Error, path: &Path) -> Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => locked(path),
-        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
-            Error::Damaged(format!("the files in {} are damaged: {error}", path.display()))
-        }
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => broken(path, &error.to_string()),
         _ => Error::SledAt(error.into(), path.to_owned()),
     }
+}
+
+fn broken(path: &Path, what: &str) -> Error {
+    damaged(path, &format!("sled 1.0 could not read one of its files: {what}"))
 }
 
 fn names(db: &Db) -> Vec<Vec<u8>> {

@@ -20,13 +20,10 @@ use sled::IVec;
 use crate::{
     buffer::Blob,
     error::{Error, Result},
-    guard,
+    guard::{self, SIGNAL_INTERVAL},
     locks::lock,
     tree::Tree,
 };
-
-/// How long a waiting reader sleeps between two looks at pending signals, such as Ctrl-C.
-const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A change of a key.
 #[pyclass(frozen, eq, hash, module = "sled_sessions.sled")]
