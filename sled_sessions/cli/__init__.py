@@ -100,19 +100,26 @@ def _run(group: Any) -> int:
     except (click.Abort, KeyboardInterrupt) as error:
         return _fail(f"interrupted: {error}" if str(error) else "interrupted", 130)
     except Exception as error:
-        code = _code_of(error)
+        told = _engines(error)
+        code = _code_of(told)
         if code is None:
             raise
-        return _fail(_told(error), code)
+        return _fail(_words_of(told), code)
     return answer if isinstance(answer, int) else 0
+
+
+def _engines(error: BaseException) -> BaseException:
+    """The error of the engine that a store has passed on; any other as it is."""
+    from sled_sessions import BackendError, sled
+
+    cause = error.__cause__
+    return cause if isinstance(error, BackendError) and isinstance(cause, sled.SledError) else error
 
 
 def _code_of(error: BaseException) -> int | None:
     """The exit code of an error that a user may meet; None for those that are bugs."""
-    from sled_sessions import BackendError, SessionError, sled
+    from sled_sessions import SessionError, sled
 
-    if isinstance(error, BackendError) and isinstance(error.__cause__, sled.SledError):
-        error = error.__cause__
     if isinstance(error, sled.DatabaseLocked):
         return 4
     if isinstance(error, sled.Corruption | sled.ReportableBug):
@@ -120,17 +127,18 @@ def _code_of(error: BaseException) -> int | None:
     return 1 if isinstance(error, sled.SledError | SessionError | OSError) else None
 
 
-def _told(error: BaseException) -> str:
+def _words_of(error: BaseException) -> str:
     """An error in words: what it is of, and what to do about it."""
     from sled_sessions import sled
 
+    words = str(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        words = f"{error.filename}: {error.strerror}"
     if isinstance(error, sled.DatabaseLocked):
-        return f"{error}. Stop that program first, or call sled_sessions.operate.backup in it"
+        words += ". Stop that program first, or let it make a copy with sled_sessions.operate.backup"
     if isinstance(error, sled.SledIOError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{error}. sled writes to what it opens: make the folder writable, or copy it to where you may write"
-    if isinstance(error, OSError) and not isinstance(error, sled.SledError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
+        words += ". sled writes to what it opens: make that folder writable, or use a copy where you may write"
+    return words
 
 
 def _fail(message: str, code: int) -> int:
