@@ -147,6 +147,8 @@ def reindex(database: Path, tree: str, as_json: bool) -> None:
                 store = SledStore(store.tree, progress=progress)  # builds one
                 report = store.verify_index()
         except KeyboardInterrupt:
+            if store.resolution is not None:  # before the building, or after it
+                raise
             msg = "the database has no expiry index now; run sled-sessions reindex again"
             raise click.exceptions.Abort(msg) from None
         store.flush(fsync=True)
