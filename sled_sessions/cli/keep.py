@@ -118,7 +118,8 @@ def verify(database: Path, tree: str, as_json: bool) -> int:
         return 0 if report else FOUND
     keys, trees = plural(report.contents.pairs, "key"), plural(report.contents.trees, "tree")
     click.echo(f"{keys} in {trees}, checksum {report.contents.checksum}")
-    compared = f"{index.missing:,} missing from the index, {index.stale:,} entries without a session"
+    entries = "1 entry" if index.stale == 1 else f"{index.stale:,} entries"
+    compared = f"{index.missing:,} missing from the index, {entries} without a session"
     if report.resolution is None:
         compared = "no expiry index"
     click.echo(f"{plural(report.sessions, 'session')}, {report.unreadable:,} unreadable; {compared}")
@@ -128,7 +129,10 @@ def verify(database: Path, tree: str, as_json: bool) -> int:
         click.echo("The index is wrong: sled-sessions reindex builds it anew.", err=True)
     if named:
         click.echo(f"Unreadable: {', '.join(named)}{', …' if report.unreadable > _NAMED else ''}", err=True)
-        click.echo("sled-sessions list --unreadable names all, export writes their bytes, delete ends them.", err=True)
+        click.echo(
+            "sled-sessions list --unreadable names all, export writes their bytes, delete ends those that have an id.",
+            err=True,
+        )
     return 0 if report else FOUND
 
 

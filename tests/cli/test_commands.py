@@ -259,7 +259,7 @@ def test_reindex_gives_a_rust_database_an_index(run, rust_storage):
 def test_an_interrupted_reindex_says_what_is_left(run, storage, monkeypatch):
     """Ctrl-C during a reindex leaves no index: it says so, and so do verify and a sweep that asks for the index."""
 
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
