@@ -20,7 +20,7 @@ const TREE: &[u8] = b"tree";
 /// The type of a collection, its name, its pairs.
 type Exported = (Blob, Blob, Iter);
 
-/// Pairs that `import_` writes between two looks at Python.
+/// Pairs that `import_` writes in one go, before it looks whether Ctrl-C was pressed.
 const IMPORT_CHUNK: usize = 512;
 
 #[pyclass(extends = Tree, frozen, weakref, module = "sled_sessions.sled")]
@@ -94,7 +94,8 @@ impl Db {
     }
 
     fn checksum(&self, py: Python<'_>) -> Result<u32> {
-        self.call(py, |db| Ok(db.checksum()?))
+        let engine = self.engine.clone();
+        guard::call(py, || guard::apart(move || engine.with(|db| Ok(db.checksum()?))))
     }
 
     fn export(slf: &Bound<'_, Self>) -> Result<Vec<Exported>> {
@@ -123,6 +124,7 @@ impl Db {
                     break;
                 }
                 guard::call(py, || handle.with(|tree| insert_new(tree, chunk)))?;
+                py.check_signals()?;
             }
         }
         Ok(())

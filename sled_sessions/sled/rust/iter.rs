@@ -99,6 +99,7 @@ impl Iter {
         {
             return Ok(Some(pair));
         }
+        py.check_signals()?;
         guard::call(py, || {
             let mut state = lock(&self.state);
             if state.ready.is_empty() && !state.ended {
@@ -119,36 +120,35 @@ impl Iter {
 
 impl State {
     fn read(&mut self, tree: &sled::Tree, part: Part, reverse: bool) {
+        self.ended = true; // also if sled panics
         let mut pairs = tree.range((self.rest.start.clone(), self.rest.stop.clone()));
+        let mut ready = VecDeque::new();
         let mut bytes = 0;
-        for _ in 0..self.chunk {
-            let next = if reverse { pairs.next_back() } else { pairs.next() };
-            match next {
+        let goes_on = loop {
+            if ready.len() == self.chunk || bytes > MAX_CHUNK_BYTES {
+                break true;
+            }
+            match if reverse { pairs.next_back() } else { pairs.next() } {
                 Some(Ok((key, value))) => {
                     bytes += key.len() + value.len();
                     // An empty value costs nothing to keep, and the key is needed to go on.
                     let value = if part == Part::Keys { IVec::default() } else { value };
-                    self.ready.push_back((key, value));
+                    ready.push_back((key, value));
                 }
                 Some(Err(error)) => {
-                    self.ended = true;
                     self.error = Some(error.into());
-                    return;
+                    break false;
                 }
-                None => {
-                    self.ended = true;
-                    return;
-                }
+                None => break false,
             }
-            if bytes > MAX_CHUNK_BYTES {
-                break;
-            }
-        }
-        self.chunk = (self.chunk * 4).min(MAX_CHUNK);
-        if let Some((last, _)) = self.ready.back() {
+        };
+        if let Some((last, _)) = ready.back() {
             let end = if reverse { &mut self.rest.stop } else { &mut self.rest.start };
             *end = ops::Bound::Excluded(last.clone());
         }
+        self.ready = ready;
+        self.chunk = (self.chunk * 4).min(MAX_CHUNK);
+        self.ended = !goes_on;
     }
 }
 

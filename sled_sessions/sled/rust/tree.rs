@@ -1,6 +1,9 @@
 //! A tree: an ordered map from bytes to bytes.
 
-use std::sync::Arc;
+use std::{
+    ops::Bound::{Excluded, Unbounded},
+    sync::Arc,
+};
 
 use pyo3::{exceptions::PyKeyError, prelude::*, types::PyBytes};
 use sled::{CompareAndSwapError, IVec};
@@ -15,6 +18,9 @@ use crate::{
     iter::{Iter, Part, Span},
     watch::{Queue, Subscriber},
 };
+
+/// Keys that a call goes through before it looks whether Ctrl-C was pressed.
+const CHUNK: usize = 4096;
 
 #[pyclass(subclass, frozen, weakref, module = "sled_sessions.sled")]
 pub struct Tree {
@@ -35,6 +41,26 @@ impl Tree {
     #[inline]
     fn call<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&sled::Tree) -> sled::Result<T> + Send) -> Result<T> {
         guard::call(py, || self.handle.with(|tree| Ok(work(tree)?)))
+    }
+
+    /// Do something with each key, and look in between whether Ctrl-C was pressed.
+    fn for_each(
+        &self,
+        py: Python<'_>,
+        mut work: impl FnMut(&sled::Tree, &IVec) -> sled::Result<()> + Send,
+    ) -> Result<()> {
+        let mut start = Unbounded;
+        loop {
+            let chunk = |tree: &sled::Tree| {
+                let keys = tree.range((start.clone(), Unbounded)).keys().take(CHUNK);
+                keys.into_iter().try_fold(None, |_, key| key.and_then(|key| work(tree, &key).map(|()| Some(key))))
+            };
+            match self.call(py, chunk)? {
+                Some(last) => start = Excluded(last),
+                None => return Ok(()),
+            }
+            py.check_signals()?;
+        }
     }
 
     /// The loop of `update_and_fetch` and `fetch_and_update`: sled's own would hold its locks while Python runs.
@@ -195,7 +221,12 @@ impl Tree {
 
     /// sled's `len` counts errors too, and after damage they never end.
     fn __len__(&self, py: Python<'_>) -> Result<usize> {
-        self.call(py, |tree| tree.iter().try_fold(0, |count, item| item.map(|_| count + 1)))
+        let mut count = 0;
+        self.for_each(py, |_, _| {
+            count += 1;
+            Ok(())
+        })?;
+        Ok(count)
     }
 
     fn __bool__(&self, py: Python<'_>) -> Result<bool> {
@@ -207,11 +238,12 @@ impl Tree {
     }
 
     fn clear(&self, py: Python<'_>) -> Result<()> {
-        self.call(py, |tree| tree.clear())
+        self.for_each(py, |tree, key| tree.remove(key).map(drop))
     }
 
     fn checksum(&self, py: Python<'_>) -> Result<u32> {
-        self.call(py, |tree| tree.checksum())
+        let handle = self.handle.clone();
+        guard::call(py, || guard::apart(move || handle.with(|tree| Ok(tree.checksum()?))))
     }
 
     #[pyo3(signature = (fsync = false))]
