@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -13,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from engine.calls import CALLS, calls, elsewhere
-from engine.processes import python
+from engine.processes import python, running
 
 from sled_sessions import sled
+from sled_sessions.sled import _native
 
 
 def test_frees_the_folder_at_once(db: sled.Db) -> None:
@@ -103,6 +105,52 @@ time.sleep(0.3)
     sled.open(folder).close()
 
 
+def test_exit_with_a_transaction_that_never_ends(folder: Path) -> None:
+    """The interpreter exits though a daemon thread stays in a transaction; every database is as after a kill."""
+    code = """
+import sys, threading
+from sled_sessions import sled
+db, other = sled.open(sys.argv[1]), sled.open(sys.argv[1] + ".other")
+db.insert(b"key", b"value")
+db.flush()
+begun = threading.Event()
+def stay(tree):
+    tree.insert(b"unfinished", b"value")
+    begun.set()
+    threading.Event().wait()
+threading.Thread(target=sled.transaction, args=[stay, db], daemon=True).start()
+begun.wait()
+"""
+    done = python(code, folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    with sled.open(folder) as db, sled.open(f"{folder}.other") as other:
+        assert (dict(db), dict(other)) == ({b"key": b"value"}, {})
+
+
+def test_closing_everything_inside_a_transaction(db: sled.Db) -> None:
+    """What closes every database at exit leaves them alone inside a transaction, where it would wait for itself."""
+    sled.transaction(lambda tree: (_native.close_all(), tree.insert(b"key", b"value")), db)
+    assert db.get(b"key") == b"value"
+
+
+def test_a_lock_that_somebody_else_has_now(folder: Path) -> None:
+    """close() does not wait for a lock that another process holds, such as the one that takes the folder over."""
+    code = (
+        "import ctypes, os, sys; from sled_sessions import sled\n"
+        "db = sled.open(sys.argv[1]); reader, writer = os.pipe()\n"
+        "if ctypes.CDLL(None).fork() == 0:\n"  # past Python's hooks: the child keeps the lock
+        "    os.close(writer); os.read(reader, 1); os._exit(0)\n"  # when its parent ends
+        "print('ready', flush=True); sys.stdin.readline(); db.close(); print('closed', flush=True)\n"
+    )
+    with running(code, folder) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+        ready, _, _ = select.select([process.stdout], [], [], 4)  # half of that would do, but for a busy machine
+        assert ready
+
+
 def test_closing_under_load(folder: Path) -> None:
     """While other threads call everything there is, close() ends, and each of them sees ClosedError only."""
     for _ in range(5):
@@ -167,10 +215,19 @@ os.write(1, b"end\\n")
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_a_new_database_is_durable(folder: Path) -> None:
+    """The mark of an unfinished database goes when the disk has its files, and the names that lead to them."""
+    before, _ = re.split(r'unlink.*/creating"', traced("db.close()", folder), maxsplit=1)
+    synced = set(re.findall(r"fsync\(\d+<(.*?)>", before))
+    assert synced >= {str(path) for path in (folder / "db", folder / "conf", folder, folder.parent)}
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_fsync_of_blobs(folder: Path) -> None:
     """An fsync waits for the files of large values, once for each, before it waits for the log that names them."""
     acts = "db.insert(b'large', os.urandom(300_000)); db.flush(fsync=True); db.flush(fsync=True)"
-    synced = re.findall(rf"fsync\(\d+<{re.escape(str(folder))}/([a-z]+)", traced(acts, folder))
+    _, after = traced(acts, folder).split('/creating"')  # which goes when the database has been made
+    synced = re.findall(rf"fsync\(\d+<{re.escape(str(folder))}/([a-z]+)", after)
     assert synced[:3] == ["blobs", "blobs", "db"]  # the file, its folder, the log
     assert synced.count("blobs") == 2
 
@@ -188,9 +245,20 @@ for part in (b"begun", b", and finished", b""):
 
 
 def traced(acts: str, folder: Path) -> str:
-    """What strace says of the writes and fsyncs of a program that opens the folder and does this."""
+    """What strace says of the writes, fsyncs and removals of a program that opens the folder and does this."""
     code = f"import os, sys; from sled_sessions import sled\ndb = sled.open(sys.argv[1], flush_every_ms=None)\n{acts}"
-    command = ["strace", "-f", "-qq", "-y", "-e", "trace=fsync,write", sys.executable, "-c", code, str(folder)]
+    command = [
+        "strace",
+        "-f",
+        "-qq",
+        "-y",
+        "-e",
+        "trace=fsync,write,unlink,unlinkat",
+        sys.executable,
+        "-c",
+        code,
+        str(folder),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if "ptrace" in done.stderr:
         pytest.skip("strace may not trace here")

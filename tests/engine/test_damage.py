@@ -143,6 +143,19 @@ def test_an_error_stops_an_iterator(whole: Path, folder: Path) -> None:
                 call()
 
 
+def test_damage_that_a_transaction_meets(whole: Path, folder: Path) -> None:
+    """Damage that is met inside a transaction names the database, too."""
+    shutil.copytree(whole, folder)
+    DAMAGES["a page of zeros"](folder)
+
+    def read(tree: sled.TransactionTree) -> None:
+        for number in range(PAIRS):
+            tree.get(number.to_bytes(8, "big"))
+
+    with sled.open(folder) as db, pytest.raises(sled.Corruption, match=f"^{folder} is damaged"):
+        sled.transaction(read, db.open_tree("tree"))
+
+
 def test_a_missing_value_file(whole: Path, folder: Path) -> None:
     """A value whose file is missing is an OSError; the other pairs can be read."""
     shutil.copytree(whole, folder)

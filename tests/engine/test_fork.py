@@ -3,6 +3,7 @@
 import gc
 import os
 import threading
+import warnings
 from pathlib import Path
 
 from engine.calls import CALLS, calls, elsewhere
@@ -109,6 +110,27 @@ def test_fork_before_the_first_open(folder: Path) -> None:
     done = python(code, folder)
     assert done.returncode == 0, done.stderr
     assert elsewhere(folder) == "1"
+
+
+def test_fork_inside_a_transaction(db: sled.Db) -> None:
+    """Where a transaction's function forks, its child is told that nothing was written; the parent's transaction is."""
+
+    def function(tree: sled.TransactionTree) -> int:
+        tree.insert(b"key", b"value")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # as in in_fork
+            return os.fork()
+
+    child = -1
+    try:
+        child = sled.transaction(function, db)
+    except sled.ForkedProcess:
+        os._exit(0)
+    finally:
+        if child == 0:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert db.get(b"key") == b"value"
 
 
 def test_fork_without_the_hook(folder: Path) -> None:

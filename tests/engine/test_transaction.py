@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from engine.calls import CALLS, calls, elsewhere
+from engine.processes import python
 
 from sled_sessions import sled
 
@@ -187,6 +188,27 @@ def test_a_database_dies_inside(db: sled.Db, tmp_path: Path) -> None:
         except sled.DatabaseLocked:
             threading.Event().wait(0.05)
     assert elsewhere(tmp_path / "other") == "1"
+
+
+def test_a_database_dies_inside_when_no_thread_can_be_made(folder: Path) -> None:
+    """Where no thread can be made that would close such a database, it stays open instead of ending the program."""
+    code = """
+import resource, sys
+from sled_sessions import sled
+db = sled.open(sys.argv[1])
+holder = [sled.open(temporary=True)]
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+def function(tree):
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (used, before[1]))
+    holder.clear()
+    resource.setrlimit(resource.RLIMIT_AS, before)
+    tree.insert(b"key", b"value")
+sled.transaction(function, db)
+print(db.get(b"key"))
+"""
+    done = python(code, folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "b'value'\n", "")
 
 
 def test_closing_waits_for_a_transaction(db: sled.Db) -> None:

@@ -6,11 +6,13 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    fs::File,
+    fs::{self, File},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, RwLock, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{self, RecvTimeoutError},
     },
     thread,
     time::{Duration, Instant},
@@ -30,6 +32,12 @@ use crate::{
 /// How long `close()` waits for sled's I/O threads to let go of the folder.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long it waits for others: a child process that is being started holds the lock until it runs its program.
+const OTHERS_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// How long the interpreter's exit waits for a transaction's function.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Every database that holds its folder.
 static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
 
@@ -41,6 +49,8 @@ pub struct Engine {
     temporary: bool,
     /// Set before `open` is emptied: asking `open` itself would wait for whatever `close()` waits for.
     closed: AtomicBool,
+    /// The interpreter's exit has given up to close it.
+    given_up: AtomicBool,
     open: RwLock<Option<Open>>,
     handles: Mutex<Vec<Weak<Handle>>>,
     /// By the tree's name.
@@ -70,6 +80,7 @@ impl Engine {
             path,
             temporary,
             closed: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
             open: RwLock::new(Some(Open { db, file, blobs })),
             handles: Mutex::default(),
             hubs: Mutex::default(),
@@ -134,6 +145,9 @@ impl Engine {
     /// second `close()` returns no earlier than the first.
     pub fn close(&self) -> Result<()> {
         guard::check_process()?;
+        if self.given_up.load(Relaxed) {
+            return Ok(());
+        }
         self.closed.store(true, Relaxed);
         let mut slot = write(&self.open);
         let Some(open) = slot.take() else { return Ok(()) };
@@ -155,11 +169,42 @@ impl Engine {
         flushed.and(dropped)
     }
 
+    /// Close, unless a transaction's function is running, which may be for ever: then it is left as a kill would leave it.
+    /// sled writes nothing before the function has returned.
+    fn close_at_exit(self: Arc<Self>) {
+        let (tell, hear) = mpsc::channel();
+        let engine = self.clone();
+        let closing = move || {
+            let _ = tell.send(guard::catch(|| engine.close()));
+        };
+        if thread::Builder::new().spawn(closing).is_err() {
+            return drop(guard::catch(|| self.close()));
+        }
+        while let Err(RecvTimeoutError::Timeout) = hear.recv_timeout(EXIT_TIMEOUT) {
+            if guard::is_transaction_running() {
+                return self.given_up.store(true, Relaxed);
+            }
+        }
+    }
+
     /// sled's I/O threads may hold the last references for some microseconds more.
     fn wait_until_free(&self) {
-        let deadline = Instant::now() + RELEASE_TIMEOUT;
-        while !self.is_free() && Instant::now() < deadline {
+        let began = Instant::now();
+        let timeout = || if self.is_held_here() { RELEASE_TIMEOUT } else { OTHERS_TIMEOUT };
+        while !self.is_free() && began.elapsed() < timeout() {
             thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    /// Whether a descriptor of this process is open on the database's file; if none is, somebody else has the lock.
+    fn is_held_here(&self) -> bool {
+        let identity = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+        let file = identity(&self.path.join("db"));
+        match fs::read_dir("/dev/fd") {
+            Ok(mut descriptors) if !self.temporary => {
+                descriptors.any(|entry| entry.is_ok_and(|entry| identity(&entry.path()) == file))
+            }
+            _ => true,
         }
     }
 
@@ -254,13 +299,13 @@ pub fn locked_files() -> Vec<PathBuf> {
 /// Close whatever is still open; run when the interpreter exits.
 #[pyfunction]
 pub fn close_all(py: Python<'_>) {
-    if guard::check_process().is_err() {
+    if guard::check_process().and(guard::check()).is_err() {
         return;
     }
     let engines: Vec<_> = lock(&ENGINES).iter().filter_map(Weak::upgrade).collect();
     py.detach(|| {
         for engine in engines {
-            let _ = guard::catch(|| engine.close());
+            engine.close_at_exit();
         }
     });
 }

@@ -3,6 +3,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    mem::ManuallyDrop,
     panic::{self, AssertUnwindSafe, PanicHookInfo},
     path::PathBuf,
     process,
@@ -32,6 +33,9 @@ static FORKED: AtomicBool = AtomicBool::new(false);
 
 /// How long who waits sleeps between two looks at pending signals, such as Ctrl-C.
 pub const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Some thread is inside a transaction's callback. sled lets one at a time.
+static TRANSACTION_RUNS: AtomicBool = AtomicBool::new(false);
 
 type Listener = Box<dyn FnOnce(String)>;
 
@@ -101,22 +105,29 @@ pub fn inside_transaction<T>(work: impl FnOnce() -> T) -> T {
     impl Drop for Leave {
         fn drop(&mut self) {
             IN_TRANSACTION.set(false);
+            TRANSACTION_RUNS.store(false, Relaxed);
         }
     }
     IN_TRANSACTION.set(true);
+    TRANSACTION_RUNS.store(true, Relaxed);
     let _leave = Leave;
     work()
+}
+
+pub fn is_transaction_running() -> bool {
+    TRANSACTION_RUNS.load(Relaxed)
 }
 
 /// Let go of something whose drop may flush, join threads or delete files.
 ///
 /// In a forked child it leaks: the threads that would do the work are not there. Inside a transaction another thread
-/// does it, because joining sled's flusher waits for the lock that the transaction holds.
+/// does it, because joining sled's flusher waits for the lock that the transaction holds; if none can be made, it leaks.
 pub fn release<T: Send + 'static>(value: T) {
     if forked() {
         std::mem::forget(value);
     } else if IN_TRANSACTION.get() {
-        thread::spawn(move || drop(value));
+        let value = ManuallyDrop::new(value);
+        let _ = thread::Builder::new().spawn(move || drop(ManuallyDrop::into_inner(value)));
     } else {
         let mut value = Some(value);
         let done = Python::try_attach(|py| {

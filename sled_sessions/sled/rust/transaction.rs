@@ -6,7 +6,9 @@
 
 use std::{
     cell::{Cell, RefCell},
+    path::PathBuf,
     sync::Arc,
+    thread::{self, ThreadId},
 };
 
 use pyo3::{prelude::*, types::PyTuple};
@@ -41,7 +43,7 @@ pub fn transaction(py: Python<'_>, function: Py<PyAny>, trees: &Bound<'_, PyTupl
     let positions: Vec<_> = trees.iter().map(|tree| position(&handles, tree.get().handle())).collect();
     guard::call(py, || {
         with_all(&handles, Vec::new(), &mut |trees| {
-            let outcome = trees.transaction(|views| attempt(&function, views, &positions));
+            let outcome = trees.transaction(|views| attempt(&function, views, &positions, &handles));
             outcome.map_err(|error| match error {
                 TransactionError::Abort(error) => error,
                 TransactionError::Storage(error) => error.into(),
@@ -91,6 +93,7 @@ fn attempt(
     function: &Py<PyAny>,
     views: &[TransactionalTree],
     positions: &[usize],
+    handles: &[&Arc<Handle>],
 ) -> std::result::Result<Py<PyAny>, ConflictableTransactionError<Error>> {
     struct Leave;
     impl Drop for Leave {
@@ -102,22 +105,30 @@ fn attempt(
     CURRENT.set(views.to_vec());
     let _leave = Leave;
     guard::inside_transaction(|| {
-        Python::attach(|py| {
-            let number = ATTEMPT.get();
-            let trees =
-                positions.iter().map(|&index| TransactionTree { number, index, thread: std::thread::current().id() });
-            let arguments = PyTuple::new(py, trees.map(|tree| Py::new(py, tree)).collect::<PyResult<Vec<_>>>()?)?;
-            function.call1(py, arguments)
+        Python::attach(|py| -> Result<_> {
+            let tree = |&index: &usize| TransactionTree {
+                thread: thread::current().id(),
+                number: ATTEMPT.get(),
+                index,
+                folder: handles[index].engine().path().to_owned(),
+            };
+            let trees = positions.iter().map(|index| Py::new(py, tree(index))).collect::<PyResult<Vec<_>>>()?;
+            let answer = function.call1(py, PyTuple::new(py, trees)?)?;
+            // It may have forked: only the parent's transaction is written.
+            guard::check_process()?;
+            Ok(answer)
         })
     })
-    .map_err(|error| ConflictableTransactionError::Abort(error.into()))
+    .map_err(ConflictableTransactionError::Abort)
 }
 
 #[pyclass(frozen, module = "sled_sessions.sled")]
 pub struct TransactionTree {
-    thread: std::thread::ThreadId,
+    thread: ThreadId,
     number: u64,
     index: usize,
+    /// The database's, for errors.
+    folder: PathBuf,
 }
 
 impl TransactionTree {
@@ -128,16 +139,17 @@ impl TransactionTree {
     ) -> Result<T> {
         guard::call_in_transaction(py, || {
             CURRENT.with_borrow(|trees| {
-                let mine = self.thread == std::thread::current().id() && self.number == ATTEMPT.get();
+                let mine = self.thread == thread::current().id() && self.number == ATTEMPT.get();
                 let tree = trees.get(self.index).filter(|_| mine).ok_or_else(|| {
                     Error::Misuse("a transaction's tree lives only in its function and its thread".into())
                 })?;
-                work(tree).map_err(|error| match error {
-                    UnabortableTransactionError::Storage(error) => error.into(),
+                let outcome = work(tree).map_err(|error| match error {
+                    UnabortableTransactionError::Storage(error) => error,
                     UnabortableTransactionError::Conflict => {
-                        Error::Sled(sled::Error::ReportableBug("a conflict under the global lock".into()))
+                        sled::Error::ReportableBug("a conflict under the global lock".into())
                     }
-                })
+                });
+                outcome.map_err(|error| Error::SledAt(error, self.folder.clone()))
             })
         })
     }
