@@ -96,9 +96,13 @@ def test_temporary_spares_files(tmp_path: Path) -> None:
 
 
 def test_no_path() -> None:
-    """A database that is to stay needs a path."""
+    """A database that is to stay needs a path, and that is text or a path object."""
     with pytest.raises(TypeError, match="needs a path unless temporary=True"):
         sled.open()
+    with pytest.raises(TypeError, match=r"a folder is str or os\.PathLike, not bytes"):
+        sled.open(b"storage")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"a folder is str or os\.PathLike, not int"):
+        sled.open(5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -111,13 +115,19 @@ def test_no_path() -> None:
         {"segment_size": 128},
         {"segment_size": 1 << 25},
         {"idgen_persist_interval": 0},
+        {"cache_capacity": -1},
+        {"cache_capacity": 1 << 64},
+        {"flush_every_ms": -1},
+        {"segment_size": -1},
+        {"idgen_persist_interval": -1},
     ],
 )
 def test_options_out_of_range(folder: Path, options: dict[str, int], capfd: pytest.CaptureFixture[str]) -> None:
-    """An option that sled would panic on, or misbehave with, is a SledError and prints nothing."""
+    """An option that sled would panic on, or misbehave with, is a SledError; nothing is printed, and no folder made."""
     with pytest.raises(sled.SledError):
         sled.open(folder, **options)  # type: ignore[arg-type]
     assert capfd.readouterr() == ("", "")
+    assert not folder.exists()
     sled.open(folder).close()
 
 

@@ -283,6 +283,14 @@ def test_trees(db: sled.Db) -> None:
     assert db.open_tree("ä".encode()).get(b"key") == b"text"
 
 
+def test_wrong_names(db: sled.Db, tree: sled.Tree) -> None:
+    """What is no name of a tree is a TypeError that speaks of names."""
+    for call in (db.open_tree, db.drop_tree):
+        for name, kind in ((5, "int"), (tree, "Tree"), (None, "NoneType")):
+            with pytest.raises(TypeError, match=f"a tree's name is str or bytes, not {kind}"):
+                call(name)  # type: ignore[arg-type]
+
+
 def test_dropped_tree(db: sled.Db) -> None:
     """A dropped tree is gone, its handles say so, and a new one of that name starts empty."""
     tree = db.open_tree("tree")

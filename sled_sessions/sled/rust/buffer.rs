@@ -1,11 +1,15 @@
 //! Bytes across the border: arguments without a copy, results with a single one.
 
+use std::path::PathBuf;
+
 use pyo3::{
-    exceptions::PyTypeError,
+    exceptions::{PyOverflowError, PyTypeError},
     prelude::*,
     types::{PyByteArray, PyBytes, PyMemoryView, PyString},
 };
 use sled::IVec;
+
+use crate::error::Error;
 
 /// A key or value given by the caller. `bytes` is borrowed as it stands, because nobody can change it while the GIL is
 /// released; any other buffer can change under our feet, so it is copied first.
@@ -53,11 +57,52 @@ impl FromPyObject<'_, '_> for Name {
     type Error = PyErr;
 
     fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
-        match object.cast::<PyString>() {
-            Ok(text) => Ok(Name(text.encode_utf8()?.as_bytes().to_vec())),
-            Err(_) => Ok(Name(object.extract::<Data<'_, '_>>()?.as_slice().to_vec())),
+        if let Ok(text) = object.cast::<PyString>() {
+            return Ok(Name(text.encode_utf8()?.as_bytes().to_vec()));
+        }
+        match object.extract::<Data<'_, '_>>() {
+            Ok(bytes) => Ok(Name(bytes.as_slice().to_vec())),
+            Err(_) => Err(not("a tree's name is str or bytes", &object)?),
         }
     }
+}
+
+/// The folder of a database.
+pub struct Folder(pub PathBuf);
+
+impl FromPyObject<'_, '_> for Folder {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        match object.extract() {
+            Ok(path) => Ok(Folder(path)),
+            Err(error) if error.is_instance_of::<PyTypeError>(object.py()) => {
+                Err(not("a folder is str or os.PathLike", &object)?)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The number that an option has.
+pub struct Number(pub u64);
+
+impl FromPyObject<'_, '_> for Number {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        match object.extract() {
+            Ok(number) => Ok(Number(number)),
+            Err(error) if error.is_instance_of::<PyOverflowError>(object.py()) => {
+                Err(Error::Misuse(format!("an option's number is from 0 to 2**64 - 1, not {}", *object)).into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn not(what: &str, object: &Borrowed<'_, '_, PyAny>) -> PyResult<PyErr> {
+    Ok(PyTypeError::new_err(format!("{what}, not {}", object.get_type().name()?)))
 }
 
 /// Bytes that sled handed out; they become `bytes` with their only copy.

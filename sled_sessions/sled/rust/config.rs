@@ -11,6 +11,7 @@ use std::{
 use pyo3::{exceptions::PyTypeError, prelude::*};
 
 use crate::{
+    buffer::{Folder, Number},
     db::Db,
     engine::{Engine, Opening, open_here},
     error::{Error, Result},
@@ -39,33 +40,44 @@ const WRONG_CONF: &str = "the file conf is not what sled 0.34 writes, unless a s
 #[pyo3(signature = (
     path = None,
     *,
-    cache_capacity = 1024 * 1024 * 1024,
-    flush_every_ms = Some(500),
+    cache_capacity = Number(1024 * 1024 * 1024),
+    flush_every_ms = Some(Number(500)),
     create_new = false,
     temporary = false,
     segment_size = None,
-    idgen_persist_interval = 1_000_000,
+    idgen_persist_interval = Number(1_000_000),
 ), text_signature = "(path=None, *, cache_capacity=1073741824, flush_every_ms=500, create_new=False, temporary=False, \
     segment_size=None, idgen_persist_interval=1000000)")]
 #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub fn open(
     py: Python<'_>,
-    path: Option<PathBuf>,
-    cache_capacity: u64,
-    flush_every_ms: Option<u64>,
+    path: Option<Folder>,
+    cache_capacity: Number,
+    flush_every_ms: Option<Number>,
     create_new: bool,
     temporary: bool,
-    segment_size: Option<usize>,
-    idgen_persist_interval: u64,
+    segment_size: Option<Number>,
+    idgen_persist_interval: Number,
 ) -> Result<Py<Db>> {
     if path.is_none() && !temporary {
         return Err(PyTypeError::new_err("open() needs a path unless temporary=True").into());
     }
+    let Number(cache_capacity) = cache_capacity;
     if cache_capacity < MIN_CACHE_CAPACITY {
         return Err(Error::Misuse(format!("cache_capacity must be at least {MIN_CACHE_CAPACITY} bytes")));
     }
+    let flush_every_ms = flush_every_ms.map(|Number(milliseconds)| milliseconds);
     if flush_every_ms == Some(0) {
         return Err(Error::Misuse("flush_every_ms must be at least 1, or None to flush by hand only".into()));
+    }
+    let segment_size = segment_size.map(|Number(size)| usize::try_from(size).unwrap_or(usize::MAX));
+    if segment_size.is_some_and(|size| !is_segment_size(size)) {
+        let (least, most) = SEGMENT_SIZES.into_inner();
+        return Err(Error::Misuse(format!("segment_size must be a power of two from {least} to {most}")));
+    }
+    let Number(idgen_persist_interval) = idgen_persist_interval;
+    if idgen_persist_interval == 0 {
+        return Err(Error::Misuse("idgen_persist_interval must be at least 1".into()));
     }
     let config = sled::Config::new()
         .cache_capacity(cache_capacity)
@@ -74,7 +86,7 @@ pub fn open(
         .temporary(temporary)
         .idgen_persist_interval(idgen_persist_interval);
     let engine = guard::call(py, || match path {
-        Some(path) => open_folder(config, &path, temporary, segment_size),
+        Some(Folder(path)) => open_folder(config, &path, temporary, segment_size),
         None => start(config.segment_size(segment_size.unwrap_or(SEGMENT_SIZE)), None, true),
     })?;
     let tree = engine.with(|db| Ok((**db).clone()))?;
@@ -107,7 +119,7 @@ fn open_folder(
     let segment_size = segment_size.or(stored).unwrap_or(SEGMENT_SIZE);
     let engine = start(config.path(&path).segment_size(segment_size), Some(path), temporary)?;
     if let Some(creation) = creation {
-        engine.flush(false)?;
+        engine.flush(true)?;
         creation.end()?;
     }
     Ok(engine)
@@ -250,7 +262,17 @@ impl Creation {
         Ok(Some(Creation { mark, _lock: lock }))
     }
 
+    /// Call it when the disk has the file `db`. What leads to it, and what sled needs to read it, must be there as well.
     fn end(self) -> Result<()> {
+        let folder = self.mark.parent().unwrap_or(Path::new("."));
+        let around = folder.parent().unwrap_or(folder);
+        let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all()).map_err(|error| at(error, path));
+        sync(&folder.join("conf"))?;
+        sync(folder)?;
+        match sync(around) {
+            Err(Error::SledAt(sled::Error::Io(error), _)) if error.kind() == io::ErrorKind::PermissionDenied => {} // not ours
+            other => other?,
+        }
         remove_if_there(&self.mark).map_err(|error| at(error, &self.mark))
     }
 }
@@ -269,7 +291,7 @@ fn inspect(path: &Path, stored: Option<usize>, wanted: Option<usize>) -> Result<
         other => other,
     };
     remove_unfinished_snapshots(path).map_err(|error| at(error, path))?;
-    let size = stored.or(wanted.filter(|size| is_segment_size(*size))).unwrap_or(SEGMENT_SIZE);
+    let size = stored.or(wanted).unwrap_or(SEGMENT_SIZE);
     if stored.is_none()
         && let Some(told) = log::told_segment_size(path)
         && told != size

@@ -14,6 +14,7 @@ use std::{
 use pyo3::{prelude::*, types::PyBytes};
 
 use crate::{
+    buffer::Folder,
     config::{SEGMENT_SIZE, stored_config},
     error::{Error, Result},
     guard,
@@ -70,8 +71,8 @@ struct State {
 #[pymethods]
 impl Salvage {
     #[new]
-    fn new(py: Python<'_>, path: PathBuf) -> Result<Self> {
-        let folder = path;
+    fn new(py: Python<'_>, path: Folder) -> Result<Self> {
+        let Folder(folder) = path;
         guard::call(py, || {
             let at = |error: io::Error| Error::SledAt(error.into(), folder.join("db"));
             let stored = stored_config(&folder).ok().flatten().or_else(|| log::told_segment_size(&folder));

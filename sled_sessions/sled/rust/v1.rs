@@ -27,7 +27,7 @@ use pyo3::{prelude::*, types::PyBytes};
 use sled_v1::InlineArray;
 
 use crate::{
-    buffer::{Data, Name},
+    buffer::{self, Data, Name},
     config::{is_v1, locked, locked_here, prepare},
     error::{Error, Result},
     guard,
@@ -73,7 +73,8 @@ static HELD: Mutex<BTreeMap<PathBuf, Option<String>>> = Mutex::new(BTreeMap::new
 struct Held(PathBuf);
 
 #[pyfunction]
-pub fn open_v1(py: Python<'_>, path: PathBuf) -> Result<V1> {
+pub fn open_v1(py: Python<'_>, path: buffer::Folder) -> Result<V1> {
+    let buffer::Folder(path) = path;
     guard::call(py, || {
         refuse_0_34(&path)?;
         guard::claim_process()?;

@@ -192,10 +192,13 @@ impl Drop for Subscriber {
 impl Subscriber {
     #[pyo3(signature = (timeout = None))]
     fn get(&self, py: Python<'_>, timeout: Option<f64>) -> Result<Option<Event>> {
-        let deadline = match timeout.map(Duration::try_from_secs_f64) {
+        let deadline = match timeout {
             None => None,
-            Some(Ok(timeout)) => Instant::now().checked_add(timeout),
-            Some(Err(_)) => return Err(Error::Value("timeout must be a number of seconds, not negative".into())),
+            // Beyond what a clock can tell is for ever.
+            Some(seconds) if seconds >= 0.0 => {
+                Duration::try_from_secs_f64(seconds).ok().and_then(|timeout| Instant::now().checked_add(timeout))
+            }
+            Some(_) => return Err(Error::Value("timeout must be a number of seconds, not negative".into())),
         };
         self.wait(py, deadline)
     }
