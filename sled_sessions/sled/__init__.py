@@ -14,7 +14,7 @@ operators (``Tree.update_and_fetch`` does the same), ``flush_async`` (``asyncio.
 import atexit
 import os
 
-from sled_sessions.sled import _fork, _looks, _native
+from sled_sessions.sled import _check, _fork, _looks, _native  # noqa: F401 - _check comes first
 from sled_sessions.sled._native import (
     Batch,
     Db,
