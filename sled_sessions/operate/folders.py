@@ -116,6 +116,9 @@ def appearing(path: str | PathLike[str]) -> Iterator[Path]:
         yield partial
         partial.chmod(0o755 & ~_umask())
         refuse_existing(target)
+        # The files are on the disk, and now their names are, too: else a power cut might leave less of them at `path`.
+        for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
+            sync_folder(folder)
         partial.rename(target)
         sync_folder(target.parent)
     except BaseException:

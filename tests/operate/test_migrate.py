@@ -10,7 +10,16 @@ from engine.processes import in_fork, python
 from operate.databases import contents, fill, start
 
 from sled_sessions import SledStore, sled
-from sled_sessions.operate import Format, NoDatabase, OperationError, TargetExists, contents_of, format_of, migrate
+from sled_sessions.operate import (
+    Format,
+    NoDatabase,
+    OperationError,
+    TargetExists,
+    contents_of,
+    folders,
+    format_of,
+    migrate,
+)
 from sled_sessions.sled import v1
 
 
@@ -52,6 +61,22 @@ def test_a_migrated_store_works(tmp_path):
         assert store.verify_index()
         assert {record.id: record for record in store.records()} == {record.id: record for record in records}
         assert store.delete_expired().deleted == 5
+
+
+def test_what_appears_is_on_the_disk(tmp_path, monkeypatch):
+    """Every folder of the new database has the names of its files on the disk before the database appears."""
+    fill(tmp_path / "old", 3)
+    sync_folder, synced = folders.sync_folder, []
+
+    def noting(folder):
+        synced.append((folder, (tmp_path / "new").exists()))
+        sync_folder(folder)
+
+    monkeypatch.setattr(folders, "sync_folder", noting)
+    migrate(tmp_path / "old", tmp_path / "new", Format.V1_0)
+    partial = synced[0][0]
+    assert synced[-1] == (tmp_path, True)
+    assert set(synced[:-1]) == {(folder, False) for folder in (partial, partial / "slabs", partial / "metadata")}
 
 
 def test_a_folder_of_the_other_format_names_the_command(tmp_path):
