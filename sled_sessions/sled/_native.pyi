@@ -54,7 +54,7 @@ def open(  # noqa: A001 - the name that sled has
         temporary: Delete the folder on close; it must be new or empty. Without ``path``, sled picks one in memory
             (``/dev/shm``) on Linux.
         segment_size: Bytes in a segment of the log, a power of two from 256 to 2**24; a value above about a quarter
-            of it becomes a file of its own that is never deleted. Fixed when the database is made (512 KiB); None
+            of it becomes a file of its own that goes late, if ever. Fixed when the database is made (512 KiB); None
             takes what the database has.
         idgen_persist_interval: How many ids ``generate_id`` gives out between two writes of its counter.
 
@@ -72,7 +72,7 @@ def transaction(function: Callable[..., _T], *trees: Tree) -> _T:
 
     The trees belong to one database. Nobody sees the writes before ``function`` returns, and nobody else reads or
     writes meanwhile: sled holds one lock for all databases of the process. So keep it short, and never wait in it for
-    another thread that uses sled. On a conflict it is called again.
+    another thread that uses sled.
 
     An exception in ``function`` aborts the transaction and comes through unchanged.
 
@@ -85,7 +85,10 @@ def transaction(function: Callable[..., _T], *trees: Tree) -> _T:
     """
 
 def close_all() -> None:
-    """Close every database that is still open; the package registers it with ``atexit``."""
+    """Close every database that is still open; the package registers it with ``atexit``.
+
+    One that a transaction's function in another thread holds up for seconds is left as a kill would leave it.
+    """
 
 def after_fork_in_child() -> list[Path]:
     """Make every later call raise ``ForkedProcess``; return the files that the parent has locked."""
@@ -209,9 +212,10 @@ class Tree:
     def watch(self, prefix: Buffer | None = None, *, capacity: int = 65536) -> Subscriber:
         """Return the changes, from now on, of the keys that start with ``prefix`` (None: of all keys).
 
-        A write that changes nothing is no change. Writers never wait for a slow reader: when ``capacity`` events are
-        waiting the oldest are dropped, and the reader gets ``EventsLost`` once. A tree that has ever been watched pays
-        some microseconds more for each write until the database is closed.
+        An ``insert`` of the value that is there already, or a ``remove`` of a missing key, is no change; a
+        ``compare_and_swap`` or an update to the same value is one. Writers never wait for a slow reader: when
+        ``capacity`` events are waiting the oldest are dropped, and the reader gets ``EventsLost`` once. A tree that has
+        ever been watched pays some microseconds more for each write until the database is closed.
         """
 
 @final

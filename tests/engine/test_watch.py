@@ -46,6 +46,15 @@ def test_after_writes_that_change_nothing(tree: sled.Tree) -> None:
     assert watcher.get(timeout=0.05) is None
 
 
+def test_swaps_to_the_same_value(tree: sled.Tree) -> None:
+    """A swap or an update that leaves the value as it was is an event, as the documentation says."""
+    tree.insert(b"key", b"value")
+    watcher = tree.watch()
+    tree.compare_and_swap(b"key", b"value", b"value")
+    tree.update_and_fetch(b"key", lambda value: value or b"")
+    assert [watcher.get(timeout=5), watcher.get(timeout=5)] == [watcher_event(b"key", b"value")] * 2
+
+
 def watcher_event(key: bytes, value: bytes | None) -> sled.Event:
     """An event of these, from a database of its own."""
     with sled.open(temporary=True) as db:
@@ -183,7 +192,15 @@ def test_interrupt(folder: Path) -> None:
     assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan")])
+@pytest.mark.parametrize("timeout", [1e300, float("inf")])
+def test_endless_timeouts(tree: sled.Tree, timeout: float) -> None:
+    """A timeout beyond all clocks waits as None does."""
+    with tree.watch() as watcher:
+        tree.insert(b"key", b"value")
+        assert watcher.get(timeout=timeout)
+
+
+@pytest.mark.parametrize("timeout", [-1, float("-inf"), float("nan")])
 def test_wrong_timeouts(tree: sled.Tree, timeout: float) -> None:
     """A timeout that is no length of time is a ValueError."""
     with pytest.raises(ValueError, match="number of seconds"):
