@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 
 use crate::{buffer::Data, locks::lock};
 
+#[doc = doc!("Batch")]
 #[pyclass(frozen, module = "sled_sessions.sled")]
 #[derive(Default)]
 pub struct Batch(Mutex<sled::Batch>);
@@ -28,10 +29,12 @@ impl Batch {
         Self::default()
     }
 
+    #[doc = doc!("Batch.insert")]
     fn insert(&self, key: Data<'_, '_>, value: Data<'_, '_>) {
         self.lock().insert(key.as_slice(), value.as_slice());
     }
 
+    #[doc = doc!("Batch.remove")]
     fn remove(&self, key: Data<'_, '_>) {
         self.lock().remove(key.as_slice());
     }

@@ -36,6 +36,7 @@ const WRONG_CONF: &str = "the file conf is not what sled 0.34 writes, unless a s
 
 // `mode` and `snapshot_after_ops` do nothing in 0.34, `compression_factor` belongs to a feature that is not built in,
 // `print_profile_on_drop` has nothing to print without sled's metrics, and `snapshot_path` is gone: none is offered.
+#[doc = doc!("open")]
 #[pyfunction]
 #[pyo3(signature = (
     path = None,

@@ -23,6 +23,7 @@ type Exported = (Blob, Blob, Iter);
 /// Pairs that `import_` writes in one go, before it looks whether Ctrl-C was pressed.
 const IMPORT_CHUNK: usize = 512;
 
+#[doc = doc!("Db")]
 #[pyclass(extends = Tree, frozen, weakref, module = "sled_sessions.sled")]
 pub struct Db {
     engine: Arc<Engine>,
@@ -60,44 +61,53 @@ impl Drop for Closing {
 
 #[pymethods]
 impl Db {
+    #[doc = doc!("Db.path")]
     #[getter]
     fn path(&self) -> PathBuf {
         self.engine.path().to_owned()
     }
 
+    #[doc = doc!("Db.was_recovered")]
     #[getter]
     fn was_recovered(&self) -> bool {
         self.was_recovered
     }
 
+    #[doc = doc!("Db.open_tree")]
     fn open_tree(slf: &Bound<'_, Self>, name: Name) -> Result<Tree> {
         let handle = slf.get().handle(slf.py(), &name.0)?;
         Ok(Tree::new(handle, Some(slf.clone().unbind())))
     }
 
+    #[doc = doc!("Db.tree_names")]
     fn tree_names(&self, py: Python<'_>) -> Result<Vec<Blob>> {
         let mut names = self.call(py, |db| Ok(db.tree_names()))?;
         names.sort_unstable();
         Ok(names.into_iter().map(Blob).collect())
     }
 
+    #[doc = doc!("Db.drop_tree")]
     fn drop_tree(&self, py: Python<'_>, name: Name) -> Result<bool> {
         guard::call(py, || self.engine.drop_tree(&name.0))
     }
 
+    #[doc = doc!("Db.size_on_disk")]
     fn size_on_disk(&self, py: Python<'_>) -> Result<u64> {
         self.call(py, |db| Ok(db.size_on_disk()?))
     }
 
+    #[doc = doc!("Db.generate_id")]
     fn generate_id(&self, py: Python<'_>) -> Result<u64> {
         self.call(py, |db| Ok(db.generate_id()?))
     }
 
+    #[doc = doc!("Db.checksum")]
     fn checksum(&self, py: Python<'_>) -> Result<u32> {
         let engine = self.engine.clone();
         guard::call(py, || guard::apart(move || engine.with(|db| Ok(db.checksum()?))))
     }
 
+    #[doc = doc!("Db.export")]
     fn export(slf: &Bound<'_, Self>) -> Result<Vec<Exported>> {
         let py = slf.py();
         let mut names = slf.get().call(py, |db| Ok(db.tree_names()))?;
@@ -110,6 +120,7 @@ impl Db {
         names.into_iter().map(export).collect()
     }
 
+    #[doc = doc!("Db.import_")]
     fn import_(&self, py: Python<'_>, export: &Bound<'_, PyAny>) -> Result<()> {
         for collection in export.try_iter()? {
             let [kind, name, items]: [Bound<'_, PyAny>; 3] = collection?.extract()?;
@@ -130,6 +141,7 @@ impl Db {
         Ok(())
     }
 
+    #[doc = doc!("Db.close")]
     fn close(&self, py: Python<'_>) -> Result<()> {
         guard::call(py, || self.engine.close())
     }

@@ -296,7 +296,8 @@ pub fn locked_files() -> Vec<PathBuf> {
     }
 }
 
-/// Close whatever is still open; run when the interpreter exits.
+// Close whatever is still open; run when the interpreter exits.
+#[doc = doc!("close_all")]
 #[pyfunction]
 pub fn close_all(py: Python<'_>) {
     if guard::check_process().and(guard::check()).is_err() {

@@ -47,8 +47,9 @@ thread_local! {
     static ON_PANIC: RefCell<Option<Listener>> = const { RefCell::new(None) };
 }
 
-/// Run by `os.register_at_fork`; returns the files that the parent has locked. A child of a process that never opened
-/// sled is free to open it.
+// Run by `os.register_at_fork`; returns the files that the parent has locked. A child of a process that never opened
+// sled is free to open it.
+#[doc = doc!("after_fork_in_child")]
 #[pyfunction]
 pub fn after_fork_in_child() -> Vec<PathBuf> {
     FORKED.store(OWNER.load(Relaxed) != 0, Relaxed);

@@ -60,6 +60,7 @@ impl Span {
     }
 }
 
+#[doc = doc!("Iter")]
 #[pyclass(frozen, module = "sled_sessions.sled")]
 pub struct Iter {
     tree: Py<Tree>,

@@ -2,6 +2,13 @@
 //!
 //! One module for each concept; what a Python user reads stands in `_native.pyi`.
 
+/// The docstring that `_native.pyi` has for this name; `build.rs` takes it from there.
+macro_rules! doc {
+    ($name:literal) => {
+        include_str!(concat!(env!("OUT_DIR"), "/", $name))
+    };
+}
+
 mod allocator;
 mod batch;
 mod blobs;

@@ -50,6 +50,7 @@ struct Node {
     data: Data,
 }
 
+#[doc = doc!("Salvage")]
 #[pyclass(frozen, module = "sled_sessions.sled")]
 pub struct Salvage {
     folder: PathBuf,
@@ -83,7 +84,7 @@ impl Salvage {
         })
     }
 
-    /// The next page: its tree, or None for one that no tree leads to, and its pairs. None at the end.
+    #[doc = doc!("Salvage.page")]
     fn page<'py>(&self, py: Python<'py>) -> Result<Option<(Option<Bound<'py, PyBytes>>, PyPairs<'py>)>> {
         let page = guard::call(py, || Ok(self.next_page()))?;
         let bytes = |data: Vec<u8>| PyBytes::new(py, &data);
@@ -92,7 +93,7 @@ impl Salvage {
         }))
     }
 
-    /// How many places in the log, and pages, could not be read.
+    #[doc = doc!("Salvage.lost")]
     #[getter]
     fn lost(&self) -> u64 {
         self.state().lost

@@ -31,6 +31,7 @@ thread_local! {
     static ATTEMPT: Cell<u64> = const { Cell::new(0) };
 }
 
+#[doc = doc!("transaction")]
 #[pyfunction]
 #[pyo3(signature = (function, *trees))]
 pub fn transaction(py: Python<'_>, function: Py<PyAny>, trees: &Bound<'_, PyTuple>) -> Result<Py<PyAny>> {
@@ -122,6 +123,7 @@ fn attempt(
     .map_err(ConflictableTransactionError::Abort)
 }
 
+#[doc = doc!("TransactionTree")]
 #[pyclass(frozen, module = "sled_sessions.sled")]
 pub struct TransactionTree {
     thread: ThreadId,
@@ -157,30 +159,36 @@ impl TransactionTree {
 
 #[pymethods]
 impl TransactionTree {
+    #[doc = doc!("TransactionTree.get")]
     fn get(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<Blob>> {
         let key = key.as_slice();
         Ok(self.call(py, |tree| tree.get(key))?.map(Blob))
     }
 
+    #[doc = doc!("TransactionTree.insert")]
     fn insert(&self, py: Python<'_>, key: Data<'_, '_>, value: Data<'_, '_>) -> Result<Option<Blob>> {
         let (key, value) = (key.as_slice(), value.as_slice());
         Ok(self.call(py, |tree| tree.insert(key, value))?.map(Blob))
     }
 
+    #[doc = doc!("TransactionTree.remove")]
     fn remove(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<Blob>> {
         let key = key.as_slice();
         Ok(self.call(py, |tree| tree.remove(key))?.map(Blob))
     }
 
+    #[doc = doc!("TransactionTree.apply_batch")]
     fn apply_batch(&self, py: Python<'_>, batch: &Batch) -> Result<()> {
         let batch = batch.snapshot();
         self.call(py, |tree| tree.apply_batch(&batch))
     }
 
+    #[doc = doc!("TransactionTree.generate_id")]
     fn generate_id(&self, py: Python<'_>) -> Result<u64> {
         self.call(py, |tree| Ok(tree.generate_id()?))
     }
 
+    #[doc = doc!("TransactionTree.flush")]
     fn flush(&self, py: Python<'_>) -> Result<()> {
         self.call(py, |tree| {
             tree.flush();

@@ -22,6 +22,7 @@ use crate::{
 /// Keys that a call goes through before it looks whether Ctrl-C was pressed.
 const CHUNK: usize = 4096;
 
+#[doc = doc!("Tree")]
 #[pyclass(subclass, frozen, weakref, module = "sled_sessions.sled")]
 pub struct Tree {
     handle: Arc<Handle>,
@@ -81,11 +82,13 @@ impl Tree {
 
 #[pymethods]
 impl Tree {
+    #[doc = doc!("Tree.name")]
     #[getter]
     fn name<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, self.handle.name())
     }
 
+    #[doc = doc!("Tree.db")]
     #[getter]
     fn db<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyAny> {
         match &slf.get().db {
@@ -94,11 +97,13 @@ impl Tree {
         }
     }
 
+    #[doc = doc!("Tree.get")]
     fn get(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<Blob>> {
         let key = key.as_slice();
         Ok(self.call(py, |tree| tree.get(key))?.map(Blob))
     }
 
+    #[doc = doc!("Tree.contains")]
     fn contains(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<bool> {
         let key = key.as_slice();
         self.call(py, |tree| tree.contains_key(key))
@@ -129,16 +134,19 @@ impl Tree {
         }
     }
 
+    #[doc = doc!("Tree.insert")]
     fn insert(&self, py: Python<'_>, key: Data<'_, '_>, value: Data<'_, '_>) -> Result<Option<Blob>> {
         let (key, value) = (key.as_slice(), value.as_slice());
         Ok(self.call(py, |tree| tree.insert(key, value))?.map(Blob))
     }
 
+    #[doc = doc!("Tree.remove")]
     fn remove(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<Blob>> {
         let key = key.as_slice();
         Ok(self.call(py, |tree| tree.remove(key))?.map(Blob))
     }
 
+    #[doc = doc!("Tree.compare_and_swap")]
     fn compare_and_swap(
         &self,
         py: Python<'_>,
@@ -152,60 +160,73 @@ impl Tree {
         Ok(self.call(py, |tree| tree.compare_and_swap(key, old, new))?.is_ok())
     }
 
+    #[doc = doc!("Tree.update_and_fetch")]
     fn update_and_fetch(&self, py: Python<'_>, key: Data<'_, '_>, function: &Bound<'_, PyAny>) -> Result<Option<Blob>> {
         Ok(self.update(py, key.as_slice(), function)?.1.map(Blob))
     }
 
+    #[doc = doc!("Tree.fetch_and_update")]
     fn fetch_and_update(&self, py: Python<'_>, key: Data<'_, '_>, function: &Bound<'_, PyAny>) -> Result<Option<Blob>> {
         Ok(self.update(py, key.as_slice(), function)?.0.map(Blob))
     }
 
+    #[doc = doc!("Tree.apply_batch")]
     fn apply_batch(&self, py: Python<'_>, batch: &Batch) -> Result<()> {
         let batch = batch.snapshot();
         self.call(py, |tree| tree.apply_batch(batch))
     }
 
+    #[doc = doc!("Tree.first")]
     fn first(&self, py: Python<'_>) -> Result<Option<(Blob, Blob)>> {
         Ok(self.call(py, |tree| tree.first())?.map(pair))
     }
 
+    #[doc = doc!("Tree.last")]
     fn last(&self, py: Python<'_>) -> Result<Option<(Blob, Blob)>> {
         Ok(self.call(py, |tree| tree.last())?.map(pair))
     }
 
+    #[doc = doc!("Tree.get_lt")]
     fn get_lt(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<(Blob, Blob)>> {
         let key = key.as_slice();
         Ok(self.call(py, |tree| tree.get_lt(key))?.map(pair))
     }
 
+    #[doc = doc!("Tree.get_gt")]
     fn get_gt(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<(Blob, Blob)>> {
         let key = key.as_slice();
         Ok(self.call(py, |tree| tree.get_gt(key))?.map(pair))
     }
 
+    #[doc = doc!("Tree.pop_min")]
     fn pop_min(&self, py: Python<'_>) -> Result<Option<(Blob, Blob)>> {
         Ok(self.call(py, |tree| tree.pop_min())?.map(pair))
     }
 
+    #[doc = doc!("Tree.pop_max")]
     fn pop_max(&self, py: Python<'_>) -> Result<Option<(Blob, Blob)>> {
         Ok(self.call(py, |tree| tree.pop_max())?.map(pair))
     }
 
+    #[doc = doc!("Tree.range")]
     #[pyo3(signature = (start = None, stop = None, *, reverse = false))]
     fn range(slf: Py<Self>, start: Option<Data<'_, '_>>, stop: Option<Data<'_, '_>>, reverse: bool) -> Iter {
         Iter::new(slf, Part::Items, Span::range(start, stop), reverse)
     }
 
+    #[doc = doc!("Tree.prefix")]
     #[pyo3(signature = (prefix, *, reverse = false))]
     fn prefix(slf: Py<Self>, prefix: Data<'_, '_>, reverse: bool) -> Iter {
         Iter::new(slf, Part::Items, Span::prefix(prefix.as_slice()), reverse)
     }
 
+    #[doc = doc!("Tree.keys")]
     #[pyo3(signature = (start = None, stop = None, *, reverse = false))]
     fn keys(slf: Py<Self>, start: Option<Data<'_, '_>>, stop: Option<Data<'_, '_>>, reverse: bool) -> Iter {
         Iter::new(slf, Part::Keys, Span::range(start, stop), reverse)
     }
 
+    #[doc = doc!("Tree.values")]
     #[pyo3(signature = (start = None, stop = None, *, reverse = false))]
     fn values(slf: Py<Self>, start: Option<Data<'_, '_>>, stop: Option<Data<'_, '_>>, reverse: bool) -> Iter {
         Iter::new(slf, Part::Values, Span::range(start, stop), reverse)
@@ -219,7 +240,7 @@ impl Tree {
         Iter::new(slf, Part::Items, Span::range(None, None), true)
     }
 
-    /// sled's `len` counts errors too, and after damage they never end.
+    // sled's `len` counts errors too, and after damage they never end.
     fn __len__(&self, py: Python<'_>) -> Result<usize> {
         let mut count = 0;
         self.for_each(py, |_, _| {
@@ -233,24 +254,29 @@ impl Tree {
         Ok(!self.is_empty(py)?)
     }
 
+    #[doc = doc!("Tree.is_empty")]
     fn is_empty(&self, py: Python<'_>) -> Result<bool> {
         self.call(py, |tree| Ok(tree.first()?.is_none()))
     }
 
+    #[doc = doc!("Tree.clear")]
     fn clear(&self, py: Python<'_>) -> Result<()> {
         self.for_each(py, |tree, key| tree.remove(key).map(drop))
     }
 
+    #[doc = doc!("Tree.checksum")]
     fn checksum(&self, py: Python<'_>) -> Result<u32> {
         let handle = self.handle.clone();
         guard::call(py, || guard::apart(move || handle.with(|tree| Ok(tree.checksum()?))))
     }
 
+    #[doc = doc!("Tree.flush")]
     #[pyo3(signature = (fsync = false))]
     fn flush(&self, py: Python<'_>, fsync: bool) -> Result<usize> {
         guard::call(py, || self.handle.engine().flush(fsync))
     }
 
+    #[doc = doc!("Tree.watch")]
     #[pyo3(signature = (prefix = None, *, capacity = 65536))]
     fn watch(slf: &Bound<'_, Self>, prefix: Option<Data<'_, '_>>, capacity: usize) -> Result<Subscriber> {
         if capacity == 0 {

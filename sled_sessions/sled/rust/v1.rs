@@ -46,6 +46,7 @@ const LEAF_FANOUT: usize = 1024;
 type Db = sled_v1::Db<LEAF_FANOUT>;
 type Tree = sled_v1::Tree<LEAF_FANOUT>;
 
+#[doc = doc!("V1")]
 #[pyclass(frozen, module = "sled_sessions.sled")]
 pub struct V1(Arc<Folder>);
 
@@ -72,6 +73,7 @@ static HELD: Mutex<BTreeMap<PathBuf, Option<String>>> = Mutex::new(BTreeMap::new
 
 struct Held(PathBuf);
 
+#[doc = doc!("open_v1")]
 #[pyfunction]
 pub fn open_v1(py: Python<'_>, path: buffer::Folder) -> Result<V1> {
     let buffer::Folder(path) = path;
@@ -87,6 +89,7 @@ pub fn open_v1(py: Python<'_>, path: buffer::Folder) -> Result<V1> {
 
 #[pymethods]
 impl V1 {
+    #[doc = doc!("V1.tree_names")]
     fn tree_names<'py>(&self, py: Python<'py>) -> Result<Vec<Bound<'py, PyBytes>>> {
         let mut names = self.call(py, |_, db| Ok((names(db), 0)))?;
         names.push(DEFAULT_TREE.to_vec());
@@ -95,6 +98,7 @@ impl V1 {
         Ok(names.iter().map(|name| PyBytes::new(py, name)).collect())
     }
 
+    #[doc = doc!("V1.read")]
     fn read<'py>(
         &self,
         py: Python<'py>,
@@ -114,6 +118,7 @@ impl V1 {
         Ok(pairs.into_iter().map(|(key, value)| (bytes(key), bytes(value))).collect())
     }
 
+    #[doc = doc!("V1.insert_new")]
     fn insert_new(&self, py: Python<'_>, tree: Name, pairs: Vec<(Bound<'_, PyAny>, Bound<'_, PyAny>)>) -> Result<()> {
         let array = |data: &Bound<'_, PyAny>| -> Result<InlineArray> {
             Ok(InlineArray::from(data.extract::<Data<'_, '_>>()?.as_slice()))
@@ -133,6 +138,7 @@ impl V1 {
         })
     }
 
+    #[doc = doc!("V1.close")]
     fn close(&self, py: Python<'_>) -> Result<()> {
         let folder = self.0.clone();
         guard::call(py, || {

@@ -25,7 +25,7 @@ use crate::{
     tree::Tree,
 };
 
-/// A change of a key.
+#[doc = doc!("Event")]
 #[pyclass(frozen, eq, hash, module = "sled_sessions.sled")]
 #[derive(PartialEq, Eq, Hash)]
 pub struct Event {
@@ -35,17 +35,19 @@ pub struct Event {
 
 #[pymethods]
 impl Event {
+    #[doc = doc!("Event.key")]
     #[getter]
     fn key(&self) -> Blob {
         Blob(self.key.clone())
     }
 
+    #[doc = doc!("Event.value")]
     #[getter]
     fn value(&self) -> Option<Blob> {
         self.value.clone().map(Blob)
     }
 
-    /// Sizes only: keys and values may be secrets, and reprs end up in logs.
+    // Sizes only: keys and values may be secrets, and reprs end up in logs.
     fn __repr__(&self) -> String {
         match &self.value {
             Some(value) => format!("<sled.Event insert: key of {} bytes, value of {}>", self.key.len(), value.len()),
@@ -155,6 +157,7 @@ impl Hub {
     }
 }
 
+#[doc = doc!("Subscriber")]
 #[pyclass(frozen, weakref, module = "sled_sessions.sled")]
 pub struct Subscriber {
     /// Keeps the database open.
@@ -190,6 +193,7 @@ impl Drop for Subscriber {
 
 #[pymethods]
 impl Subscriber {
+    #[doc = doc!("Subscriber.get")]
     #[pyo3(signature = (timeout = None))]
     fn get(&self, py: Python<'_>, timeout: Option<f64>) -> Result<Option<Event>> {
         let deadline = match timeout {
@@ -203,6 +207,7 @@ impl Subscriber {
         self.wait(py, deadline)
     }
 
+    #[doc = doc!("Subscriber.close")]
     fn close(&self) -> Result<()> {
         guard::check_process()?;
         self.queue.end();
