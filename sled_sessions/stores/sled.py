@@ -385,7 +385,7 @@ class SledStore:
             facts["sessions"] = html.counted(self.tree.keys())
             facts["size on disk"] = html.size(self.tree.db.size_on_disk())
             if self._sessions.index is None:
-                order, first = "in the order of their ids", list(islice(self.records(), html.PAGE))
+                order, first = "as they are stored", list(islice(self.records(), html.PAGE))
             else:
                 order, first = "next to expire", list(islice(self._by_expiry(), html.PAGE))
         except (sled.SledError, SessionError) as error:
