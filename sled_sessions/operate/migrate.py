@@ -1,6 +1,7 @@
 """From sled 0.34's format on disk to that of sled 1.0, and back."""
 
 from os import PathLike
+from pathlib import Path
 
 from sled_sessions import sled
 from sled_sessions.operate.contents import Contents, Reading, contents_of
@@ -35,13 +36,20 @@ def migrate(
     if format_of(old) is to:
         raise OperationError(f"{old} is of sled {to.value} already; sled-sessions compact makes a copy")
     with appearing(new) as folder:
-        with copied(old, near=folder) as readable, _open(readable, format_of(old)) as source:
+        with copied(old, near=folder) as readable, _open_copy(readable, old) as source:
             reading = Reading(source.export(), progress)
             with _open(folder, to) as target:
                 target.import_(reading)
         written = reading.contents()
         with _open(folder, to) as target:
             return written.require(contents_of(target.export(), progress, written.pairs), str(new))
+
+
+def _open_copy(copy: Path, old: str | PathLike[str]) -> sled.Db | v1.Db:
+    try:
+        return _open(copy, format_of(copy))
+    except sled.Corruption as error:  # the copy is deleted soon
+        raise sled.Corruption(str(error).replace(str(copy.resolve()), str(old))) from None
 
 
 def _open(folder: str | PathLike[str], version: Format) -> sled.Db | v1.Db:

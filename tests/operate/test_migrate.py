@@ -252,7 +252,7 @@ def test_damaged_metadata_of_1_0(tmp_path, folder_1_0, name):
     assert {path: content for path, (_, content) in after.items()} == {
         path: content for path, (_, content) in before.items()
     }
-    with pytest.raises(sled.Corruption):
+    with pytest.raises(sled.Corruption, match=f"^{folder_1_0} is damaged"):
         migrate(folder_1_0, tmp_path / "new", Format.V0_34)
     assert {path.name for path in tmp_path.iterdir()} == {"old"}
 
