@@ -105,6 +105,7 @@ time.sleep(0.3)
     sled.open(folder).close()
 
 
+@pytest.mark.slow
 def test_exit_with_a_transaction_that_never_ends(folder: Path) -> None:
     """The interpreter exits though a daemon thread stays in a transaction; every database is as after a kill."""
     code = """

@@ -121,13 +121,13 @@ def test_fork_inside_a_transaction(db: sled.Db) -> None:
             warnings.simplefilter("ignore", DeprecationWarning)  # as in in_fork
             return os.fork()
 
-    child = -1
+    parent = os.getpid()
     try:
         child = sled.transaction(function, db)
     except sled.ForkedProcess:
         os._exit(0)
     finally:
-        if child == 0:
+        if os.getpid() != parent:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert db.get(b"key") == b"value"

@@ -190,6 +190,7 @@ def test_a_database_dies_inside(db: sled.Db, tmp_path: Path) -> None:
     assert elsewhere(tmp_path / "other") == "1"
 
 
+@pytest.mark.slow
 def test_a_database_dies_inside_when_no_thread_can_be_made(folder: Path) -> None:
     """Where no thread can be made that would close such a database, it stays open instead of ending the program."""
     code = """
