@@ -82,6 +82,7 @@ def transaction(function: Callable[..., _T], *trees: Tree) -> _T:
     Raises:
         SledError: No tree was given; or, inside ``function``, a call of anything but the trees it was given.
         Unsupported: The trees belong to different databases.
+        ForkedProcess: ``function`` forked, and this is the child, in which nothing is written.
     """
 
 def close_all() -> None:
