@@ -193,6 +193,7 @@ def on_all_sessions(database: Database) -> Iterator[Operation]:
     if workload.sessions <= _MOST_ALL_DUE:
         yield from due(2)  # of the lifetime: some sessions were moved meanwhile
     yield _index_build(database)
+    database.build_index()  # the floor's side may have come last, and left none
 
 
 def _index_build(database: Database) -> Operation:

@@ -3,8 +3,9 @@
 import pytest
 
 from sled_sessions import SledStore, SweepStrategy
-from sled_sessions.bench import floors
+from sled_sessions.bench import floors, store
 from sled_sessions.bench.database import Database, make
+from sled_sessions.bench.measuring import take_turns
 from sled_sessions.bench.workload import FIRST_EXPIRY, LIFETIME, Workload, microseconds, moment
 
 SESSIONS = 300
@@ -33,11 +34,11 @@ def test_records_have_250_bytes(workload):
 
 def test_the_same_bytes(tmp_path, workload, database):
     """What the floors write is what the store writes, in both trees."""
-    with SledStore.open(tmp_path / "other") as store:
+    with SledStore.open(tmp_path / "other") as other:
         for number in range(SESSIONS):
-            store.save(workload.record(number))
-        assert everything(store.tree) == everything(database.tree)
-        assert everything(store.tree.db.open_tree("session:expiry")) == everything(database.index)
+            other.save(workload.record(number))
+        assert everything(other.tree) == everything(database.tree)
+        assert everything(other.tree.db.open_tree("session:expiry")) == everything(database.index)
     assert database.store.verify_index()
 
 
@@ -73,3 +74,13 @@ def test_dates(workload):
         expiry = workload.expiry(number)
         assert FIRST_EXPIRY <= expiry < FIRST_EXPIRY + LIFETIME
         assert workload.record(number).encode() == floors._encode(floors.parts(workload.record(number)))
+
+
+@pytest.mark.parametrize("repeat", [1, 2])
+def test_the_database_is_as_it_was(database, repeat):
+    """Whoever comes last, the operations on all sessions leave the index as they found it: requests follow."""
+    before = everything(database.index)
+    for operation in store.on_all_sessions(database):
+        take_turns({"ours": operation.ours, "floor": operation.floor}, repeat)
+    assert database.store.resolution is not None
+    assert everything(database.index) == before
