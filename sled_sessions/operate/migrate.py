@@ -34,7 +34,8 @@ def migrate(
         sled.SledError: A folder could not be opened, read or written.
     """
     if format_of(old) is to:
-        raise OperationError(f"{old} is of sled {to.value} already; sled-sessions compact makes a copy")
+        copying = "sled-sessions compact makes a copy" if to is Format.V0_34 else "to copy it, copy the folder"
+        raise OperationError(f"{old} is of sled {to.value} already; {copying}")
     with appearing(new) as folder:
         with copied(old, near=folder) as readable, _open_copy(readable, old) as source:
             reading = Reading(source.export(), progress)
