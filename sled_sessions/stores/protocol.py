@@ -118,18 +118,18 @@ class AsyncSessionStore(Protocol):
         """See `SessionStore.delete_expired`."""
 
 
-def is_async(store: SessionStore | AsyncSessionStore) -> TypeGuard[AsyncSessionStore]:
-    """Whether a store's methods are to be awaited. The protocols look alike at run time: only names are compared."""
-    return iscoroutinefunction(store.load)
+def is_async(store: SessionStore | AsyncSessionStore, method: str = "load") -> TypeGuard[AsyncSessionStore]:
+    """Whether a store's methods are to be awaited, as `method` is. At run time the two protocols look the same."""
+    return iscoroutinefunction(getattr(store, method))
 
 
-def check_store(store: object) -> None:
-    """Make sure that this is a store.
+def check_store(store: object, method: str = "load") -> None:
+    """Make sure that this is a store, or has what is needed of one: `method`, and what belongs to that.
 
     Raises:
         TypeError: It is none.
     """
-    if isinstance(store, type) or not isinstance(store, SessionStore):
+    if isinstance(store, type) or not callable(getattr(store, method, None)):
         what = f"the class {store.__name__}" if isinstance(store, type) else type(store).__name__
         raise TypeError(f"store must be a SessionStore or an AsyncSessionStore, not {what}")
 

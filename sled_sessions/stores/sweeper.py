@@ -33,7 +33,7 @@ class Sweeper:
         task = asyncio.create_task(Sweeper(store, timedelta(minutes=1)).run())  # or on the event loop
 
     Args:
-        store: The store to sweep; an `AsyncSessionStore` needs `run`.
+        store: The store to sweep, or anything with its `delete_expired`; an `AsyncSessionStore` needs `run`.
         period: The time between two sweeps, a positive `timedelta` or seconds.
         jitter: How far each wait may be from the period, as a part of it from 0 to 1, so that several programs that
             started together do not sweep together.
@@ -54,7 +54,7 @@ class Sweeper:
         strategy: SweepStrategy | None = None,
         on_sweep: Callable[[SweepReport], object] | None = None,
     ) -> None:
-        check_store(store)
+        check_store(store, "delete_expired")
         self.store = store
         self.period = period if isinstance(period, timedelta) else timedelta(seconds=period)
         if self.period <= timedelta(0):
@@ -80,7 +80,7 @@ class Sweeper:
         if self._thread is not None:
             msg = "this sweeper is running already"
             raise RuntimeError(msg)
-        if is_async(self.store):
+        if is_async(self.store, "delete_expired"):
             msg = "an asynchronous store is swept on its event loop: await sweeper.run()"
             raise TypeError(msg)
         self._stopped.clear()
@@ -133,7 +133,7 @@ class Sweeper:
                 with _logged():
                     reports: list[SweepReport] = []
                     while not self._stopped.is_set() and self._goes_on(reports):
-                        if is_async(self.store):
+                        if is_async(self.store, "delete_expired"):
                             reports.append(await self.store.delete_expired(self._strategy, budget=_SLICE))
                         else:
                             reports.append(await asyncio.to_thread(self._sweep_slice))
