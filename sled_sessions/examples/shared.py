@@ -6,8 +6,9 @@ starts two uvicorn processes and visits them in turn. Each is what a machine of 
 
     SESSIONS=redis://localhost:6379 uvicorn --factory sled_sessions.examples.shared:make_app_from_environment
 
-What to look at: the store is the only line that an app changes to leave one process. With CACHE, a folder of each
-process's own, sessions are read from a sled database there, and asked for again from Valkey after a second.
+What to look at: the store, and the lifespan that closes it, are all that an app changes to leave one process. With
+CACHE, a folder of each process's own, sessions are read from a sled database there, and asked for again from Valkey
+after a second.
 """
 
 import asyncio

@@ -14,6 +14,7 @@ from sled_sessions.operate.contents import Contents, contents_of
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.id import KEY_LENGTH, TEXT_LENGTH
+from sled_sessions.stores.encoded import not_its_record
 from sled_sessions.stores.indexed_tree import IndexReport
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import Progress, Sweep, SweepReport, SweepStrategy
@@ -50,6 +51,7 @@ class CheckReport:
 
     def _repr_html_(self) -> str:
         from sled_sessions import html
+        from sled_sessions.stores import shown
 
         facts: dict[str, object] = {
             "nothing is wrong": bool(self),
@@ -58,7 +60,7 @@ class CheckReport:
             "checksum": self.contents.checksum,
             "sessions": self.sessions,
             "unreadable records": self.unreadable,
-            "index": "none" if self.resolution is None else f"in steps of {html.duration(self.resolution)}",
+            "index": shown.steps(self.resolution),
             "missing from the index": self.index.missing,
             "entries without a session": self.index.stale,
         }
@@ -198,5 +200,5 @@ def _decode(key: bytes, value: bytes) -> Record:
     """The record of this key, as a store would load it."""
     record = Record.decode(value)
     if record.id.key != key:
-        raise DecodeError("the bytes under this id are the record of another one")
+        raise not_its_record()
     return record

@@ -54,6 +54,7 @@ class Stats:
 
     def _repr_html_(self) -> str:
         from sled_sessions import html
+        from sled_sessions.stores import shown
 
         facts: dict[str, object] = {
             "live sessions": self.sessions,
@@ -61,7 +62,7 @@ class Stats:
             "unreadable records": self.undecodable,
             "first expiry": None if self.first_expiry is None else html.moment(self.first_expiry),
             "last expiry": None if self.last_expiry is None else html.moment(self.last_expiry),
-            "index": "none" if self.resolution is None else f"in steps of {html.duration(self.resolution)}",
+            "index": shown.steps(self.resolution),
             "data of all trees": html.size(self.live_bytes),
             "size on disk": html.size(self.bytes_on_disk),
         }

@@ -6,7 +6,7 @@ from sled_sessions.errors import DecodeError, RecordTooLarge
 from sled_sessions.records import Id, Record, codec
 
 MAX_RECORD_BYTES = 64 * 1024
-"""The default limit; sled puts values over about 128 KB into files of their own, and never deletes those."""
+"""The default limit; sled puts values over about 128 KB into files of their own, which it deletes late or never."""
 
 
 def encode_within(record: Record, max_bytes: int) -> tuple[bytes, int]:
@@ -33,10 +33,14 @@ def decode_live(id: Id, value: bytes, now: datetime) -> Record | None:
     """
     key, data, expiry_date = codec.decode(value)
     if key != id.key:
-        msg = "the bytes under this id are the record of another one"
-        raise DecodeError(msg)
+        raise not_its_record()
     if expiry_date <= now:
         return None
     record = Record(id, data, expiry_date)
     record.stored = value
     return record
+
+
+def not_its_record() -> DecodeError:
+    """The error for a record that lies under another session's id."""
+    return DecodeError("the bytes under this id are the record of another one")

@@ -125,13 +125,12 @@ def check_entries_tree(entries: sled.Tree, records: sled.Tree) -> None:
         msg = "index must be a tree of the same database: only one log keeps records and entries in step in a crash"
         raise ValueError(msg)
     own_meta = records.name + META
-    indexes = {}  # the trees of all indexes, by those of their markers
-    for meta in filter(lambda name: name.endswith(META), records.db.tree_names()):
-        if (marker := marker_in(records.db.open_tree(meta))) is not None:
-            indexes[meta] = marker.tree or meta.removesuffix(META) + ENTRIES
-    is_taken = entries.name in {records.name, own_meta, *(indexes[meta] for meta in indexes if meta != own_meta)}
+    taken = {records.name, own_meta}
+    for meta in records.db.tree_names():
+        if meta.endswith(META) and meta != own_meta and (marker := marker_in(records.db.open_tree(meta))) is not None:
+            taken.add(marker.tree or meta.removesuffix(META) + ENTRIES)
     ends = filter(None, (entries.first(), entries.last()))
-    if is_taken or any(len(key) != ENTRY_LENGTH or value for key, value in ends):
+    if entries.name in taken or any(len(key) != ENTRY_LENGTH or value for key, value in ends):
         msg = f"index must be a tree of its own: {entries!r} holds something else"
         raise ValueError(msg)
 

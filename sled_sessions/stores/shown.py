@@ -1,7 +1,7 @@
-"""Records in a table, as the stores and the notebook show them."""
+"""Records in a table, and what else of a store is shown, as the stores and the notebook show them."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sled_sessions import html
 from sled_sessions.records import Record
@@ -26,3 +26,8 @@ def first(records: Sequence[Record], now: datetime, order: str) -> html.Markup:
     if not records:
         return html.Markup("<p>no sessions</p>")
     return html.table(COLUMNS, rows(records, now), caption=f"The first {len(records)}, {order}")
+
+
+def steps(resolution: timedelta | None) -> str:
+    """The resolution of an expiry index in words; None: there is no index."""
+    return "none" if resolution is None else f"in steps of {html.duration(resolution)}"

@@ -379,7 +379,7 @@ class SledStore:
         facts: dict[str, object] = {
             "tree": self.tree.name.decode(errors="backslashreplace"),
             "folder": self.tree.db.path,
-            "index": "none" if self.resolution is None else f"in steps of {html.duration(self.resolution)}",
+            "index": shown.steps(self.resolution),
         }
         try:
             facts["sessions"] = html.counted(self.tree.keys())

@@ -163,8 +163,6 @@ class _Exchange:
     def open(self) -> None:
         """Give the app a session that is loaded when it is first used."""
         self._begin(self._load)
-        if self._scope["type"] == "websocket":
-            self._session.load()  # the handshake's cookie is only good now; the connection may last for hours
 
     async def open_async(self) -> None:
         """Give the app a session that is loaded: when it is used it cannot wait for an asyncio store."""
@@ -184,8 +182,6 @@ class _Exchange:
             return record
 
         self._begin(load)
-        if self._scope["type"] == "websocket":
-            self._session.load()
 
     def _load(self) -> Record | None:
         id = self._middleware.cookie.read(self._presented)
@@ -197,10 +193,12 @@ class _Exchange:
         return record
 
     def _begin(self, load: Callable[[], Record | None]) -> None:
-        middleware, presented = self._middleware, self._presented
+        middleware = self._middleware  # and no name for the cookie's value: loading may fail, and tracebacks show names
         self._session = self._scope["session"] = Session(load, expiry=middleware.expiry, clock=middleware.clock)
-        if presented is not None and middleware.cookie.is_malformed(presented):
+        if self._presented is not None and middleware.cookie.is_malformed(self._presented):
             self._session.load()  # without a store call; from now on it counts as read, and the cookie will be removed
+        elif self._scope["type"] == "websocket":
+            self._session.load()  # the handshake's cookie is only good now; the connection may last for hours
 
     @property
     def is_unfinished(self) -> bool:

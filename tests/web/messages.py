@@ -23,6 +23,12 @@ def run(app, *, cookie: str | None = None, kind: str = "http") -> list[dict]:
     return sent
 
 
+async def ignoring(scope, receive, send):
+    """An application that leaves its session alone."""
+    await send(START)
+    await send(BODY)
+
+
 def headers_of(message: dict) -> dict[str, str]:
     """The headers of a message that starts a response."""
     return {name.decode().lower(): value.decode() for name, value in message["headers"]}

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from web.apps import data_of
-from web.messages import BODY, START, headers_of, new_session, run
+from web.messages import BODY, START, headers_of, ignoring, new_session, run
 
 from sled_sessions import (
     AsyncStore,
@@ -32,11 +32,6 @@ class Away(MemoryStore):
 
     def load(self, id):
         raise BackendError("no answer")
-
-
-async def ignoring(scope, receive, send):
-    await send(START)
-    await send(BODY)
 
 
 async def flushing(scope, receive, send):

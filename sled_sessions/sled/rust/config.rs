@@ -162,7 +162,7 @@ pub fn locked_here(path: &Path) -> Error {
     Error::Locked(format!("{} is open in this process already: share that Db, or close it first", path.display()))
 }
 
-fn at(error: io::Error, path: &Path) -> Error {
+pub fn at(error: io::Error, path: &Path) -> Error {
     Error::SledAt(error.into(), path.to_owned())
 }
 

@@ -151,7 +151,7 @@ impl TransactionTree {
                         sled::Error::ReportableBug("a conflict under the global lock".into())
                     }
                 });
-                outcome.map_err(|error| Error::SledAt(error, self.folder.clone()))
+                outcome.map_err(|error| Error::from(error).at(&self.folder))
             })
         })
     }

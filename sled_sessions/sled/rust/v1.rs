@@ -28,7 +28,7 @@ use sled_v1::InlineArray;
 
 use crate::{
     buffer::{self, Data, Name},
-    config::{is_v1, locked, locked_here, prepare},
+    config::{at, is_v1, locked, locked_here, prepare},
     error::{Error, Result},
     guard,
     locks::{lock, try_lock},
@@ -290,7 +290,7 @@ fn explain(error: io::Error, path: &Path) -> Error {
     match error.kind() {
         io::ErrorKind::WouldBlock => locked(path),
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => broken(path, &error.to_string()),
-        _ => Error::SledAt(error.into(), path.to_owned()),
+        _ => at(error, path),
     }
 }
 

@@ -15,7 +15,10 @@ use std::{
     path::Path,
 };
 
-use crate::error::{Error, Result};
+use crate::{
+    config::at,
+    error::{Error, Result},
+};
 
 /// Six bytes of length, and two of their CRC-32.
 const HEADER: usize = 8;
@@ -129,10 +132,6 @@ fn has_data(folder: &Path) -> bool {
 
 fn read(folder: &Path, name: &str) -> Result<Vec<u8>> {
     fs::read(folder.join(name)).map_err(|error| at(error, &folder.join(name)))
-}
-
-fn at(error: io::Error, path: &Path) -> Error {
-    Error::SledAt(error.into(), path.to_owned())
 }
 
 pub fn damaged(folder: &Path, what: &str) -> Error {
