@@ -29,7 +29,7 @@ try:
     from redis.exceptions import TimeoutError as RedisTimeoutError
     from redis.maint_notifications import MaintNotificationsConfig
 except ImportError as error:
-    msg = "RedisStore needs the package redis, version 8 or later: pip install 'sled_sessions[redis]'"
+    msg = "RedisStore needs the package redis, version 8.1 or later: pip install 'sled_sessions[redis]'"
     raise ImportError(msg) from error
 
 from sled_sessions.errors import BackendError, DecodeError
