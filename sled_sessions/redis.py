@@ -50,8 +50,6 @@ return redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
 8.4. One key, so a Cluster takes it as well. It is sent whole each time: the server finds it by its hash, and there is
 no second trip when it has forgotten it."""
 
-_CONTENDED = "others kept writing this session until the time was up"
-
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.064
 
@@ -209,10 +207,11 @@ class RedisStore:
             # What the last update here has written, or what the caller has seen, may be it still.
             last = turn.value
             record = seen_by(change, self.clock) if last is None else decode_live(id, last, self.clock())
+            lost = 0
             while True:
                 is_guess = record is not None
                 if record is None:
-                    record = await self._load(id, key, deadline)
+                    record = await self._load(id, key, deadline, lost)
                 if record is None:
                     return None
                 old = record.stored
@@ -225,11 +224,13 @@ class RedisStore:
                     record = None  # look before it is said
                     continue
                 swap = partial(self._swap, key, old, value, expiry)
-                if await self._answer(swap, deadline, [key]):
+                if await self._answer(swap, deadline, [key], lost):
                     turn.value = changed.stored = value
                     return changed
                 if not is_guess:
-                    await turn.give_way(deadline)
+                    lost += 1
+                    if not await turn.give_way(deadline):
+                        raise self._too_late(lost)
                 record = None
 
     async def delete_expired(
@@ -308,11 +309,20 @@ class RedisStore:
             turn = self._turns[key] = _Turn()
         return turn
 
-    async def _load(self, id: Id, key: bytes, deadline: float) -> Record | None:
-        value: bytes | None = await self._answer(partial(self._read, key), deadline, [key])
+    def _too_late(self, lost: int) -> BackendError:
+        """The error when a call's time is up: `lost` times another writer came first."""
+        msg = f"the server has not answered within {self.timeout.total_seconds():g} s"
+        if lost:
+            msg = f"others kept writing this session: {lost} times within {self.timeout.total_seconds():g} s"
+        return BackendError(msg)
+
+    async def _load(self, id: Id, key: bytes, deadline: float, lost: int = 0) -> Record | None:
+        value: bytes | None = await self._answer(partial(self._read, key), deadline, [key], lost)
         return None if value is None else decode_live(id, value, self.clock())
 
-    async def _answer(self, call: Callable[[], Awaitable[Any]], deadline: float, keys: Iterable[bytes]) -> Any:
+    async def _answer(
+        self, call: Callable[[], Awaitable[Any]], deadline: float, keys: Iterable[bytes], lost: int = 0
+    ) -> Any:
         """What the server answers by the deadline to a call of the client.
 
         Raises:
@@ -324,8 +334,7 @@ class RedisStore:
                     await self._cluster.initialize()  # the first commands would guess their nodes, and be moved
                 return await call()
         except TimeoutError as error:
-            msg = f"the server has not answered within {self.timeout.total_seconds():g} s"
-            raise BackendError(msg) from error
+            raise self._too_late(lost) from error
         except Exception as error:  # noqa: BLE001 - a client that lost its server raises more than its own errors
             if "READONLY" in str(error) and isinstance(self.client, Redis):
                 # The master has become a replica. Connect anew: its name may lead to the new master by now.
@@ -419,13 +428,14 @@ class _Turn:
     value: bytes | None = None
     pause: float = _FIRST_PAUSE
 
-    async def give_way(self, deadline: float) -> None:
-        """Wait a little, so that processes that keep meeting each other part."""
+    async def give_way(self, deadline: float) -> bool:
+        """Wait a little, so that processes that keep meeting each other part; false when that would be too long."""
         wait = random.uniform(0, self.pause)  # noqa: S311 - no secret is made of it
         if asyncio.get_running_loop().time() + wait > deadline:
-            raise BackendError(_CONTENDED)
+            return False
         await asyncio.sleep(wait)
         self.pause = min(2 * self.pause, _LONGEST_PAUSE)
+        return True
 
 
 async def _was_closed(connection: AbstractConnection) -> bool:

@@ -1,6 +1,7 @@
 """RedisStore beyond the contract: its keys and bytes, what it asks the server, and what it says to a mistake."""
 
 import asyncio
+import time
 import traceback
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -240,21 +241,26 @@ async def test_updates_under_contention(pair):
     assert (await pair[1].load(record.id)).data == {"n": 400}
 
 
-async def test_others_always_come_first(server):
-    """An update that loses every time gives up with BackendError, and has written nothing."""
-    record = new_record(n=0)
-    async with RedisStore.from_url(server.url, timeout=timedelta(seconds=0.3)) as store:
-        await store.save(record)
+@pytest.mark.parametrize("late", ["while it waits", "while the server is asked"])
+async def test_others_always_come_first(server, single, late):
+    """An update that loses every time gives up with BackendError, says why, and has written nothing."""
+    record = await single.create(new_record(n=0))
+    losses = 0
+    async with RedisStore.from_url(server.url, timeout=timedelta(seconds=1)) as store:
         with server.client() as other:
 
             def change(now):
-                theirs = attrs.evolve(record, data={"theirs": now.data.get("theirs", 0) + 1})
+                nonlocal losses
+                losses += 1
+                if late == "while the server is asked" and losses == 3:
+                    time.sleep(1)
+                theirs = attrs.evolve(record, data={"theirs": losses})
                 other.set(f"session:{record.id}", theirs.encode(), keepttl=True)
                 return attrs.evolve(record, data={"mine": True})
 
-            with pytest.raises(BackendError, match="others kept writing"):
+            with pytest.raises(BackendError, match=r"others kept writing this session: \d+ times within 1 s"):
                 await store.update(record.id, change)
-        assert "theirs" in (await store.load(record.id)).data
+    assert (await single.load(record.id)).data == {"theirs": losses}
 
 
 # -- mistakes ---------------------------------------------------------------------------------------------------------
