@@ -3,9 +3,9 @@
 import enum
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
@@ -18,6 +18,9 @@ from sled_sessions.stores.clock import Clock, clock_of
 from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore, check_store, is_async
 from sled_sessions.web.cookies import SameSite, SessionCookie
 from sled_sessions.web.sealing import Keys, Private, Seal, Signed
+
+if TYPE_CHECKING:
+    from asyncio import Future
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -117,6 +120,7 @@ class SessionMiddleware:
         self.always_save = always_save
         self.touch_after = touch_after
         self.clock = clock_of(store) if clock is None else clock
+        self._under_way: set[Future[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -133,10 +137,8 @@ class SessionMiddleware:
             await self.app(scope, receive, exchange.send_async if self.store_is_async else exchange.send)
         except BaseException:
             # What a request that fails has changed is dropped. A WebSocket's messages were answered one by one.
-            try:
-                await self._drive(exchange.finish(only_end=kind == "http"))
-            except Exception:
-                logger.exception("a session could not be ended or saved after its request had failed")
+            rest = self._clean_up(exchange.finish(only_end=kind == "http"))
+            await (self._to_the_end(rest) if self.store_is_async else rest)
             raise
         if exchange.is_unfinished:
             await self._drive(exchange.finish())
@@ -146,6 +148,21 @@ class SessionMiddleware:
             await drive_async(steps, self.store)
         else:
             drive(steps, self.store)
+
+    async def _clean_up(self, steps: Steps[Outcome]) -> None:
+        try:
+            await self._drive(steps)
+        except Exception:
+            logger.exception("a session could not be ended or saved after its request had failed")
+
+    async def _to_the_end(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do it in a task of its own, which goes on where the one of a cancelled request may not wait any more."""
+        import asyncio  # only here: it would be half of what importing this package costs
+
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)  # asyncio itself does not keep it alive
+        task.add_done_callback(self._under_way.discard)
+        await asyncio.shield(task)
 
 
 class _Exchange:

@@ -8,6 +8,7 @@ import sys
 import traceback
 from datetime import timedelta
 
+import anyio
 import attrs
 import pytest
 from starlette.middleware.sessions import SessionMiddleware as StarletteSessionMiddleware
@@ -15,6 +16,7 @@ from web.apps import asgi, browser, cookie_value, count, data_of, has_cookie
 from web.messages import BODY, START, headers_of, ignoring, new_session, run
 
 from sled_sessions import (
+    AsyncStore,
     BackendError,
     EncodeError,
     Expiry,
@@ -196,6 +198,33 @@ def test_the_error_of_the_app_comes_first(clock, as_store, caplog, act):
     with pytest.raises(ZeroDivisionError):
         run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
     assert ("could not be ended" in caplog.text) is (act == "flush")
+
+
+def test_a_cancelled_request_ends_its_session(store, clock):
+    """What was flushed is gone, also when an anyio scope cancels the request, in which nothing can be awaited."""
+    cookie = new_session(store, clock, n=0)
+    ended = asyncio.Event()
+
+    class Remote(AsyncStore):
+        async def delete(self, id):
+            await asyncio.sleep(0)
+            await super().delete(id)
+            ended.set()
+
+    async def app(scope, receive, send):
+        scope["session"].flush()
+        await asyncio.Event().wait()
+
+    async def serve():
+        scope = {"type": "http", "path": "/", "headers": [(b"cookie", f"id={cookie}".encode())]}
+        with anyio.move_on_after(0.01) as request:
+            await SessionMiddleware(app, Remote(store), clock=clock)(scope, None, None)
+        assert request.cancelled_caught
+        async with asyncio.timeout(30):
+            await ended.wait()
+        assert store.count() == 0
+
+    asyncio.run(serve())
 
 
 @pytest.mark.parametrize("act", ["cycle_id", "clear", "flush"])
