@@ -11,12 +11,12 @@ Durability: TypeAlias = Literal["interval", "flush", "fsync"]
 """When a write returns, and what is lost of the writes that have returned:
 
 - "interval": at once. sled writes its buffers to the file every `flush_every_ms` (half a second): that much is lost
-  when the process is killed, and on a power cut also what the operating system had not written yet.
-- "flush": when it is in the file. Nothing is lost when the process is killed; a power cut may cost what the operating
-  system had not written yet.
-- "fsync": when the disk has confirmed it. Nothing is lost.
+  when the process is killed.
+- "flush": when it is in the file. Nothing is lost when the process is killed.
+- "fsync": when the disk has confirmed it. Nothing is lost, on a power cut neither.
 
-What is lost is always the end: sled recovers everything up to some moment.
+What a killed process loses is the end: sled recovers everything up to some moment. A power cut is another matter: what
+no fsync has covered may reach the disk in part and in any order, so that the database may be found damaged on opening.
 """
 
 
