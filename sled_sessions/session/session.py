@@ -169,7 +169,7 @@ class Session(TrackedDict):
     @property
     def is_modified(self) -> bool:
         """Whether a commit would write something else than a new expiry date. Costs an encoding of what was used."""
-        return self._has_pending or any(self.changes()[:2])
+        return self._has_pending or self.changes().is_any
 
     @property
     def is_untouched(self) -> bool:
@@ -244,7 +244,7 @@ class Session(TrackedDict):
         if stored is None:
             return (yield from self._create())
         changes = self.changes()
-        if not (changes.changed or changes.removed or self._cycling or self._expiry_is_new) and not (
+        if not (changes.is_any or self._cycling or self._expiry_is_new) and not (
             always_save and self._is_worth_touching(touch_after)
         ):
             return outcome
@@ -306,6 +306,8 @@ class Session(TrackedDict):
     def _changed(self, changes: Changes, record: Record) -> Record:
         """What a commit writes: `record` with this session's changes, or with the date _ENDED when nothing is left."""
         data = {**record.data, **changes.changed}
+        if record is self._stored:  # whose containers are those that the app was given
+            data.update(changes.kept)
         for key in changes.removed:
             data.pop(key, None)
         expiry_date, deadline = self._expiry_date(now := self._clock(), record)

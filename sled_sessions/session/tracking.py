@@ -9,6 +9,7 @@ from sled_sessions.errors import EncodeError
 from sled_sessions.records.json import is_plain, to_plain
 
 _pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _ABSENT = object()
 _SCALARS = frozenset({type(None), bool, int, str})
 _UNCHANGING = _SCALARS | {type(_ABSENT)}
@@ -24,17 +25,24 @@ else:
 
 
 class Changes(NamedTuple):
-    """What a commit has to store.
+    """What a commit has to store: copies, that stay what they are whatever the app does to a container meanwhile.
 
     Attributes:
         changed: The keys that were set, with their values.
+        kept: Those with a container that is as it was, though the app may have changed it and changed it back.
         removed: Those that were removed.
         images: All that were touched, each with what its value looked like.
     """
 
     changed: dict[str, Any]
+    kept: dict[str, Any]
     removed: list[str]
     images: dict[str, object]
+
+    @property
+    def is_any(self) -> bool:
+        """Whether there is anything to store."""
+        return bool(self.changed or self.removed)
 
 
 class TrackedDict(_Base):
@@ -143,17 +151,21 @@ class TrackedDict(_Base):
             EncodeError: A value has become something that JSON cannot hold.
         """
         changed: dict[str, Any] = {}
+        kept: dict[str, Any] = {}
         removed: list[str] = []
         images: dict[str, object] = {}
         for key, before in self._before.items():
             now = images[key] = self._image(key)
             if type(now) is type(before) and now == before:
-                continue
-            if now is _ABSENT:
+                if type(now) is bytes:
+                    kept.update(_unpack(now))
+            elif now is _ABSENT:
                 removed.append(key)
+            elif type(now) is bytes:
+                changed.update(_unpack(now))
             else:
-                changed[key] = dict.__getitem__(self, key)
-        return Changes(changed, removed, images)
+                changed[key] = now
+        return Changes(changed, kept, removed, images)
 
     def settle(self, changes: Changes) -> None:
         """Take these changes for stored.

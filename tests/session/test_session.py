@@ -15,6 +15,7 @@ from json_values import JSON
 
 from sled_sessions import EncodeError, Expiry, Id, MemoryStore, Record, Session
 from sled_sessions.session import Outcome, SessionManager
+from sled_sessions.session.drive import drive
 from sled_sessions.session.session import DEADLINE
 
 FAR = datetime(2099, 1, 1, tzinfo=UTC)
@@ -115,6 +116,36 @@ def test_an_equal_value_of_another_class_changes_nothing():
     assert not session.is_modified
     session["truth"] = 1
     assert session.is_modified
+
+
+@pytest.mark.parametrize("wrong", ["too much", FAR])
+def test_what_was_rolled_back(store, clock, wrong):
+    """A nested change that the app takes back is not written, whatever else is, and JSON need not have held it."""
+    record = store.create(Record(Id.new(), {"cart": {"items": [1]}}, FAR))
+    with SessionManager(store, clock=clock).session(record.id) as session:
+        before = copy.deepcopy(session["cart"])
+        session["cart"]["items"].append(wrong)
+        session["cart"] = before
+        session["error"] = "rejected"
+    assert store.load(record.id).data == {"cart": {"items": [1]}, "error": "rejected"}
+
+
+def test_a_commit_is_of_one_moment(store, clock):
+    """What an asyncio task does to a value while another one commits it is for the next commit, and checked there."""
+    record = store.create(Record(Id.new(), {"cart": [], "seen": [1]}, FAR))
+    session = Session(lambda: store.load(record.id), clock=clock)
+    session["cart"].append(1)
+    assert session["seen"] == [1]
+    steps = session.commit()
+    _, arguments = steps.send(None)
+    session["cart"].append(float("nan"))
+    session["seen"].append(2)
+    with pytest.raises(StopIteration):
+        steps.send(store.update(*arguments))
+    assert store.load(record.id).data == {"cart": [1], "seen": [1]}
+    session["cart"].pop()
+    drive(session.commit(), store)
+    assert store.load(record.id).data == {"cart": [1], "seen": [1, 2]}
 
 
 def test_it_is_a_mapping_and_a_dict():
