@@ -25,7 +25,8 @@ def command(source: str, target: str, tree: str, prefix: str, as_json: bool) -> 
     redis+cluster://, rediss+cluster://), or a file of JSON Lines (NAME.jsonl, or - for standard input and output).
 
     Stop the programs that use them first. After an interruption start the copy again: it goes on where it was. Sessions
-    that are in TARGET already and were used there since are left alone.
+    that were used in TARGET since are left alone. In a file every session is that is there, and the exit code is 3 if
+    it is not the same.
     """
     if _is_same(source, target):
         msg = "SOURCE and TARGET are the same"
@@ -35,11 +36,14 @@ def command(source: str, target: str, tree: str, prefix: str, as_json: bool) -> 
         report = asyncio.run(copy_sessions(*places, progress=progress))
     told = msgspec.json.encode(report).decode() if as_json else _in_words(report)
     click.echo(told, err=target == "-")
-    return FOUND if report.failed else 0
+    return FOUND if report.differs or report.failed else 0
 
 
 def _in_words(report: CopyReport) -> str:
     words = f"{plural(report.copied, 'session')} copied, {report.there:,} there already, {report.expired:,} expired"
+    if report.differs:
+        verb = "differs" if report.differs == 1 else "differ"
+        words += f"; {report.differs:,} {verb} from the file's: delete the file, or choose another name"
     return f"{words}; {report.failed:,} not copied (unreadable, or too large)" if report.failed else words
 
 

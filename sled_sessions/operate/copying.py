@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from os import PathLike
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol, cast
+from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
 import attrs
 
@@ -43,18 +43,23 @@ class CopyReport:
     Attributes:
         copied: Sessions that were written.
         there: Sessions that the target had already, the same or used since, and that were left alone.
+        differs: Sessions of which the target, a file, has another state, which was left alone.
         expired: Sessions that had expired and were left behind.
         failed: Records that cannot be read, or are too large for the target; they stay where they are.
     """
 
     copied: int = 0
     there: int = 0
+    differs: int = 0
     expired: int = 0
     failed: int = 0
 
 
-Put = Callable[[Record], Awaitable[bool]]
-"""Writes a session; false when it left the one alone that is there."""
+Outcome: TypeAlias = Literal["copied", "there", "differs", "expired", "failed"]
+"""Which number of the report counts a session."""
+
+Put = Callable[[Record], Awaitable[Outcome]]
+"""Writes a session, unless there is one to be left alone."""
 
 
 @attrs.frozen
@@ -106,8 +111,9 @@ async def copy_sessions(source: Place, target: Place, *, progress: Progress | No
     """Copy the live sessions, with their ids and expiries, so that nobody is logged out. O(n).
 
     A session that is in the target already is written over, unless it expires later there: then it was used since. In
-    a file it is left alone, and the ids that the file has are kept in memory. So a copy that was interrupted is simply
-    started again. What programs write to either meanwhile may be missed: stop them first.
+    a file it is left alone, counted as `differs` if it is not the same; the ids that the file has are kept in memory.
+    So a copy that was interrupted is simply started again. What programs write to either meanwhile may be missed: stop
+    them first.
 
     Raises:
         OperationError: There is no source, a line of a file is no session, or a URL is of no kind that is known.
@@ -128,13 +134,12 @@ async def copy_sessions(source: Place, target: Place, *, progress: Progress | No
     return CopyReport(**counts)
 
 
-async def _copy(value: bytes, put: Put) -> str:
-    """Copy one; which number of the report counts it."""
+async def _copy(value: bytes, put: Put) -> Outcome:
     try:
         record = Record.decode(value)
         if record.expiry_date <= utc_now():
             return "expired"
-        return "copied" if await put(record) else "there"
+        return await put(record)
     except (DecodeError, RecordTooLarge):
         return "failed"
 
@@ -209,14 +214,15 @@ class _Lines:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Put]:
         with self._open(1, os.O_RDWR | os.O_CREAT, "wb" if self.path == "-" else "r+b") as lines:
-            there = _keys_to_add_to(lines) if lines.readable() else set()
+            there = _sessions_to_add_to(lines) if lines.readable() else {}
 
-            async def put(record: Record) -> bool:
-                if record.id.key in there:
-                    return False
-                lines.write(jsonl.to_line(record.id.key, record.encode()) + b"\n")
-                there.add(record.id.key)
-                return True
+            async def put(record: Record) -> Outcome:
+                key, value = record.id.key, record.encode()
+                if key in there:
+                    return "there" if there[key] == hash(value) else "differs"
+                lines.write(jsonl.to_line(key, value) + b"\n")
+                there[key] = hash(value)
+                return "copied"
 
             yield put
             lines.flush()
@@ -239,8 +245,8 @@ def _refuse_name_of_file(path: str) -> None:
         )
 
 
-def _keys_to_add_to(file: IO[bytes]) -> set[bytes]:
-    """The keys of the sessions in a file, which then ends where a line may be added.
+def _sessions_to_add_to(file: IO[bytes]) -> dict[bytes, int]:
+    """The keys of the sessions in a file and the hashes of their values; the file then ends where a line may be added.
 
     A session that an interruption cut off at the end is removed. Anything else that is no session is an error.
     """
@@ -252,13 +258,13 @@ def _keys_to_add_to(file: IO[bytes]) -> set[bytes]:
             if not _is_cut_off(last):
                 yield last
 
-    keys = {key for key, _ in read_lines(lines())}
+    there = {key: hash(value) for key, value in read_lines(lines())}
     if _is_cut_off(last):
         file.seek(-len(last), os.SEEK_END)
         file.truncate()
     elif last and not last.endswith(b"\n"):
         file.write(b"\n")
-    return keys
+    return there
 
 
 def _is_cut_off(line: bytes) -> bool:
@@ -273,12 +279,12 @@ def _is_cut_off(line: bytes) -> bool:
 
 
 def _into(store: AsyncSessionStore) -> Put:
-    async def put(record: Record) -> bool:
+    async def put(record: Record) -> Outcome:
         there = await store.load(record.id)
         if there is not None and (there == record or there.expiry_date > record.expiry_date):
-            return False
+            return "there"
         await store.save(record)
-        return True
+        return "copied"
 
     return put
 

@@ -187,6 +187,23 @@ def test_a_session_that_was_used_since(new_place):
     assert values_in(target) == encoded([later, old, other])
 
 
+def test_a_session_that_a_file_has_in_another_state(new_place):
+    """A file keeps the sessions that it has; those that have changed since are counted and told, with exit code 3."""
+    changed, same, new = new_records(3)
+    source, target = new_place("database", 0), new_place("file", 1)
+    save_in(source, [changed, same])
+    assert copy(source, target) == CopyReport(copied=2)
+    save_in(source, [attrs.evolve(changed, data={"n": "changed"}), new])
+    result = run(source, target)
+    assert result.returncode == 3
+    assert result.stdout == (
+        "1 session copied, 1 there already, 0 expired; "
+        "1 differs from the file's: delete the file, or choose another name\n"
+    )
+    assert values_in(target) == encoded([changed, same, new])
+    assert copy(source, target) == CopyReport(there=2, differs=1)
+
+
 def test_what_cannot_be_copied(new_place, tmp_path):
     """An unreadable record, or one too large for the target, stops nothing: it is counted, and exit code 3 tells."""
     records = new_records(5)
