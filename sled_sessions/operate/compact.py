@@ -41,7 +41,7 @@ def compact(old: str | PathLike[str], new: str | PathLike[str], *, progress: Pro
         ContentsDiffer: What was written could not be read back.
         sled.SledError: A folder could not be opened, read or written.
     """
-    with open_database(old) as source, appearing(new) as folder:
+    with open_database(old) as source, appearing(new, like=old) as folder:
         reading = Reading(source.export(), progress)
         with sled.open(folder) as target:
             target.import_(reading)

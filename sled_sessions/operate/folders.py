@@ -4,6 +4,7 @@ import enum
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,9 +33,9 @@ def format_of(path: str | PathLike[str]) -> Format:
         NoDatabase: No database is there.
     """
     folder = Path(path)
-    if (folder / "durability_cookie").exists():
+    if (folder / "durability_cookie").is_file():
         return Format.V1_0
-    if (folder / "conf").exists() or (folder / "db").exists():
+    if (folder / "conf").is_file() or (folder / "db").is_file():  # many a project has a folder of such a name
         return Format.V0_34
     raise NoDatabase(f"{folder} is no sled database: {'it has no database files' if folder.exists() else 'not found'}")
 
@@ -101,20 +102,26 @@ def _text(name: bytes) -> str:
 
 
 @contextmanager
-def appearing(path: str | PathLike[str]) -> Iterator[Path]:
+def appearing(path: str | PathLike[str], *, like: str | PathLike[str] | None = None) -> Iterator[Path]:
     """A folder to fill, which appears at `path` when the block ends well, and vanishes when it does not.
 
     Until then it is called `.<name>.….partial`; after a kill or a power cut one of that name is left, to be deleted.
+
+    Args:
+        path: The folder to make.
+        like: The folder whose sessions it will hold: the same people may look into both. Without it, the owner only.
 
     Raises:
         TargetExists: Something is there already.
     """
     target = refuse_existing(path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    # The owner may write to it, be `like` read-only: sled writes to what it opens.
+    mode = 0o700 if like is None else stat.S_IMODE(Path(like).stat().st_mode) | 0o700
     partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     try:
         yield partial
-        partial.chmod(0o755 & ~_umask())
+        partial.chmod(mode)
         refuse_existing(target)
         # The files are on the disk, and now their names are, too: else a power cut might leave less of them at `path`.
         for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
@@ -201,9 +208,3 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -4,10 +4,21 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from operate.databases import contents
+from operate.databases import contents, fill
 
 from sled_sessions import Id, Record, SledStore, sled
-from sled_sessions.operate import OperationError, opened_store
+from sled_sessions.operate import (
+    Format,
+    NoDatabase,
+    OperationError,
+    backup,
+    compact,
+    migrate,
+    open_database,
+    opened_store,
+    restore,
+    salvage,
+)
 
 FUTURE = datetime(2099, 1, 1, tzinfo=UTC)
 
@@ -34,3 +45,34 @@ def test_an_index_of_a_newer_version_is_left_alone(tmp_path):
     with pytest.raises(OperationError, match="newer sled_sessions"), opened_store(tmp_path / "db"):
         pass
     assert contents(tmp_path / "db") == before
+
+
+def migrated(old, new):
+    migrate(old, new, Format.V1_0)
+
+
+@pytest.mark.parametrize(("make", "mode"), [(compact, 0o755), (compact, 0o700), (migrated, 0o700), (salvage, 0o500)])
+def test_a_copy_is_as_private_as_its_original(tmp_path, make, mode):
+    """Whoever may not look into the old folder may not look into the new one, which its owner may write to."""
+    fill(tmp_path / "old", 3)
+    (tmp_path / "old").chmod(mode)
+    make(tmp_path / "old", tmp_path / "new")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == mode | 0o700
+
+
+def test_what_is_restored_is_for_its_owner_only(tmp_path):
+    """A backup does not tell who might look into its database, so nobody else may look into what is made of it."""
+    fill(tmp_path / "old", 3)
+    with open_database(tmp_path / "old") as db:
+        backup(db, tmp_path / "file")
+    restore(tmp_path / "file", tmp_path / "new")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("name", ["conf", "db", "durability_cookie"])
+def test_a_folder_of_something_else_is_no_database(tmp_path, name):
+    """A project that has a folder of this name is no database, and none is made in it."""
+    (tmp_path / name).mkdir()
+    with pytest.raises(NoDatabase):
+        open_database(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
