@@ -3,7 +3,7 @@
 import enum
 import logging
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 # The messages before which a session is saved; all but the last one carry headers.
 _GATES = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept", "websocket.close"})
+_UNFINISHED = "a session could not be ended or saved after its request had failed"
 _VARIES = re.compile(rb"(^|,)\s*(cookie|\*)\s*(,|$)", re.IGNORECASE)
 
 
@@ -120,7 +121,7 @@ class SessionMiddleware:
         self.always_save = always_save
         self.touch_after = touch_after
         self.clock = clock_of(store) if clock is None else clock
-        self._under_way: set[Future[None]] = set()
+        self._under_way: set[Future[Outcome]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -137,32 +138,32 @@ class SessionMiddleware:
             await self.app(scope, receive, exchange.send_async if self.store_is_async else exchange.send)
         except BaseException:
             # What a request that fails has changed is dropped. A WebSocket's messages were answered one by one.
-            rest = self._clean_up(exchange.finish(only_end=kind == "http"))
-            await (self._to_the_end(rest) if self.store_is_async else rest)
+            try:
+                await self._finish(exchange, only_end=kind == "http")
+            except Exception:
+                logger.exception(_UNFINISHED)
             raise
         if exchange.is_unfinished:
-            await self._drive(exchange.finish())
+            await self._finish(exchange)
 
-    async def _drive(self, steps: Steps[Outcome]) -> None:
-        if self.store_is_async:
-            await drive_async(steps, self.store)
-        else:
+    async def _finish(self, exchange: "_Exchange", *, only_end: bool = False) -> None:
+        """Do what is left, on an asyncio store in a task of its own: a cancelled request may not wait any more."""
+        if not exchange.is_unfinished:
+            return
+        steps = exchange.finish(only_end=only_end)
+        if not self.store_is_async:
             drive(steps, self.store)
-
-    async def _clean_up(self, steps: Steps[Outcome]) -> None:
-        try:
-            await self._drive(steps)
-        except Exception:
-            logger.exception("a session could not be ended or saved after its request had failed")
-
-    async def _to_the_end(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do it in a task of its own, which goes on where the one of a cancelled request may not wait any more."""
+            return
         import asyncio  # only here: it would be half of what importing this package costs
 
-        task = asyncio.ensure_future(work)
+        task = asyncio.ensure_future(drive_async(steps, self.store))
         self._under_way.add(task)  # asyncio itself does not keep it alive
         task.add_done_callback(self._under_way.discard)
-        await asyncio.shield(task)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_tell_of_failure)
+            raise
 
 
 class _Exchange:
@@ -266,7 +267,8 @@ class _Exchange:
     def _adopt(self) -> None:
         """Take over what the app has put in the session's place, as Litestar's `set_session` and `clear_session` do.
 
-        The session of another middleware, ours or Starlette's around a mounted app, is that one's business.
+        The session of another middleware, ours or Starlette's around a mounted app, is that one's business. Before
+        Starlette 1.0 that is a plain dict, which cannot be told from what an app puts there.
         """
         session, replacement = self._session, self._scope.get("session")
         if replacement is session or hasattr(replacement, "mark_accessed"):
@@ -323,6 +325,11 @@ def _plain_data(replacement: object) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
         raise EncodeError(f"a session is a mapping, and {type(replacement).__name__} has been put in its place")
     return data
+
+
+def _tell_of_failure(task: "Future[Outcome]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error(_UNFINISHED, exc_info=error)
 
 
 def _tell_of_unreadable() -> None:

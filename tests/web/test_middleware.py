@@ -177,8 +177,10 @@ def test_deleted_in_the_meantime(store, as_store, clock):
     assert store.count() == 0
 
 
-@pytest.mark.parametrize("act", ["flush", "replace"])
-def test_the_error_of_the_app_comes_first(clock, as_store, caplog, act):
+@pytest.mark.parametrize(
+    ("act", "kind"), [("flush", "http"), ("flush", "websocket"), ("replace", "http"), ("replace", "websocket")]
+)
+def test_the_error_of_the_app_comes_first(clock, as_store, caplog, act, kind):
     """What an app raises reaches the server, even if its session cannot be ended or is no session any more."""
 
     class NoDeletes(MemoryStore):
@@ -189,6 +191,8 @@ def test_the_error_of_the_app_comes_first(clock, as_store, caplog, act):
     cookie = new_session(store, clock, n=0)
 
     async def app(scope, receive, send):
+        if kind == "websocket":
+            await send({"type": "websocket.accept"})
         if act == "flush":
             scope["session"].flush()
         else:
@@ -196,35 +200,52 @@ def test_the_error_of_the_app_comes_first(clock, as_store, caplog, act):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
-    assert ("could not be ended" in caplog.text) is (act == "flush")
+        run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie, kind=kind)
+    assert ("could not be ended" in caplog.text) is ((act, kind) != ("replace", "http"))
 
 
-def test_a_cancelled_request_ends_its_session(store, clock):
-    """What was flushed is gone, also when an anyio scope cancels the request, in which nothing can be awaited."""
+@pytest.mark.parametrize("has_answered", [False, True])
+@pytest.mark.parametrize("disk_is_full", [False, True])
+def test_a_cancelled_request_ends_its_session(store, clock, caplog, has_answered, disk_is_full):
+    """What was flushed is gone, or the log says why not, also when an anyio scope lets the request await nothing."""
     cookie = new_session(store, clock, n=0)
     ended = asyncio.Event()
+    request = None
 
     class Remote(AsyncStore):
         async def delete(self, id):
+            if has_answered:
+                request.cancel()
             await asyncio.sleep(0)
-            await super().delete(id)
             ended.set()
+            if disk_is_full:
+                raise BackendError("the disk is full")
+            return await super().delete(id)
 
     async def app(scope, receive, send):
+        if has_answered:
+            await send(START)
         scope["session"].flush()
-        await asyncio.Event().wait()
+        if not has_answered:
+            request.cancel()
+            await asyncio.Event().wait()
+
+    async def send(message):
+        pass
 
     async def serve():
+        nonlocal request
         scope = {"type": "http", "path": "/", "headers": [(b"cookie", f"id={cookie}".encode())]}
-        with anyio.move_on_after(0.01) as request:
-            await SessionMiddleware(app, Remote(store), clock=clock)(scope, None, None)
+        with anyio.CancelScope() as request:
+            await SessionMiddleware(app, Remote(store), clock=clock)(scope, None, send)
         assert request.cancelled_caught
         async with asyncio.timeout(30):
             await ended.wait()
-        assert store.count() == 0
+        await asyncio.sleep(0)
 
     asyncio.run(serve())
+    assert store.count() == disk_is_full
+    assert ("could not be ended" in caplog.text) is disk_is_full
 
 
 @pytest.mark.parametrize("act", ["cycle_id", "clear", "flush"])
