@@ -158,7 +158,8 @@ def matching(condition: str) -> Callable[[Record], bool]:
             if not isinstance(found, dict) or part not in found:
                 return False
             found = found[part]
-        return bool(found in (value, text))
+        # In Python True is 1 and False is 0; in a session they are not.
+        return any(found == each and isinstance(found, bool) is isinstance(each, bool) for each in (value, text))
 
     return matches
 

@@ -9,20 +9,22 @@ from sled_sessions.operate import matching
 
 
 @pytest.mark.parametrize(
-    "condition", ["n=3", "n=3.0", 'text="3"', "text=3", "user.name=ann", 'user={"name":"ann"}', "a.b=1", "no="]
+    "condition",
+    ["n=3", "n=3.0", 'text="3"', "text=3", "user.name=ann", 'user={"name":"ann"}', "a.b=1", "no=", "yes=true", "one=1"],
 )
 def test_matching(condition):
     """A value is meant as JSON or as text, a key as it is written or as a path."""
-    data = {"n": 3, "text": "3", "user": {"name": "ann"}, "a.b": 1, "no": ""}
+    data = {"n": 3, "text": "3", "user": {"name": "ann"}, "a.b": 1, "no": "", "yes": True, "one": 1}
     assert matching(condition)(_record(data))
 
 
 @pytest.mark.parametrize(
-    "condition", ["n=4", 'n="3"', "user=ann", "user.name.first=ann", "user.age=3", "name=ann", "=", "n="]
+    "condition",
+    ["n=4", 'n="3"', "user=ann", "user.name.first=ann", "user.age=3", "name=ann", "=", "n=", "one=true", "yes=1"],
 )
 def test_not_matching(condition):
     """Another value, another type and a path that leads nowhere are no match."""
-    assert not matching(condition)(_record({"n": 3, "user": {"name": "ann"}}))
+    assert not matching(condition)(_record({"n": 3, "user": {"name": "ann"}, "one": 1, "yes": True}))
 
 
 @pytest.mark.parametrize("condition", ["", "n", "user.name"])
