@@ -49,10 +49,10 @@ def delete(database: Path, ids: tuple[str, ...], tree: str, as_json: bool) -> in
     deleted. Records that cannot be read are deleted like all others.
     """
     with opened_store(database, tree) as store:
-        found = [id_of(store, id) for id in ids]
-        deleted = sum(store.delete(id) for id in found if id is not None)
+        found = [id_of(store, id) for id in dict.fromkeys(ids)]
+        deleted = sum(store.delete(id) for id in set(found) if id is not None)
         store.flush(fsync=True)
-    missing = len(ids) - deleted
+    missing = found.count(None)
     if as_json:
         print_json({"deleted": deleted, "missing": missing})
     else:
