@@ -19,6 +19,7 @@ from sled_sessions.cli.common import (
 )
 from sled_sessions.html import plural
 from sled_sessions.operate import Contents, Format
+from sled_sessions.operate.folders import refuse_tree_of_index
 
 old_argument = click.argument("old", type=click.Path(path_type=Path))
 new_argument = click.argument("new", type=click.Path(path_type=Path))
@@ -41,8 +42,15 @@ def export_sessions(database: Path, file: str, tree: str, resume: bool, as_json:
                 sys.stdout.buffer.write(line)
             sys.stdout.buffer.flush()
             return
-        with progress_bar("exporting") as progress:
-            count = operate.export_sessions(store.tree, file, resume=resume, progress=progress)
+        try:
+            with progress_bar("exporting") as progress:
+                count = operate.export_sessions(store.tree, file, resume=resume, progress=progress)
+        except KeyboardInterrupt:
+            partial = Path(file).with_name(f".{Path(file).name}.partial")
+            if not partial.exists():  # before the first session, or after the last
+                raise
+            msg = f"{partial} is left, with sessions in it; --resume goes on with it"
+            raise click.exceptions.Abort(msg) from None
     if as_json:
         print_json({"sessions": count})
     else:
@@ -60,6 +68,7 @@ def import_sessions(database: Path, file: IO[bytes], tree: str, replace: bool, a
 
     After an interruption start it again: what is there already is not written twice.
     """
+    refuse_tree_of_index(tree)
     lines = operate.checked_lines(file)
     with sled.open(database) as db, progress_bar("importing") as progress:
         is_there = tree.encode() in db.tree_names()
@@ -128,11 +137,15 @@ def migrate(old: Path, new: Path, to: str, as_json: bool) -> None:
 @click.command()
 @old_argument
 @new_argument
+@click.option(
+    "--tree", default="session", show_default=True, help="Where sessions go that are found outside of any tree."
+)
 @json_option
-def salvage(old: Path, new: Path, as_json: bool) -> int:
+def salvage(old: Path, new: Path, tree: str, as_json: bool) -> int:
     """Copy whatever can still be read of the damaged database OLD to the folder NEW. OLD is only read."""
+    refuse_tree_of_index(tree)
     with progress_bar("reading") as progress:
-        report = operate.salvage(old, new, progress=progress)
+        report = operate.salvage(old, new, tree=tree, progress=progress)
     if as_json:
         print_json(attrs.asdict(report))
     else:

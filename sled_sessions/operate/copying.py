@@ -15,7 +15,7 @@ import attrs
 from sled_sessions import sled
 from sled_sessions.errors import DecodeError, RecordTooLarge
 from sled_sessions.operate.errors import OperationError
-from sled_sessions.operate.folders import kept_store, open_database
+from sled_sessions.operate.folders import kept_store, open_database, refuse_tree_of_index
 from sled_sessions.operate.transfer import checked_lines, read_lines
 from sled_sessions.records import Record, jsonl
 from sled_sessions.stores.adapter import AsyncStore
@@ -195,6 +195,7 @@ class _Database:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Put]:
         _refuse_name_of_file(self.path)
+        refuse_tree_of_index(self.tree)
         with sled.open(self.path) as db:
             is_there = self.tree.encode() in db.tree_names()
             store = kept_store(db, self.tree) if is_there else SledStore(db.open_tree(self.tree))

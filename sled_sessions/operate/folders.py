@@ -97,6 +97,16 @@ def kept_store(db: sled.Db, tree: str | bytes) -> SledStore:
     )
 
 
+def refuse_tree_of_index(tree: str) -> None:
+    """Write no sessions into a tree that is, or would be taken for, the expiry index of another one.
+
+    Raises:
+        OperationError: Its name is that of an index.
+    """
+    if tree.encode().endswith((ENTRIES, META)):
+        raise OperationError(f"the name {tree!r} is that of an expiry index: sessions go into a tree of another name")
+
+
 def _text(name: bytes) -> str:
     return name.decode(errors="replace")
 

@@ -1,6 +1,7 @@
 """Each command: what it prints, what it returns to the shell, and what it leaves alone."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from operate.databases import contents, fill, lines, start
 from sled_sessions import Id, SledStore, SweepStrategy, sled
 from sled_sessions.cli import _COMMANDS
 from sled_sessions.operate import Format, migrate
+from sled_sessions.sled.salvage import Pages
 from sled_sessions.stores.expiry_index import ExpiryIndex
 
 
@@ -193,6 +195,12 @@ def test_delete(run, storage, ann):
     assert (again.code, json.loads(again.out)) == (3, {"deleted": 0, "missing": 1})
 
 
+def test_delete_one_twice(run, storage, ann):
+    """An id that is given twice, or cut and whole, is of one session: it is deleted, and none is missing."""
+    result = run("delete", storage, ann, ann, ann[:10])
+    assert (result.code, result.out) == (0, "1 deleted\n")
+
+
 @pytest.mark.parametrize("id", ["-h3_" + "x" * 17 + "A", "--json" + "x" * 15 + "A"])
 def test_ids_that_look_like_options(run, storage, ann, id):
     """An id may begin with a dash, and is found whole and by its beginning, wherever it stands among the options."""
@@ -294,6 +302,21 @@ def test_an_index_gets_no_index(run, storage, tree):
     assert contents(storage) == before
 
 
+@pytest.mark.parametrize("tree", ["session:expiry", "cart:expiry", "cart:meta"])
+def test_no_sessions_are_written_where_an_index_lies(run, tmp_path, storage, tree):
+    """A tree that a store would take for an index, be it there or not, is no target of an import or a copy."""
+    before = contents(storage)
+    source = tmp_path / "more.jsonl"
+    assert run("copy", storage, source).code == 0
+    for command in (("import", storage, source), ("copy", source, storage)):
+        result = run(*command, "--tree", tree)
+        assert (result.code, result.err.count("\n")) == (1, 1)
+        assert f"'{tree}'" in result.err
+    assert contents(storage) == before
+    assert run("import", tmp_path / "new", source, "--tree", tree).code == 1
+    assert not (tmp_path / "new").exists()
+
+
 def test_reindex_makes_no_database_and_no_tree(run, tmp_path, storage):
     """A mistyped folder or tree is an error, and not a new one."""
     assert run("reindex", tmp_path / "nowhere").code == 1
@@ -313,6 +336,22 @@ def test_export_and_import(run, tmp_path, storage):
     assert contents(tmp_path / "new") == contents(storage)
     (again,) = rows(run("import", tmp_path / "new", tmp_path / "out.jsonl", "--json"))
     assert (again["written"], again["kept"]) == (0, 35)
+
+
+def test_an_interrupted_export_says_what_is_left(run, tmp_path, storage, monkeypatch):
+    """Ctrl-C during an export leaves a file of sessions that a listing does not show: it is named, with the way on."""
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    target = tmp_path / "out.jsonl"
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", interrupt)
+        result = run("export", storage, target)
+    assert (result.code, result.out) == (130, "")
+    assert f"interrupted: {tmp_path / '.out.jsonl.partial'} is left" in result.err
+    assert run("export", storage, target, "--resume").code == 0
+    assert len(lines(target)) == 35
 
 
 def test_only_a_bare_dash_is_the_standard_output(run, tmp_path, storage, monkeypatch):
@@ -349,6 +388,16 @@ def test_salvage(run, tmp_path, storage):
     assert found.code == 3
     assert "could not read 1 place;" in found.out
     assert run("verify", tmp_path / "rest").code == 0
+
+
+def test_salvage_into_a_tree(run, tmp_path, storage, monkeypatch):
+    """Sessions whose tree nobody knows go into the one that --tree names, which is none of an index."""
+    pages = Pages.__iter__
+    monkeypatch.setattr(Pages, "__iter__", lambda self: ((None, pairs) for _, pairs in pages(self)))
+    assert "found 35 sessions outside" in run("salvage", storage, tmp_path / "rest", "--tree", "cart").out
+    assert len(rows(run("list", tmp_path / "rest", "--tree", "cart", "--limit", "99", "--json"))) == 35
+    assert run("salvage", storage, tmp_path / "more", "--tree", "cart:expiry").code == 1
+    assert not (tmp_path / "more").exists()
 
 
 def test_errors_are_one_line_and_have_their_codes(run, tmp_path, storage):
