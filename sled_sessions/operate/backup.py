@@ -19,7 +19,7 @@ from sled_sessions import sled
 from sled_sessions.operate.contents import Contents, Reading, contents_of
 from sled_sessions.operate.errors import ContentsDiffer, NoDatabase
 from sled_sessions.operate.folders import appearing, kept_store, new_file, refuse_existing, sync_folder
-from sled_sessions.stores.expiry_index import ENTRIES, META
+from sled_sessions.stores.expiry_index import index_trees
 from sled_sessions.stores.sweep import Progress
 
 _MAGIC = b"sled_sessions backup 1\n"
@@ -166,9 +166,8 @@ class _Blocks:
 
 def _mend_indexes(db: sled.Db) -> None:
     """Build the indexes anew that disagree with their records: the database was being written to when it was saved."""
-    names = db.tree_names()
-    for name in names:
-        if name + META in names and not name.endswith((ENTRIES, META)):
+    for name in db.tree_names():
+        if index_trees(db, name):
             store = kept_store(db, name)
             if not store.verify_index():
                 store.rebuild_index()

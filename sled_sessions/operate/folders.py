@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sled_sessions import sled
 from sled_sessions.operate.errors import NoDatabase, OperationError, TargetExists
-from sled_sessions.stores.expiry_index import ENTRIES, META, VERSION, marker_in
+from sled_sessions.stores.expiry_index import ENTRIES, META, VERSION, index_trees, marker_in
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import SweepStrategy
 
@@ -76,20 +76,21 @@ def kept_store(db: sled.Db, tree: str | bytes) -> SledStore:
     name = tree.encode() if isinstance(tree, str) else tree
     names = db.tree_names()
     for end in (ENTRIES, META):
-        if name.endswith(end) and (records := name.removesuffix(end)) in names:
+        records = name.removesuffix(end)
+        if name.endswith(end) and records in names and name in index_trees(db, records):
             raise NoDatabase(
                 f"the tree {_text(name)!r} is the expiry index of {_text(records)!r}, and holds no sessions"
             )
     if name not in names:
         raise NoDatabase(f"{db.path} has no tree {_text(name)!r}; it has: {', '.join(map(_text, names))}")
     marker = marker_in(db.open_tree(name + META)) if name + META in names else None
-    if marker is None:
-        return SledStore(db.open_tree(name), strategy=SweepStrategy.FULL_SCAN)
-    if marker.version != VERSION:
+    if marker is not None and marker.version != VERSION:
         raise OperationError(
             f"the expiry index of {_text(name)!r} has version {marker.version}, "
             f"and this program knows version {VERSION}: use a newer sled_sessions"
         )
+    if marker is None or not marker.resolution_us:
+        return SledStore(db.open_tree(name), strategy=SweepStrategy.FULL_SCAN)
     return SledStore(
         db.open_tree(name),
         index=db.open_tree(marker.tree) if marker.tree else None,

@@ -13,7 +13,7 @@ from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import Format, appearing, copied, format_of
 from sled_sessions.records import Record
 from sled_sessions.sled.salvage import Pages
-from sled_sessions.stores.expiry_index import ENTRIES, ENTRY_LENGTH, META
+from sled_sessions.stores.expiry_index import ENTRY_LENGTH, META, drop_index
 from sled_sessions.stores.sweep import Progress
 
 
@@ -56,7 +56,7 @@ def salvage(
     """Copy what can still be read of a damaged database into a new folder, and count what cannot. O(n log n).
 
     The old log is read without sled, which would cut it at the first damage. `old` is not changed: its files are
-    copied under its lock. Index trees are left out, since the next store builds them.
+    copied under its lock. Expiry indexes are left out, since the next store builds them.
 
     A damaged place may hold the news that a session was deleted; such a session comes back as it was.
 
@@ -81,11 +81,10 @@ def salvage(
         pages = Pages(readable)
         for name, pairs in pages:
             if name is not None:
-                if not name.endswith((ENTRIES, META)):
-                    target = db.open_tree(name)
-                    for key, value in pairs:
-                        target.insert(key, value)
-                    written += len(pairs)
+                target = db.open_tree(name)
+                for key, value in pairs:
+                    target.insert(key, value)
+                written += len(pairs)
             else:
                 target = db.open_tree(tree)
                 for key, value in pairs:
@@ -97,6 +96,10 @@ def salvage(
                     recovered += target.compare_and_swap(found.id.key, None, value)
             if progress is not None:
                 progress(written + recovered, None)
-        if not written + recovered:
+        for name in db.tree_names():
+            if name.endswith(META):  # what is missing of an index, nobody knows; the next store builds it
+                drop_index(db, name.removesuffix(META))
+        contents = contents_of(db.export())
+        if not contents.pairs:
             raise OperationError(f"nothing can be read of {old}: restore a backup")
-        return SalvageReport(contents=contents_of(db.export()), lost=pages.lost, recovered=recovered, dropped=dropped)
+        return SalvageReport(contents=contents, lost=pages.lost, recovered=recovered, dropped=dropped)

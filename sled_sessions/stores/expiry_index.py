@@ -15,6 +15,7 @@ from datetime import timedelta
 import msgspec
 
 from sled_sessions import sled
+from sled_sessions.errors import SessionError
 from sled_sessions.records.id import KEY_LENGTH
 
 ENTRIES, META = b":expiry", b":meta"
@@ -33,12 +34,16 @@ _BIG_ENDIAN = struct.Struct(">Q")
 _pack = _BIG_ENDIAN.pack
 
 
+class TreesInUse(SessionError, ValueError):
+    """An index cannot lie where it was told to: a tree there holds something else."""
+
+
 class Marker(msgspec.Struct, omit_defaults=True):
-    """What lies in the meta tree while the index is whole.
+    """What lies in the meta tree of an index.
 
     Attributes:
         version: Of the format.
-        resolution_us: The step of the index, in microseconds.
+        resolution_us: The step of the index, in microseconds; 0 while it is being built.
         tree: Where the entries lie, if not in the sibling.
     """
 
@@ -94,54 +99,117 @@ class ExpiryIndex:
     @property
     def is_whole(self) -> bool:
         """Whether the index was built, to the end and at this resolution."""
-        return marker_in(self._meta) == self._marker
+        return marker_in(self._meta) == _marker(self._meta, self.tree, self.step)
 
     def mark_whole(self) -> None:
         """Note that every record has its entry now."""
-        self._meta.insert(_MARKER, msgspec.msgpack.encode(self._marker))
+        _mark(self._meta, self.tree, self.step)
 
     def clear(self) -> None:
-        """Empty the index, the marker first: what a crash leaves half-built is then known to be no index."""
-        self._meta.remove(_MARKER)
+        """Empty the index, the marker first: what a crash leaves half-built is then known to be so."""
+        _mark(self._meta, self.tree, 0)
         self.tree.clear()
 
-    @property
-    def _marker(self) -> Marker:
-        is_sibling = self.tree.name.removesuffix(ENTRIES) == self._meta.name.removesuffix(META)
-        return Marker(VERSION, self.step, b"" if is_sibling else self.tree.name)
 
-
-def check_entries_tree(entries: sled.Tree, records: sled.Tree) -> None:
-    """Make sure that the index of these records may lie in this tree, which is emptied when the index is built.
+def open_index(records: sled.Tree, entries: sled.Tree | None, resolution: timedelta) -> ExpiryIndex:
+    """The index of these records, whole or not, with its entries in this tree; None is the sibling.
 
     Raises:
-        TypeError: It is no tree.
-        ValueError: It is a tree of another database, or something else lies in it.
+        TypeError: `entries` is no tree.
+        ValueError: It is a tree of another database, or something else lies in a tree that the index needs; nothing
+            was written.
     """
-    if not isinstance(entries, sled.Tree):
+    db = records.db
+    if not (entries is None or isinstance(entries, sled.Tree)):
         msg = f"index must be a sled.Tree, not {type(entries).__name__}"
         raise TypeError(msg)
-    if entries.db != records.db:
+    if entries is not None and entries.db != db:
         msg = "index must be a tree of the same database: only one log keeps records and entries in step in a crash"
         raise ValueError(msg)
-    own_meta = records.name + META
-    taken = {records.name, own_meta}
-    for meta in records.db.tree_names():
-        if meta.endswith(META) and meta != own_meta and (marker := marker_in(records.db.open_tree(meta))) is not None:
-            taken.add(marker.tree or meta.removesuffix(META) + ENTRIES)
-    ends = filter(None, (entries.first(), entries.last()))
-    if entries.name in taken or any(len(key) != ENTRY_LENGTH or value for key, value in ends):
-        msg = f"index must be a tree of its own: {entries!r} holds something else"
-        raise ValueError(msg)
+    place, meta = records.name + ENTRIES if entries is None else entries.name, records.name + META
+    own = index_trees(db, records.name)
+    if meta not in own and not _is_empty(db, meta):
+        raise TreesInUse(
+            f"{_text(records.name)!r} can have no expiry index, as {_text(meta)!r} holds something else: "
+            "keep the sessions in a tree of another name, or without an index, by SweepStrategy.FULL_SCAN"
+        )
+    if place in _taken(records) or not (place in own or _may_hold_entries(db, place)):
+        raise TreesInUse(
+            f"index must be a tree of its own, and {_text(place)!r} holds something else: name another one with index="
+        )
+    return ExpiryIndex(db.open_tree(place), db.open_tree(meta), resolution)
+
+
+def index_trees(db: sled.Db, records: bytes) -> tuple[bytes, ...]:
+    """The names of the trees in which the index of these records lies, that of the marker first; none without one.
+
+    A program may have trees of its own by the names of the siblings: it is the marker that makes them an index's.
+    """
+    meta = records + META
+    if _is_empty(db, meta) or _MARKER not in (notes := db.open_tree(meta)):
+        return ()
+    marker = marker_in(notes)
+    return meta, (marker and marker.tree) or records + ENTRIES
+
+
+def drop_index(db: sled.Db, records: bytes) -> None:
+    """Drop the index of these records, and nothing else that lies in or beside its trees."""
+    if not (names := index_trees(db, records)):
+        return
+    meta, entries = map(db.open_tree, names)
+    _mark(meta, entries, 0)  # first: a crash may leave a part of the entries
+    if entries.name == records + ENTRIES:
+        db.drop_tree(entries.name)
+    else:
+        entries.clear()  # whoever named this tree may still hold it
+    meta.remove(_MARKER)
+    if meta.is_empty():
+        db.drop_tree(meta.name)
 
 
 def marker_in(meta: sled.Tree) -> Marker | None:
-    """The marker in a meta tree; None when there is no whole index."""
+    """The marker in a meta tree; None when there is none that can be read."""
     found = meta.get(_MARKER)
     try:
         return None if found is None else msgspec.msgpack.decode(found, type=Marker)
     except msgspec.DecodeError:
         return None
+
+
+def _marker(meta: sled.Tree, entries: sled.Tree, step: int) -> Marker:
+    is_sibling = entries.name.removesuffix(ENTRIES) == meta.name.removesuffix(META)
+    return Marker(VERSION, step, b"" if is_sibling else entries.name)
+
+
+def _mark(meta: sled.Tree, entries: sled.Tree, step: int) -> None:
+    meta.insert(_MARKER, msgspec.msgpack.encode(_marker(meta, entries, step)))
+
+
+def _taken(records: sled.Tree) -> set[bytes]:
+    """The trees that are in use for these records and for other indexes."""
+    db, own_meta = records.db, records.name + META
+    taken = {records.name, own_meta}
+    for meta in db.tree_names():
+        if meta.endswith(META) and meta != own_meta and (marker := marker_in(db.open_tree(meta))) is not None:
+            taken.add(marker.tree or meta.removesuffix(META) + ENTRIES)
+    return taken
+
+
+def _may_hold_entries(db: sled.Db, name: bytes) -> bool:
+    """Whether a tree is empty, or missing, or looks like one of entries, as far as its ends show it."""
+    if _is_empty(db, name):
+        return True
+    tree = db.open_tree(name)
+    ends = filter(None, (tree.first(), tree.last()))
+    return all(len(key) == ENTRY_LENGTH and not value for key, value in ends)
+
+
+def _is_empty(db: sled.Db, name: bytes) -> bool:
+    return name not in db.tree_names() or db.open_tree(name).is_empty()
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="backslashreplace")
 
 
 def _split(entry: bytes) -> tuple[int, bytes]:

@@ -20,7 +20,7 @@ from sled_sessions import sled
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
 from sled_sessions.records.id import KEY_LENGTH
-from sled_sessions.stores.expiry_index import ExpiryIndex
+from sled_sessions.stores.expiry_index import ExpiryIndex, drop_index
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
 _log = logging.getLogger(__name__)
@@ -189,12 +189,11 @@ class IndexedTree:
             else:
                 self._build(index, progress)
 
-    def drop_index(self, *trees: bytes) -> None:
-        """Keep no index from now on; these are the trees it lay in, that of the marker first."""
+    def drop_index(self) -> None:
+        """Keep no index from now on, and drop the one that is there."""
         with self._all_locked():
             self.index = self._kept = None
-            for tree in trees:
-                self.tree.db.drop_tree(tree)
+            drop_index(self.tree.db, self.tree.name)
 
     def rebuild(self, progress: Progress | None) -> IndexReport | None:
         """Build the index anew; None when none is kept. Writers wait meanwhile."""

@@ -20,7 +20,7 @@ from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.durability import Durability, GroupCommit
 from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
-from sled_sessions.stores.expiry_index import ENTRIES, META, ExpiryIndex, check_entries_tree
+from sled_sessions.stores.expiry_index import ExpiryIndex, open_index
 from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport
 from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
 from sled_sessions.stores.sweep import PROGRESS_STEP, OnExpired, Progress, Sweep, SweepReport, SweepStrategy
@@ -47,7 +47,7 @@ class SledStore:
         tree: The tree of the records, such as `db.open_tree("session")`.
         index: The tree of the index, one of its own; the sibling by default.
         strategy: How `delete_expired` finds expired sessions. With `FULL_SCAN` no index is kept, one that is there is
-            dropped, and the store writes exactly what the crate writes.
+            dropped (a tree that `index` named is emptied), and the store writes exactly what the crate writes.
         resolution: The step of the index. Saves that move an expiry within one step leave the index alone; a sweep
             looks at up to one step of live sessions. It deletes the same sessions at any resolution.
         durability: What a write waits for before it returns, "interval", "flush" or "fsync"; `Durability` says what
@@ -62,8 +62,8 @@ class SledStore:
         sled.SledError: The engine could not read or write the trees.
         TypeError: `tree` or `index` is no tree, or `resolution` no timedelta.
         EncodeError: `clock` returns no aware datetime.
-        ValueError: `resolution` is too short or too long, there is no such `durability`, or something else lies in the
-            tree that `index` names.
+        ValueError: `resolution` is too short or too long, there is no such `durability`, or something else lies in a
+            tree that the index needs. Nothing was written.
     """
 
     def __init__(
@@ -90,14 +90,10 @@ class SledStore:
         self._sessions = IndexedTree.of(tree)
         self._owned: sled.Db | None = None
         self._resume_after: dict[SweepStrategy, bytes] = {}
-        entries, meta = tree.name + ENTRIES, tree.name + META
-        if index is not None:
-            check_entries_tree(index, tree)
         if self.strategy is SweepStrategy.EXPIRY_INDEX:
-            index = tree.db.open_tree(entries) if index is None else index
-            self._sessions.keep_index(ExpiryIndex(index, tree.db.open_tree(meta), resolution), progress)
+            self._sessions.keep_index(open_index(tree, index, resolution), progress)
         else:
-            self._sessions.drop_index(meta, entries)
+            self._sessions.drop_index()
 
     @classmethod
     def open(

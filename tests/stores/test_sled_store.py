@@ -271,6 +271,87 @@ def test_full_scan_drops_the_index(store, tree, clock, new_record):
     assert store.delete_expired().strategy is SweepStrategy.EXPIRY_INDEX
 
 
+FOREIGN = {
+    "its own meta": {b"session:meta": {b"schema": b"7"}},
+    "its own expiry": {b"session:expiry": {b"monday": b"1"}},
+    "both": {b"session:meta": {b"schema": b"7"}, b"session:expiry": {b"monday": b"1"}},
+}
+"""Trees of a program that had them before there was a store."""
+
+
+def _contents(db):
+    return {name: dict(pairs) for _, name, pairs in db.export()}
+
+
+@pytest.fixture(params=FOREIGN.values(), ids=FOREIGN)
+def foreign(request, db, new_record):
+    """A database with a session and such trees; all that lies in it."""
+    record = new_record()
+    db.open_tree("session").insert(record.id.key, record.encode())
+    for name, pairs in request.param.items():
+        for key, value in pairs.items():
+            db.open_tree(name).insert(key, value)
+    return _contents(db)
+
+
+def test_no_index_is_dropped_that_is_none(db, clock, foreign):
+    """A FULL_SCAN store leaves trees alone that have the names of an index's and are none."""
+    store = SledStore(db.open_tree("session"), strategy=SweepStrategy.FULL_SCAN, clock=clock)
+    assert store.delete_expired().deleted == 0
+    assert _contents(db) == foreign
+
+
+def test_no_index_is_built_over_what_is_none(db, clock, foreign):
+    """A store that would keep its index in a tree that holds something else says what to do, and writes nothing."""
+    cure = "another name" if b"session:meta" in foreign else "index="
+    with pytest.raises(ValueError, match=cure):
+        SledStore(db.open_tree("session"), clock=clock)
+    assert _contents(db) == foreign
+    if cure == "index=":
+        store = SledStore(db.open_tree("session"), index=db.open_tree("elsewhere"), clock=clock)
+        assert store.verify_index().entries == 1
+        SledStore(db.open_tree("session"), strategy=SweepStrategy.FULL_SCAN, clock=clock)
+        assert _contents(db) == foreign | {b"elsewhere": {}}
+
+
+def test_a_marker_among_other_notes(db, store, tree, clock, new_record):
+    """Of a meta tree that holds a program's own keys, too, only the marker goes, also when a build was interrupted."""
+    store.save(new_record(-1))
+    db.open_tree("session:meta").insert(b"schema", b"7")
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        SledStore(tree, resolution=timedelta(minutes=1), progress=interrupt, clock=clock)
+    assert SledStore(tree, clock=clock).verify_index().entries == 1
+    SledStore(tree, strategy=SweepStrategy.FULL_SCAN, clock=clock)
+    assert {name: pairs for name, pairs in _contents(db).items() if name not in (b"session", b"__sled__default")} == {
+        b"session:meta": {b"schema": b"7"}
+    }
+
+
+def test_an_index_in_another_indexs_tree(db, clock, new_record):
+    """The sibling's name may have been given to another index, which is then left alone."""
+    other = SledStore(db.open_tree("other"), index=db.open_tree("session:expiry"), clock=clock)
+    other.save(new_record())
+    with pytest.raises(ValueError, match="tree of its own"):
+        SledStore(db.open_tree("session"), clock=clock)
+    SledStore(db.open_tree("session"), strategy=SweepStrategy.FULL_SCAN, clock=clock)
+    assert other.verify_index().entries == 1
+
+
+@pytest.mark.parametrize("place", ["elsewhere", "__sled__default"])
+def test_full_scan_drops_an_index_wherever_it_is(db, clock, new_record, place):
+    """An index in a tree that the caller named is emptied by a FULL_SCAN store; the tree can still be used."""
+    tree, index = db.open_tree("session"), db.open_tree(place)
+    SledStore(tree, index=index, clock=clock).save(new_record())
+    SledStore(tree, strategy=SweepStrategy.FULL_SCAN, clock=clock)
+    assert len(index) == 0
+    assert b"session:meta" not in db.tree_names()
+    assert SledStore(tree, index=index, clock=clock).verify_index().entries == 1
+
+
 def test_an_index_tree_of_ones_own(db, clock, new_record):
     """The index can lie in a tree that the caller names."""
     store = SledStore(db.open_tree("session"), index=db.open_tree("elsewhere"), clock=clock)
