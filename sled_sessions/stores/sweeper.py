@@ -93,8 +93,11 @@ class Sweeper:
         thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():  # which it is for `on_sweep`
             thread.join()
-        if self._wake is not None:
-            self._wake()
+        if (wake := self._wake) is not None:
+            try:
+                wake()
+            except RuntimeError:  # its event loop was closed, and `run` has ended with that
+                self._wake = None
 
     def __repr__(self) -> str:
         return f"Sweeper({self.store!r}, {self.period!r})"
@@ -135,6 +138,7 @@ class Sweeper:
                     while not self._stopped.is_set() and self._goes_on(reports):
                         if is_async(self.store, "delete_expired"):
                             reports.append(await self.store.delete_expired(self._strategy, budget=_SLICE))
+                            await asyncio.sleep(0)  # what it awaits need not wait for anything
                         else:
                             reports.append(await asyncio.to_thread(self._sweep_slice))
                     self._tell(reports)
@@ -142,10 +146,11 @@ class Sweeper:
             self._wake = None
 
     def _run_in_thread(self) -> None:
-        while not self._stopped.wait(self._wait_seconds()):
+        me = threading.current_thread()
+        while self._thread is me and not self._stopped.wait(self._wait_seconds()):  # `on_sweep` may start another
             with _logged():
                 reports: list[SweepReport] = []
-                while not self._stopped.is_set() and self._goes_on(reports):
+                while self._thread is me and self._goes_on(reports):
                     reports.append(self._sweep_slice())
                 self._tell(reports)
 

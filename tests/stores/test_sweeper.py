@@ -101,6 +101,29 @@ def test_sweeps_an_async_store(clock, new_record):
     assert store.count() == 0
 
 
+def test_an_event_loop_goes_on_between_the_slices_of_a_sweep():
+    """While an asynchronous store is swept whose calls never wait, other tasks get their turn after each slice."""
+    turns = []
+
+    class Inline:
+        async def delete_expired(self, strategy=None, *, budget=None):
+            turns.append("sweep")
+            return SweepReport(SweepStrategy.FULL_SCAN, complete=turns.count("sweep") == 10)
+
+    async def main():
+        done = asyncio.Event()
+        task = asyncio.create_task(Sweeper(Inline(), PERIOD, on_sweep=lambda report: done.set()).run())
+        while not done.is_set():
+            await asyncio.sleep(0)
+            if turns and turns[-1] == "sweep":
+                turns.append("other")
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(main())
+    assert turns[:18] == ["sweep", "other"] * 9
+
+
 def test_the_first_sweep_comes_after_one_period(store, new_record):
     """Starting does not sweep at once: many programs that start together do not burden their disk together."""
     store.save(new_record(-1))
@@ -200,6 +223,49 @@ def test_stop_after_the_event_loop_has_ended(store):
 
     asyncio.run(main())
     sweeper.stop()
+
+
+def test_stop_after_the_event_loop_was_closed(store):
+    """Nor has one whose loop was closed under it; it can run on another loop."""
+    sweeper = Sweeper(store, PERIOD)
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(sweeper.run())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    sweeper.stop()
+
+    async def main():
+        again = asyncio.create_task(sweeper.run())
+        await asyncio.sleep(0)
+        sweeper.stop()
+        await asyncio.wait_for(again, PATIENCE)
+
+    asyncio.run(main())
+    task._log_destroy_pending = False  # asyncio's complaint about a loop that was closed too early
+
+
+def test_a_listener_may_start_the_sweeper_anew(clock, new_record):
+    """`stop` and `start` in what a sweep calls leave one thread, not two; the next stop ends that one."""
+    store = MemoryStore(clock=clock)
+    store.save(new_record(-1))
+    restarted = threading.Event()
+
+    def restart(report):
+        sweeper.stop()
+        sweeper.start()
+        restarted.set()
+
+    def threads():
+        return [each for each in threading.enumerate() if each.name == "sled_sessions sweeper"]
+
+    sweeper = Sweeper(store, PERIOD, on_sweep=restart)
+    sweeper.start()
+    (first,) = threads()
+    assert restarted.wait(PATIENCE)
+    first.join(PATIENCE)
+    assert len(threads()) == 1
+    sweeper.stop()
+    assert threads() == []
 
 
 def test_a_listener_may_stop_the_sweeper(clock, new_record, caplog):
