@@ -1,5 +1,6 @@
 """The magics: a line for each thing that people do with a store at the keyboard."""
 
+import asyncio
 import contextlib
 import functools
 import os
@@ -21,7 +22,8 @@ from sled_sessions.errors import SessionError
 from sled_sessions.notebook.arguments import moment
 from sled_sessions.notebook.plots import plot_expiries
 from sled_sessions.notebook.progress import progress_bar
-from sled_sessions.operate import NoDatabase, format_of, matching
+from sled_sessions.operate import NoDatabase, format_of, kept_store, matching, open_database
+from sled_sessions.operate.folders import refuse_tree_of_index
 from sled_sessions.records import Id, Record
 from sled_sessions.session import Session, SessionManager
 from sled_sessions.stores import shown
@@ -68,7 +70,7 @@ class SessionMagics(Magics):
     @argument("path", help="The folder of the database.")
     @argument("--as", dest="name", default="store", help="The name to give the store; `store` if left out.")
     @argument("--tree", default="session", help="The tree of the records; `session` if left out.")
-    @argument("--create", action="store_true", help="Make the database if there is none.")
+    @argument("--create", action="store_true", help="Make the database, or the tree, if there is none.")
     @argument("--full-scan", action="store_true", help="Keep no expiry index, and drop one that is there.")
     @argument("--resolution", default="1s", help="The step of the expiry index, such as 500ms, 1s, 5min.")
     @_in_one_line
@@ -86,21 +88,28 @@ class SessionMagics(Magics):
         if not given.path:
             msg = "the path is empty; `.` is the folder that the notebook runs in"
             raise UsageError(msg)
-        if not given.create:
+        resolution = durations.parse(given.resolution)
+        before = self._variables.get(given.name)
+        if not (isinstance(before, SledStore) and before.tree.db.path == path.resolve() and _is_open(before.tree.db)):
+            before = None
+        if given.create:
+            refuse_tree_of_index(given.tree)
+        else:
             try:
                 format_of(path)
             except NoDatabase:
                 msg = f"there is no sled database in {path}; to make one, add --create"
                 raise UsageError(msg) from None
-        before = self._variables.get(given.name)
-        if isinstance(before, SledStore) and before.tree.db.path == path.resolve():
+            with open_database(path) if before is None else contextlib.nullcontext(before.tree.db) as db:
+                kept_store(db, given.tree)  # which refuses a tree that is not there: below it would be made
+        if before is not None:
             before.close()
         with progress_bar("building the expiry index") as progress:
             store = SledStore.open(
                 path,
                 given.tree,
                 strategy=SweepStrategy.FULL_SCAN if given.full_scan else SweepStrategy.EXPIRY_INDEX,
-                resolution=durations.parse(given.resolution),
+                resolution=resolution,
                 progress=progress,
             )
         self._variables[given.name] = store
@@ -169,9 +178,12 @@ class SessionMagics(Magics):
         """Delete the sessions that have expired."""
         given = _parse(self.sessions_sweep, line)
         store = self._store(given.store)
+        strategy = _STRATEGIES.get(given.strategy)
+        if strategy is SweepStrategy.EXPIRY_INDEX:
+            _require_index(given.store, store)
         with progress_bar("sweeping") as progress:
             return store.delete_expired(
-                _STRATEGIES.get(given.strategy),
+                strategy,
                 now=None if given.now is None else moment(given.now, store.clock()),
                 limit=given.limit,
                 budget=None if given.budget is None else durations.parse(given.budget),
@@ -184,7 +196,9 @@ class SessionMagics(Magics):
     @_in_one_line
     def sessions_verify(self, line: str) -> IndexReport:
         """Compare the expiry index with the records; nothing is changed."""
-        store = self._sled_store(_parse(self.sessions_verify, line).store)
+        given = _parse(self.sessions_verify, line)
+        store = self._sled_store(given.store)
+        _require_index(given.store, store)
         with progress_bar("comparing the index with the records") as progress:
             return store.verify_index(progress)
 
@@ -228,6 +242,7 @@ class SessionMagics(Magics):
         if given.repeat < 1:
             msg = "--repeat counts from 1"
             raise UsageError(msg)
+        _require_index(given.store, store)
         reports: dict[SweepStrategy, list[SweepReport]] = {strategy: [] for strategy in SweepStrategy}
         with progress_bar("sweeping") as progress:
             for _ in range(given.repeat):
@@ -259,9 +274,17 @@ class SessionMagics(Magics):
 
             %%session store
             session["cart"] = ["apples"]
+
+        In Jupyter a cell that awaits writes `with SessionManager(store).session() as session:` instead.
         """
         given = _parse(self.session, line)
         store = self._store(given.store)
+        if self._awaits_in_a_loop(cell):
+            msg = (
+                "Jupyter runs no cell that awaits inside another one; write in the cell, instead of %%session: "
+                "with SessionManager(store).session() as session:"
+            )
+            raise UsageError(msg)
         manager = SessionManager(store, clock=store.clock)
         session = manager.open(None if given.id is None else self._id(given.id))
         session.load()
@@ -300,6 +323,15 @@ class SessionMagics(Magics):
             return store
         msg = f"{name} is a {type(store).__name__}, whose index cannot be looked at; this is for a SledStore"
         raise UsageError(msg)
+
+    def _awaits_in_a_loop(self, cell: str) -> bool:
+        """Whether the cell awaits, and a loop runs already, as Jupyter's does."""
+        try:
+            asyncio.get_running_loop()
+            code = self._shell.transform_cell(cell)
+        except (RuntimeError, SyntaxError):  # no loop runs; the cell is no Python, which running it shows
+            return False
+        return bool(self._shell.should_run_async(cell, transformed_cell=code))
 
     def _id(self, written: str) -> Id:
         with contextlib.suppress(SessionError):
@@ -344,6 +376,20 @@ class SessionMagics(Magics):
                 raise UsageError(msg) from None
 
         return holds
+
+
+def _is_open(db: sled.Db) -> bool:
+    try:
+        db.tree_names()
+    except sled.ClosedError:
+        return False
+    return True
+
+
+def _require_index(name: str, store: SledStore | MemoryStore) -> None:
+    if isinstance(store, SledStore) and store.resolution is None:
+        msg = f"{name} keeps no expiry index; %sessions_open without --full-scan builds one"
+        raise UsageError(msg)
 
 
 def _parse(magic: Any, line: str) -> Any:

@@ -1,5 +1,6 @@
 """The magics, in IPython's own testing shell."""
 
+import asyncio
 import subprocess
 import sys
 from datetime import timedelta, timezone
@@ -72,6 +73,26 @@ def test_open_mistakes(run, tmp_path, store):
     assert_one_line(run("%sessions_open"), "path")
     assert_one_line(run("%sessions_open 'half"), "quotation")
     assert not nowhere.exists()
+
+
+def test_open_makes_no_tree_by_mistake(run, ipython, tmp_path, store):
+    """Without --create a tree that is missing is told with those that are there; a tree of an index is never opened."""
+    folder, names = store.tree.db.path, store.tree.db.tree_names()
+    for options in ("", "--as other"):  # by a store that is open, and by none
+        assert_one_line(run(f"%sessions_open {folder} --tree sesion {options}"), "no tree 'sesion'", "session")
+        assert_one_line(run(f"%sessions_open {folder} --tree session:expiry {options}"), "index of 'session'")
+        store.close()
+    with sled.open(folder) as db:
+        assert db.tree_names() == names
+    assert_one_line(run(f"%sessions_open {tmp_path}/new --create --tree cart:expiry"), "'cart:expiry'")
+    assert not (tmp_path / "new").exists()
+
+
+def test_open_mistakes_leave_the_store_open(run, ipython, store):
+    """What is refused closes nothing: the store that has the name goes on."""
+    for mistake in ("--resolution 1w", "--tree sesion"):
+        assert not run(f"%sessions_open {store.tree.db.path} {mistake}")[0].success
+        assert store.count() == 12
 
 
 def test_sessions_by_page(run, store):
@@ -156,6 +177,14 @@ def test_verify_and_rebuild(run, store):
     assert run("%sessions_verify store")[0].result
 
 
+@pytest.mark.parametrize("magic", ["sessions_verify", "sessions_time", "sessions_sweep --strategy index"])
+def test_what_needs_an_index_says_that_there_is_none(run, ipython, tmp_path, magic):
+    """Of an index that a store does not keep nothing is reported: no time, no sweep, and not that it agrees."""
+    run(f"%sessions_open {tmp_path}/storage --create --full-scan")
+    assert_one_line(run(f"%{magic}"), "store keeps no expiry index", "--full-scan")
+    assert run("%sessions_sweep")[0].result.strategy is SweepStrategy.FULL_SCAN
+
+
 def test_only_a_sled_store_has_an_index_to_verify(run, ipython, clock):
     """What a store cannot do is said in one line."""
     ipython.user_ns["memory"] = MemoryStore(clock=clock)
@@ -200,6 +229,20 @@ def test_a_cell_that_raises_saves_nothing(run, store):
     assert store.count() == 12
     assert_one_line(run("%%session --id nosuch\n1"), "nosuch")
     assert_one_line(run("%%session --id len\n1"), "len is no session id")
+
+
+def test_a_cell_that_awaits(run, store, ipython):
+    """A cell may await where IPython runs a loop for it; in Jupyter, whose loop runs already, it is told how."""
+    cell = "%%session\nimport asyncio\nsession['a'] = await asyncio.sleep(0, 1)\n%time"
+    assert run(cell)[0].success
+    assert store.load(ipython.user_ns["session"].id).data == {"a": 1}
+
+    async def in_jupyter():
+        assert_one_line(run(cell), "with SessionManager(store).session() as session:")
+        assert run("%%session\nsession['a'] = 2")[0].success
+
+    asyncio.run(in_jupyter())
+    assert store.count() == 14
 
 
 def test_a_closed_store_is_one_line(run, store):
