@@ -14,6 +14,7 @@ import attrs
 from sled_sessions.errors import SessionError
 from sled_sessions.records import Id, Record
 from sled_sessions.stores.adapter import AsyncStore
+from sled_sessions.stores.forks import make_locks
 from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore, check_store, is_async, key_of
 from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
 
@@ -87,7 +88,7 @@ class BlockingCachingStore(CachingStore):
     def __init__(self, cache: SessionStore, store: SessionStore) -> None:
         self.cache = cache
         self.store = store
-        self._locks = tuple(threading.Lock() for _ in range(self._STRIPES))
+        make_locks(self)
 
     def create(self, record: Record) -> Record:
         """Store a new session in both; under another id if the store has this one."""
@@ -161,6 +162,9 @@ class BlockingCachingStore(CachingStore):
             except BaseException:
                 self.cache.delete(id)
                 raise
+
+    def _renew_locks(self) -> None:
+        self._locks = tuple(threading.Lock() for _ in range(self._STRIPES))
 
     def _lock(self, id: Id) -> threading.Lock:
         return self._locks[key_of(id)[-1] % self._STRIPES]

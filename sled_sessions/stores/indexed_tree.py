@@ -21,6 +21,7 @@ from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
 from sled_sessions.records.id import KEY_LENGTH
 from sled_sessions.stores.expiry_index import ExpiryIndex, drop_index
+from sled_sessions.stores.forks import make_locks
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
 _log = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ class IndexedTree:
         self.tree = tree
         self.index: ExpiryIndex | None = None
         self._kept: ExpiryIndex | None = None
-        self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
+        make_locks(self)
         self._get, self._insert, self._remove = tree.get, tree.insert, tree.remove
         self._compare_and_swap = tree.compare_and_swap
 
@@ -88,10 +89,10 @@ class IndexedTree:
     def of(cls, tree: sled.Tree) -> "IndexedTree":
         """The one that all stores on this tree share."""
         place = (tree.db, tree.name)
-        with _shared_lock:
-            shared = _shared.get(place)
+        with _shared.lock:
+            shared = _shared.trees.get(place)
             if shared is None or shared.is_dropped:
-                shared = _shared[place] = cls(tree)
+                shared = _shared.trees[place] = cls(tree)
             return shared
 
     @property
@@ -232,6 +233,9 @@ class IndexedTree:
 
     # -- how ----------------------------------------------------------------------------------------------------------
 
+    def _renew_locks(self) -> None:
+        self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
+
     def _lock(self, key: bytes) -> threading.Lock:
         """The lock of a key. What every request does has it without this call; the keys there are those of ids."""
         return self._locks[key[-1] % _STRIPES if key else 0]  # the last byte of an id is as random as any
@@ -294,8 +298,18 @@ class IndexedTree:
         return value is not None and _entry(index, key, value) in (entry, None)
 
 
-_shared: WeakValueDictionary[tuple[sled.Db, bytes], IndexedTree] = WeakValueDictionary()
-_shared_lock = threading.Lock()
+class _Shared:
+    """The indexed trees that somebody uses."""
+
+    def __init__(self) -> None:
+        self.trees: WeakValueDictionary[tuple[sled.Db, bytes], IndexedTree] = WeakValueDictionary()
+        make_locks(self)
+
+    def _renew_locks(self) -> None:
+        self.lock = threading.Lock()
+
+
+_shared = _Shared()
 
 
 def _expiry_or_none(key: bytes, value: bytes) -> int | None:

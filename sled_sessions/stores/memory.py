@@ -12,6 +12,7 @@ from sled_sessions.records import Id, Record, codec
 from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.encoded import decode_live
+from sled_sessions.stores.forks import make_locks
 from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
 
@@ -28,7 +29,7 @@ class MemoryStore:
 
     def __init__(self, *, clock: Clock = utc_now) -> None:
         self.clock = checked(clock)
-        self._lock = threading.RLock()
+        make_locks(self)
         self._values: dict[bytes, bytes] = {}
         self._expiries: dict[bytes, int] = {}  # what the index has for each
         self._index: SortedList[tuple[int, bytes]] = SortedList()
@@ -139,6 +140,9 @@ class MemoryStore:
             first = [Record.decode(self._values[key]) for _, key in islice(self._index, html.PAGE)]
             count = len(self._values)
         return html.card("MemoryStore", {"sessions": count}, shown.first(first, self.clock(), "next to expire"))
+
+    def _renew_locks(self) -> None:
+        self._lock = threading.RLock()
 
     def _expire(self, key: bytes, until: int) -> bytes | None:
         """Remove a session if it has expired by then, and return what it was."""
