@@ -90,11 +90,11 @@ class MemoryStore:
         strategy = SweepStrategy(strategy or SweepStrategy.EXPIRY_INDEX)
         sweep = Sweep(strategy, limit, budget, progress)
         with self._lock:
-            due = self._index.irange(maximum=(until + 1,), inclusive=(True, False))
-            candidates = list(self._index if strategy is SweepStrategy.FULL_SCAN else due)
-        for expiry, key in candidates:
+            due = list(self._index.irange(maximum=(until + 1,), inclusive=(True, False)))
+            others = len(self._index) - len(due)
+        for _, key in due:
             sweep.examined += 1
-            value = self._expire(key, until) if expiry <= until else None
+            value = self._expire(key, until)
             if value is not None:
                 sweep.deleted += 1
                 events.expired(key)
@@ -102,6 +102,8 @@ class MemoryStore:
                     on_expired(Record.decode(value))
             if sweep.step():
                 return sweep.report(complete=False)
+        if strategy is SweepStrategy.FULL_SCAN:
+            sweep.examined += others  # one look at the first of them is enough
         return sweep.report(complete=True)
 
     def count(self) -> int:

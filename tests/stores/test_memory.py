@@ -2,11 +2,12 @@
 
 import sys
 import threading
+from datetime import timedelta
 
 import attrs
 import pytest
 
-from sled_sessions import MemoryStore
+from sled_sessions import MemoryStore, SweepStrategy
 
 
 @pytest.fixture
@@ -61,3 +62,17 @@ def test_a_listener_does_not_hold_up_others(store, clock, new_record):
     assert store.delete_expired(on_expired=listen).deleted == 1
     assert store.load(expired.id) is None
     assert store.load(other.id) == other
+
+
+@pytest.mark.parametrize("strategy", SweepStrategy)
+def test_a_sweep_in_slices_comes_to_its_end(store, clock, new_record, strategy):
+    """However short the budget, so many sweeps as there are expired sessions are enough: the index is in order."""
+    for seconds in (1, 2, *range(60, 160)):
+        store.save(new_record(seconds))
+    clock.advance(seconds=10)
+    reports = []
+    while not reports or not reports[-1].complete:
+        reports.append(store.delete_expired(strategy, budget=timedelta(0)))
+        assert len(reports) <= 3
+    assert sum(report.deleted for report in reports) == 2
+    assert store.delete_expired(strategy).examined == (100 if strategy is SweepStrategy.FULL_SCAN else 0)
