@@ -453,6 +453,8 @@ class SledStore:
     def _expiries(self, low: int | None = None, high: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Expiries and keys read off the records, for want of an index."""
         for key, value in self.tree:
+            if len(key) != KEY_LENGTH:
+                continue
             try:
                 at = codec.decode_expiry(value)
             except DecodeError:

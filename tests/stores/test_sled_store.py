@@ -440,6 +440,17 @@ def test_a_record_without_an_id_for_a_key_is_unreadable(store, tree, new_record)
     assert store.verify_index().undecodable == 1
 
 
+@STRATEGIES
+def test_a_record_without_an_id_for_a_key_is_not_due(tree, clock, new_record, strategy):
+    """Nor is it among the sessions that expire: no id leads to it."""
+    record = new_record(60)
+    tree.insert(b"short", new_record(30).encode())
+    store = SledStore(tree, strategy=strategy, clock=clock)
+    store.save(record)
+    assert [id for _, id in store.expiring()] == [record.id]
+    assert store.first_expiry().replace(microsecond=0) == record.expiry_date.replace(microsecond=0)
+
+
 def test_a_tree_that_is_opened_again(db, clock, new_record):
     """A store on a tree that was dropped and opened again works, whoever still holds one on the old tree."""
     old = SledStore(db.open_tree("session"), clock=clock)
