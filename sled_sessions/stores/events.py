@@ -26,9 +26,13 @@ def set_key(key: bytes) -> None:
     """Hash ids with this key from now on: the same secret in several processes gives a session the same hash in all.
 
     Raises:
-        ValueError: The key has less than 16 bytes, or more than 64.
+        TypeError: The key is no bytes.
+        ValueError: It has less than 16 of them, or more than 64.
     """
     global _key
+    if not isinstance(key, bytes):
+        msg = f"the key must be bytes, not {type(key).__name__}"
+        raise TypeError(msg)
     if not 16 <= len(key) <= 64:
         msg = "the key must have 16 to 64 bytes"
         raise ValueError(msg)

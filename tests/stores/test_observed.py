@@ -127,7 +127,7 @@ def test_no_id_is_logged(caplog, new_record):
 
 
 def test_processes_that_share_a_key(caplog, new_record, monkeypatch):
-    """With the same key a session has the same hash everywhere; a key that is too short is refused."""
+    """With the same key a session has the same hash everywhere; one that is too short or no bytes is refused."""
     caplog.set_level(logging.INFO, "sled_sessions.events")
     monkeypatch.setattr(events, "_key", b"")  # is put back at the end
     id = new_record().id
@@ -138,3 +138,7 @@ def test_processes_that_share_a_key(caplog, new_record, monkeypatch):
     assert first == third != second
     with pytest.raises(ValueError, match="16 to 64 bytes"):
         events.set_key(b"short")
+    with pytest.raises(TypeError, match="bytes"):
+        events.set_key("k" * 32)
+    events.created(id)
+    assert caplog.records[-1].session == third
