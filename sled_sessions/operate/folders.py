@@ -99,7 +99,7 @@ def kept_store(db: sled.Db, tree: str | bytes) -> SledStore:
 
 
 def refuse_tree_of_index(tree: str) -> None:
-    """Write no sessions into a tree that is, or would be taken for, the expiry index of another one.
+    """Write no sessions into a tree that is the expiry index of another one, or lies where that one would have it.
 
     Raises:
         OperationError: Its name is that of an index.

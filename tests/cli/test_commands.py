@@ -304,7 +304,7 @@ def test_an_index_gets_no_index(run, storage, tree):
 
 @pytest.mark.parametrize("tree", ["session:expiry", "cart:expiry", "cart:meta"])
 def test_no_sessions_are_written_where_an_index_lies(run, tmp_path, storage, tree):
-    """A tree that a store would take for an index, be it there or not, is no target of an import or a copy."""
+    """The place of an index, be there one or not, is no target of an import or a copy."""
     before = contents(storage)
     source = tmp_path / "more.jsonl"
     assert run("copy", storage, source).code == 0

@@ -51,13 +51,21 @@ def migrated(old, new):
     migrate(old, new, Format.V1_0)
 
 
-@pytest.mark.parametrize(("make", "mode"), [(compact, 0o755), (compact, 0o700), (migrated, 0o700), (salvage, 0o500)])
+@pytest.mark.parametrize(("make", "mode"), [(compact, 0o755), (compact, 0o700), (migrated, 0o700), (salvage, 0o700)])
 def test_a_copy_is_as_private_as_its_original(tmp_path, make, mode):
-    """Whoever may not look into the old folder may not look into the new one, which its owner may write to."""
+    """Whoever may not look into the old folder may not look into the new one."""
     fill(tmp_path / "old", 3)
     (tmp_path / "old").chmod(mode)
     make(tmp_path / "old", tmp_path / "new")
     assert (tmp_path / "new").stat().st_mode & 0o777 == mode | 0o700
+
+
+def test_what_is_salvaged_of_a_read_only_folder_can_be_written_to(tmp_path):
+    """The new folder is as open as the old one, but its owner may write to it, or sled could not open it."""
+    fill(tmp_path / "old", 3)
+    (tmp_path / "old").chmod(0o555)
+    salvage(tmp_path / "old", tmp_path / "new")
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o755
 
 
 def test_what_is_restored_is_for_its_owner_only(tmp_path):
