@@ -8,7 +8,7 @@ from sled_sessions.records.expiry import check_expiry
 from sled_sessions.session.drive import drive
 from sled_sessions.session.session import Outcome, Session
 from sled_sessions.stores.clock import Clock, clock_of
-from sled_sessions.stores.protocol import SessionStore, check_store
+from sled_sessions.stores.protocol import SessionStore, check_blocking
 
 
 class SessionManager:
@@ -23,11 +23,11 @@ class SessionManager:
         clock: Returns the present moment as an aware datetime; None is the store's.
 
     Raises:
-        TypeError: `store` is no store, or `expiry` no policy.
+        TypeError: `store` is no store, or an asynchronous one, or `expiry` no policy.
     """
 
     def __init__(self, store: SessionStore, *, expiry: Expiry | None = None, clock: Clock | None = None) -> None:
-        check_store(store)
+        check_blocking(store, "give the store that it wraps, or await its own methods")
         self._store = store
         self._expiry = check_expiry(expiry)
         self._clock = clock_of(store) if clock is None else clock

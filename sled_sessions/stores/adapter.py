@@ -1,12 +1,14 @@
 """A blocking store for code that awaits."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from contextvars import copy_context
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
 from sled_sessions.records import Id, Record
-from sled_sessions.stores.protocol import Change, SessionStore
+from sled_sessions.stores.protocol import Change, SessionStore, check_blocking
 from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
 
 _T = TypeVar("_T")
@@ -21,10 +23,15 @@ class AsyncStore:
     Args:
         store: The blocking store.
         in_thread: Run each call in asyncio's thread pool, off the event loop: for stores that wait for a network or
-            for a slow disk.
+            for a slow disk. A call that is cancelled ends when the thread has come to its end, as nothing stops that:
+            what it writes does not come after what the program does next.
+
+    Raises:
+        TypeError: `store` is no store, or asynchronous already.
     """
 
     def __init__(self, store: SessionStore, *, in_thread: bool = False) -> None:
+        check_blocking(store, "use it as it is")
         self.store = store
         self.in_thread = in_thread
 
@@ -75,8 +82,18 @@ class AsyncStore:
         )
 
     async def _call(self, call: Callable[[], _T]) -> _T:
-        if self.in_thread:
-            import asyncio  # only here: it would be half of what importing this package costs
+        if not self.in_thread:
+            return call()
+        import asyncio  # only here: it would be half of what importing this package costs
 
-            return await asyncio.to_thread(call)
-        return call()
+        running = asyncio.get_running_loop().run_in_executor(None, copy_context().run, call)
+        try:
+            await asyncio.wait([running])  # which leaves it running when it is cancelled
+        except asyncio.CancelledError:
+            while not running.done():
+                with suppress(asyncio.CancelledError):  # anyio cancels a task again each time that it waits
+                    await asyncio.wait([running])
+            if not running.cancelled():
+                running.exception()  # or asyncio would log that nobody has asked
+            raise
+        return running.result()

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from inspect import iscoroutinefunction
-from typing import Protocol, TypeGuard, runtime_checkable
+from typing import Protocol, TypeGuard, cast, runtime_checkable
 
 import attrs
 
@@ -132,6 +132,17 @@ def check_store(store: object, method: str = "load") -> None:
     if isinstance(store, type) or not callable(getattr(store, method, None)):
         what = f"the class {store.__name__}" if isinstance(store, type) else type(store).__name__
         raise TypeError(f"store must be a SessionStore or an AsyncSessionStore, not {what}")
+
+
+def check_blocking(store: object, cure: str) -> None:
+    """Make sure that this is a store whose methods need not be awaited.
+
+    Raises:
+        TypeError: It is none; the message says what to do with one that is asynchronous.
+    """
+    check_store(store)
+    if is_async(cast("SessionStore", store)):
+        raise TypeError(f"store must be a SessionStore, and {type(store).__name__} is asynchronous: {cure}")
 
 
 def key_of(id: Id) -> bytes:

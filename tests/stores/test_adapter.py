@@ -3,11 +3,13 @@
 import asyncio
 import threading
 
+import anyio
 import attrs
 import pytest
 from sessions import increment
 
-from sled_sessions import AsyncSessionStore, AsyncStore, MemoryStore
+from sled_sessions import AsyncSessionStore, AsyncStore, BackendError, CachingStore, MemoryStore
+from sled_sessions.session import SessionManager
 
 
 @pytest.mark.parametrize("in_thread", [False, True])
@@ -41,3 +43,95 @@ def test_where_calls_run(clock, new_record, in_thread):
 
     asyncio.run(AsyncStore(Observed(clock=clock), in_thread=in_thread).save(new_record()))
     assert (seen[0] is threading.main_thread()) is not in_thread
+
+
+class Slow(MemoryStore):
+    """A store whose saves take until they are told to end."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.started, self.may_end = threading.Event(), threading.Event()
+
+    def save(self, record):
+        self.started.set()
+        assert self.may_end.wait(20)
+        super().save(record)
+
+
+def test_a_cancelled_call_in_a_thread_has_ended(clock, new_record):
+    """Whoever is told that a save was cancelled, and be it twice, deletes the session for good."""
+    slow, record = Slow(clock=clock), new_record()
+    store = AsyncStore(slow, in_thread=True)
+
+    async def use():
+        saving = asyncio.create_task(store.save(record))
+        assert await asyncio.to_thread(slow.started.wait, 20)
+        for _ in range(2):
+            saving.cancel()
+            await asyncio.sleep(0.01)
+            assert not saving.done()
+        slow.may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await saving
+        assert await store.delete(record.id)
+        assert await store.load(record.id) is None
+
+    asyncio.run(use())
+
+
+def test_a_call_in_a_thread_in_a_scope_of_anyio(clock, new_record):
+    """The same when an anyio scope was cancelled, which cancels again and again; the task goes on after the scope."""
+    slow, record = Slow(clock=clock), new_record()
+    store = AsyncStore(slow, in_thread=True)
+
+    async def use():
+        async def cancel():
+            assert await asyncio.to_thread(slow.started.wait, 20)
+            scope.cancel()
+            await asyncio.sleep(0.01)
+            assert slow.count() == 0
+            slow.may_end.set()
+
+        cancelling = asyncio.create_task(cancel())
+        with anyio.CancelScope() as scope:
+            await store.save(record)
+        assert scope.cancelled_caught
+        assert slow.count() == 1
+        await cancelling
+        assert await store.delete(record.id)
+
+    asyncio.run(use())
+
+
+def test_a_cancelled_call_that_fails(clock, new_record, caplog):
+    """What a call has raised after it was cancelled is nobody's business any more."""
+
+    class Failing(Slow):
+        def save(self, record):
+            super().save(record)
+            raise BackendError("the disk is gone")
+
+    slow = Failing(clock=clock)
+
+    async def use():
+        saving = asyncio.create_task(AsyncStore(slow, in_thread=True).save(new_record()))
+        assert await asyncio.to_thread(slow.started.wait, 20)
+        saving.cancel()
+        slow.may_end.set()
+        with pytest.raises(asyncio.CancelledError):
+            await saving
+
+    asyncio.run(use())
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("wrap", [AsyncStore, lambda store: CachingStore(MemoryStore(), AsyncStore(store))])
+def test_an_asynchronous_store_where_a_blocking_one_is_needed(wrap):
+    """It is refused where it is given, and the error says what to do."""
+    store = wrap(MemoryStore())
+    with pytest.raises(TypeError, match="as it is"):
+        AsyncStore(store)
+    with pytest.raises(TypeError, match="await"):
+        SessionManager(store)
+    with pytest.raises(TypeError, match="SessionStore"):
+        AsyncStore(None)
