@@ -11,6 +11,13 @@ from sled_sessions.records.codec import require_aware
 SESSION_END_LIFETIME = timedelta(weeks=2)
 """How long the server keeps a session whose cookie ends with the browser; tower-sessions' default."""
 
+ENDED = datetime(1970, 12, 31, 23, 59, 59, 999_999, UTC)
+"""The expiry date of a session that was ended, until it is deleted: it is gone for every reader and every `update`.
+
+Writing it is how a commit ends a session in the same step in which it looks at what other requests have left there. In
+bytes it is as long as any date.
+"""
+
 
 @attrs.frozen
 class Expiry:

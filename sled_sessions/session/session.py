@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.codec import from_microseconds, to_microseconds
-from sled_sessions.records.expiry import check_expiry
+from sled_sessions.records.expiry import ENDED, check_expiry
 from sled_sessions.session.tracking import Changes, TrackedDict
 from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, utc_now
@@ -22,10 +22,6 @@ of it all."""
 
 DEADLINE: Final = "_ends_at_most"
 """The data key that holds the moment of `Expiry.at_most`, in microseconds since the Unix epoch; no app sees it."""
-
-# A record with this expiry date is gone for every reader and every `update`. Writing it is how a commit ends a session
-# in the same step in which it looks at what other requests have left there. In bytes it is as long as any date.
-_ENDED: Final = datetime(1970, 12, 31, 23, 59, 59, 999_999, UTC)
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _LAST: Final = to_microseconds(datetime.max.replace(tzinfo=UTC))
@@ -254,8 +250,8 @@ class Session(TrackedDict):
 
     def _create(self) -> Steps[Outcome]:
         changes = self.changes()
-        record = self._changed(changes, Record(Id.new(), {}, _ENDED))
-        if record.expiry_date is _ENDED:
+        record = self._changed(changes, Record(Id.new(), {}, ENDED))
+        if record.expiry_date is ENDED:
             self._forget()
             return Outcome.GONE
         record = yield "create", (record,)
@@ -269,7 +265,7 @@ class Session(TrackedDict):
         if latest is None:
             self._forget()
             return Outcome.GONE
-        if latest.expiry_date == _ENDED:
+        if latest.expiry_date == ENDED:
             self._forget()
             yield "delete", (id,)
             events.deleted(id)
@@ -280,17 +276,17 @@ class Session(TrackedDict):
     def _cycle(self, stored: Record, changes: Changes) -> Steps[Outcome]:
         """Go on under a new id. Whatever fails on the way leaves the old session, or a new one that nobody knows."""
         id, latest = stored.id, self._changed(changes, stored)
-        if latest.expiry_date is _ENDED:
+        if latest.expiry_date is ENDED:
             return (yield from self._update(stored, changes))
         new = yield "create", (_checked(Record(Id.new(), latest.data, latest.expiry_date)),)
 
         def end(record: Record) -> Record:
             nonlocal latest
             latest = self._changed(changes, record)
-            return _checked(Record(id, latest.data, _ENDED))  # in the step that reads its last state
+            return _checked(Record(id, latest.data, ENDED))  # in the step that reads its last state
 
         found = yield "update", (id, BasedOn(stored, end))
-        if found is None or latest.expiry_date is _ENDED:  # others have ended or emptied it
+        if found is None or latest.expiry_date is ENDED:  # others have ended or emptied it
             self._forget()
             yield "delete", (new.id,)
             yield "delete", (id,)
@@ -304,7 +300,7 @@ class Session(TrackedDict):
         return Outcome.SAVED
 
     def _changed(self, changes: Changes, record: Record) -> Record:
-        """What a commit writes: `record` with this session's changes, or with the date _ENDED when nothing is left."""
+        """What a commit writes: `record` with this session's changes, or with the date ENDED when nothing is left."""
         data = {**record.data, **changes.changed}
         if record is self._stored:  # whose containers are those that the app was given
             data.update(changes.kept)
@@ -314,7 +310,7 @@ class Session(TrackedDict):
         is_empty = len(data) == (DEADLINE in data)
         if deadline is not None:
             data[DEADLINE] = deadline
-        return _checked(Record(record.id, data, _ENDED if is_empty or expiry_date <= now else expiry_date))
+        return _checked(Record(record.id, data, ENDED if is_empty or expiry_date <= now else expiry_date))
 
     def _expiry_date(self, now: datetime, record: Record | None) -> tuple[datetime, int | None]:
         """When a session that is saved now expires, and its deadline: once it has one, that only comes nearer."""

@@ -14,10 +14,14 @@ those of others and gives nothing away. The key is drawn anew in each process; `
 import logging
 import os
 
-from sled_sessions.records import Id
-from sled_sessions.stores.sweep import SweepReport
+from sled_sessions.errors import DecodeError
+from sled_sessions.records import Id, Record, codec
+from sled_sessions.records.expiry import ENDED
+from sled_sessions.stores.sweep import OnExpired, SweepReport
 
 logger = logging.getLogger("sled_sessions.events")
+_log = logging.getLogger(__name__)
+_ENDED = codec.to_microseconds(ENDED)
 
 _key = os.urandom(32)
 
@@ -54,9 +58,21 @@ def deleted(id: Id) -> None:
     _tell(logging.INFO, "deleted", session=id.key)
 
 
-def expired(key: bytes) -> None:
-    """A sweep deleted the session with this key."""
+def expired(key: bytes, value: bytes, on_expired: OnExpired | None) -> None:
+    """A sweep deleted what lay under this key; `on_expired` is told as well.
+
+    Neither hears of what a log-out or a new id has left for deletion: the one has had its event, the other lives on.
+    """
+    if codec.decode_expiry(value) == _ENDED:
+        return
     _tell(logging.DEBUG, "expired", session=key)
+    if on_expired is not None:
+        try:
+            record = Record.decode(value)
+        except DecodeError:
+            _log.warning("a sweep deleted an expired session whose data could not be read, and told nobody")
+        else:
+            on_expired(record)
 
 
 def wants_expired() -> bool:

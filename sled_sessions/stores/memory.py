@@ -97,9 +97,7 @@ class MemoryStore:
             value = self._expire(key, until)
             if value is not None:
                 sweep.deleted += 1
-                events.expired(key)
-                if on_expired is not None:
-                    on_expired(Record.decode(value))
+                events.expired(key, value, on_expired)
             if sweep.step():
                 return sweep.report(complete=False)
         if strategy is SweepStrategy.FULL_SCAN:

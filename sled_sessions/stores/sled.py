@@ -277,7 +277,9 @@ class SledStore:
         index = self._sessions.index
         strategy = SweepStrategy.FULL_SCAN if index is None else SweepStrategy(strategy or self.strategy)
         sweep = Sweep(strategy, limit, budget, progress)
-        announce = None if on_expired is None and not events.wants_expired() else partial(_announce, on_expired)
+        announce: _OnDeleted | None = None
+        if on_expired is not None or events.wants_expired():
+            announce = partial(events.expired, on_expired=on_expired)
         after = self._resume_after.pop(strategy, None)
         if limit is None and budget is None:
             after = None  # it is going to see everything anyway, so also what has expired behind an earlier part
@@ -461,17 +463,6 @@ class SledStore:
                 continue
             if (low is None or at >= low) and (high is None or at < high):
                 yield at, key
-
-
-def _announce(on_expired: OnExpired | None, key: bytes, value: bytes) -> None:
-    events.expired(key)
-    if on_expired is not None:
-        try:
-            record = Record.decode(value)
-        except DecodeError:
-            _log.warning("a sweep deleted an expired session whose data could not be read, and told nobody")
-        else:
-            on_expired(record)
 
 
 @contextmanager

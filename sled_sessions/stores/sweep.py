@@ -10,7 +10,7 @@ import attrs
 from sled_sessions.records import Record
 
 OnExpired = Callable[[Record], object]
-"""Called with each record after the sweep has deleted it; what it raises ends the sweep."""
+"""Called with the record of each expired session after the sweep has deleted it; what it raises ends the sweep."""
 
 Progress = Callable[[int, int | None], object]
 """Called now and then with how many entries were done so far, and of how many (None: nobody has counted)."""

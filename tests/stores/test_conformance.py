@@ -1,5 +1,6 @@
 """What every store does, whatever it is made of."""
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -8,6 +9,7 @@ import pytest
 from sessions import increment
 
 from sled_sessions import EncodeError, Id, SessionStore, SweepStrategy
+from sled_sessions.records.expiry import ENDED
 from sled_sessions.stores.protocol import BasedOn
 
 
@@ -235,6 +237,15 @@ def test_on_expired(store, new_record):
     seen = []
     store.delete_expired(on_expired=seen.append)
     assert sorted(seen, key=lambda record: record.id) == sorted(expired, key=lambda record: record.id)
+
+
+@pytest.mark.usefixtures("sweeps")
+def test_what_was_ended_has_not_expired(store, new_record, caplog):
+    """A sweep that deletes what a log-out, or a new id, has left for deletion tells nobody that it expired."""
+    caplog.set_level(logging.DEBUG, "sled_sessions.events")
+    store.save(attrs.evolve(new_record(), expiry_date=ENDED))
+    assert store.delete_expired(on_expired=lambda record: pytest.fail("told")).deleted == 1
+    assert "expired" not in [getattr(record, "event", None) for record in caplog.records]
 
 
 @pytest.mark.usefixtures("sweeps")
