@@ -6,7 +6,7 @@ from sled_sessions.errors import DecodeError, RecordTooLarge
 from sled_sessions.records import Id, Record, codec
 
 MAX_RECORD_BYTES = 64 * 1024
-"""The default limit; sled puts values over about 128 KB into files of their own, which it deletes late or never."""
+"""The default limit: half of what sled, by default, keeps in its log and not in a file of its own."""
 
 
 def encode_within(record: Record, max_bytes: int) -> tuple[bytes, int]:

@@ -53,8 +53,8 @@ class SledStore:
         durability: What a write waits for before it returns, "interval", "flush" or "fsync"; `Durability` says what
             each may lose. Threads that write at the same time share a flush. A sweep never waits: what comes back
             after a crash is expired, and the next sweep finds it.
-        max_record_bytes: Larger records are refused. Beyond a quarter of a segment (512 KB unless `sled.open` was told
-            otherwise) sled would put them into files of their own, which it deletes late or never.
+        max_record_bytes: Larger records are refused. From 8 KB on (a 64th of a segment, unless `sled.open` was told
+            otherwise) sled puts pages of records into files of their own, which it deletes late.
         clock: Returns the present moment as an aware datetime.
         progress: Told how far the index is while it is built.
 
