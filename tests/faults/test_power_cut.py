@@ -36,7 +36,7 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 db.close()
 """
-CUTS = 30
+CUTS = 20
 
 
 @pytest.fixture(scope="module", params=["fsync", "interval"])
