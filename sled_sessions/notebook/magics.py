@@ -220,7 +220,7 @@ class SessionMagics(Magics):
     @argument("--bins", type=int, default=48, help="How many bars.")
     @_in_one_line
     def sessions_expiries(self, line: str) -> Any:
-        """Plot how many sessions expire when, from the index alone."""
+        """Plot how many sessions expire when, from the index alone if there is one."""
         given = _parse(self.sessions_expiries, line)
         store = self._store(given.store)
         start, stop = (None if at is None else moment(at, store.clock()) for at in (given.start, given.stop))
