@@ -48,6 +48,9 @@ class CachingStore:
     cache: Any
     store: Any
 
+    _swept: SweepReport | None = None
+    """Of the store, when it was swept to its end and the cache was not."""
+
     @overload
     def __new__(cls, cache: SessionStore, store: SessionStore) -> "BlockingCachingStore": ...
 
@@ -141,11 +144,20 @@ class BlockingCachingStore(CachingStore):
         on_expired: OnExpired | None = None,
         progress: Progress | None = None,
     ) -> SweepReport:
-        """Sweep the store, whose report is returned, and then the cache; complete when both sweeps were."""
-        report = self.store.delete_expired(
-            strategy, now=now, limit=limit, budget=budget, on_expired=on_expired, progress=progress
-        )
+        """Sweep the store, whose report is returned, and then the cache; complete when both sweeps were.
+
+        Sweeps with a `budget` come to the cache when the store is done, and then to its end before the store's turn
+        comes again: scans of two stores would hardly ever end together.
+        """
+        report = self._swept
+        if report is None or budget is None:
+            report = self.store.delete_expired(
+                strategy, now=now, limit=limit, budget=budget, on_expired=on_expired, progress=progress
+            )
+            if not (report.complete or budget is None):
+                return report
         cache = self.cache.delete_expired(now=now, limit=limit, budget=budget)
+        self._swept = SweepReport(report.strategy) if report.complete and not cache.complete else None
         return attrs.evolve(report, complete=report.complete and cache.complete)
 
     def _keep(self, record: Record) -> None:
@@ -265,11 +277,20 @@ class AsyncCachingStore(CachingStore):
         on_expired: OnExpired | None = None,
         progress: Progress | None = None,
     ) -> SweepReport:
-        """Sweep the store, whose report is returned, and then the cache; complete when both sweeps were."""
-        report = await self._store.delete_expired(
-            strategy, now=now, limit=limit, budget=budget, on_expired=on_expired, progress=progress
-        )
+        """Sweep the store, whose report is returned, and then the cache; complete when both sweeps were.
+
+        Sweeps with a `budget` come to the cache when the store is done, and then to its end before the store's turn
+        comes again: scans of two stores would hardly ever end together.
+        """
+        report = self._swept
+        if report is None or budget is None:
+            report = await self._store.delete_expired(
+                strategy, now=now, limit=limit, budget=budget, on_expired=on_expired, progress=progress
+            )
+            if not (report.complete or budget is None):
+                return report
         cache = await self._cache.delete_expired(now=now, limit=limit, budget=budget)
+        self._swept = SweepReport(report.strategy) if report.complete and not cache.complete else None
         return attrs.evolve(report, complete=report.complete and cache.complete)
 
     async def _cached(self, id: Id) -> Record | None:

@@ -1,12 +1,13 @@
 """CachingStore beyond the contract: what it asks of its two stores."""
 
+import asyncio
 import threading
 from datetime import timedelta
 
 import attrs
 import pytest
 
-from sled_sessions import BackendError, CachingStore, Id, MemoryStore, SledStore
+from sled_sessions import BackendError, CachingStore, Id, MemoryStore, SledStore, SweepReport, SweepStrategy
 
 
 @pytest.fixture
@@ -152,3 +153,52 @@ def test_a_slow_load_does_not_bring_back_a_deleted_session(cache, backing, new_r
     deleting.join()
     del backing.load
     assert store.load(record.id) is None
+
+
+class Slices:
+    """A store whose sweep in parts needs so many."""
+
+    def __init__(self, parts, done):
+        self.parts, self.done = parts, done
+
+    def load(self, id):
+        raise NotImplementedError
+
+    def delete_expired(self, strategy=None, *, budget=None, **options):
+        self.done.append(self)
+        is_complete = budget is None or self.done.count(self) % self.parts == 0
+        return SweepReport(SweepStrategy.FULL_SCAN, examined=1, complete=is_complete)
+
+
+class AsyncSlices(Slices):
+    """The same for code that awaits."""
+
+    async def load(self, id):
+        raise NotImplementedError
+
+    async def delete_expired(self, strategy=None, **options):
+        return super().delete_expired(strategy, **options)
+
+
+@pytest.mark.parametrize("kind", [Slices, AsyncSlices])
+def test_a_sweep_in_parts(kind):
+    """It sweeps the store to its end, then the cache, and is complete after as many parts as the two need."""
+    done = []
+    cache, backing = kind(3, done), kind(4, done)
+    store = CachingStore(cache, backing)
+
+    def sweep(**options):
+        report = store.delete_expired(**options)
+        return asyncio.run(report) if kind is AsyncSlices else report
+
+    for _ in range(2):
+        done.clear()
+        reports = [sweep(budget=timedelta(0)) for _ in range(6)]
+        assert [report.complete for report in reports] == [False] * 5 + [True]
+        assert [report.examined for report in reports] == [1, 1, 1, 1, 0, 0]
+        assert done == [backing] * 4 + [cache] * 3
+    for _ in range(5):
+        sweep(budget=timedelta(0))
+    done.clear()
+    assert sweep().complete
+    assert done == [backing, cache]
