@@ -133,7 +133,7 @@ def open_index(records: sled.Tree, entries: sled.Tree | None, resolution: timede
             f"{_text(records.name)!r} can have no expiry index, as {_text(meta)!r} holds something else: "
             "keep the sessions in a tree of another name, or without an index, by SweepStrategy.FULL_SCAN"
         )
-    if place in _taken(records) or not (place in own or _may_hold_entries(db, place)):
+    if place not in own[1:] and (place in _taken(records) or not _may_hold_entries(db, place)):
         raise TreesInUse(
             f"index must be a tree of its own, and {_text(place)!r} holds something else: name another one with index="
         )

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from weakref import WeakValueDictionary
 
 import attrs
@@ -20,7 +21,7 @@ from sled_sessions import sled
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
 from sled_sessions.records.id import KEY_LENGTH
-from sled_sessions.stores.expiry_index import ExpiryIndex, drop_index
+from sled_sessions.stores.expiry_index import ExpiryIndex, drop_index, open_index
 from sled_sessions.stores.forks import make_locks
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
@@ -180,10 +181,10 @@ class IndexedTree:
 
     # -- the index ----------------------------------------------------------------------------------------------------
 
-    def keep_index(self, index: ExpiryIndex, progress: Progress | None) -> None:
-        """Keep this index from now on, and build it if it is not whole."""
+    def keep_index(self, entries: sled.Tree | None, resolution: timedelta, progress: Progress | None) -> None:
+        """Keep the index that `open_index` makes of these from now on, and build it if it is not whole."""
         with self._all_locked():
-            self._kept = index
+            index = self._kept = open_index(self.tree, entries, resolution)
             # A tree may have been dropped, or imported, behind the marker's back.
             if index.is_whole and (self.tree.is_empty() or not index.tree.is_empty()):
                 self.index = index

@@ -20,7 +20,7 @@ from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.durability import Durability, GroupCommit
 from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
-from sled_sessions.stores.expiry_index import ExpiryIndex, open_index
+from sled_sessions.stores.expiry_index import ExpiryIndex
 from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport
 from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
 from sled_sessions.stores.sweep import PROGRESS_STEP, OnExpired, Progress, Sweep, SweepReport, SweepStrategy
@@ -91,7 +91,7 @@ class SledStore:
         self._owned: sled.Db | None = None
         self._resume_after: dict[SweepStrategy, bytes] = {}
         if self.strategy is SweepStrategy.EXPIRY_INDEX:
-            self._sessions.keep_index(open_index(tree, index, resolution), progress)
+            self._sessions.keep_index(index, resolution, progress)
         else:
             self._sessions.drop_index()
 

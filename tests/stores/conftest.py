@@ -1,5 +1,6 @@
 """Every store there is, with a clock that tests can move."""
 
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -38,3 +39,12 @@ def new_record(clock):
         return Record(Id.new(), data, clock() + timedelta(seconds=seconds))
 
     return make
+
+
+@pytest.fixture
+def fast_switching() -> Iterator[None]:
+    """Threads take turns as often as they can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)

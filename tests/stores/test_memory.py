@@ -1,6 +1,5 @@
 """MemoryStore beyond the contract: several threads, and sweeps whose listeners use the store."""
 
-import sys
 import threading
 from datetime import timedelta
 
@@ -13,14 +12,6 @@ from sled_sessions import MemoryStore, SweepStrategy
 @pytest.fixture
 def store(clock):
     return MemoryStore(clock=clock)
-
-
-@pytest.fixture
-def fast_switching():
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 def test_a_session_is_there_while_it_is_saved(store, new_record, fast_switching):

@@ -1,6 +1,7 @@
 """SledStore: its index, its bytes, and what it says to a mistake."""
 
 import logging
+import threading
 from datetime import UTC, datetime, timedelta
 
 import attrs
@@ -312,6 +313,19 @@ def test_no_index_is_built_over_what_is_none(db, clock, foreign):
         assert store.verify_index().entries == 1
         SledStore(db.open_tree("session"), strategy=SweepStrategy.FULL_SCAN, clock=clock)
         assert _contents(db) == foreign | {b"elsewhere": {}}
+
+
+def test_the_first_stores_of_several_threads(db, fast_switching):
+    """Threads that open the first store on a tree together get one index, and take it for none that is foreign."""
+    opened = []
+    for number in range(100):
+        tree = db.open_tree(f"tree {number}")
+        threads = [threading.Thread(target=lambda on: opened.append(SledStore(on)), args=[tree]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(opened) == 400
 
 
 def test_a_marker_among_other_notes(db, store, tree, clock, new_record):
