@@ -133,7 +133,8 @@ def open_index(records: sled.Tree, entries: sled.Tree | None, resolution: timede
             f"{_text(records.name)!r} can have no expiry index, as {_text(meta)!r} holds something else: "
             "keep the sessions in a tree of another name, or without an index, by SweepStrategy.FULL_SCAN"
         )
-    if place not in own[1:] and (place in _taken(records) or not _may_hold_entries(db, place)):
+    is_own = entries is None and place in own
+    if not is_own and (place in _taken(records) or not _may_hold_entries(db, place)):
         raise TreesInUse(
             f"index must be a tree of its own, and {_text(place)!r} holds something else: name another one with index="
         )
@@ -160,8 +161,8 @@ def drop_index(db: sled.Db, records: bytes) -> None:
     _mark(meta, entries, 0)  # first: a crash may leave a part of the entries
     if entries.name == records + ENTRIES:
         db.drop_tree(entries.name)
-    else:
-        entries.clear()  # whoever named this tree may still hold it
+    elif _may_hold_entries(db, entries.name):  # the name may have been used again
+        entries.clear()  # not dropped: whoever named this tree may still hold it
     meta.remove(_MARKER)
     if meta.is_empty():
         db.drop_tree(meta.name)

@@ -345,6 +345,18 @@ def test_a_marker_among_other_notes(db, store, tree, clock, new_record):
     }
 
 
+def test_a_name_that_is_used_again(db, clock, new_record):
+    """A tree that held an index, was dropped and holds something else now is neither used nor emptied."""
+    tree = db.open_tree("session")
+    SledStore(tree, index=db.open_tree("elsewhere"), clock=clock).save(new_record())
+    db.drop_tree("elsewhere")
+    db.open_tree("elsewhere").insert(b"monday", b"1")
+    with pytest.raises(ValueError, match="tree of its own"):
+        SledStore(tree, index=db.open_tree("elsewhere"), clock=clock)
+    SledStore(tree, strategy=SweepStrategy.FULL_SCAN, clock=clock)
+    assert dict(db.open_tree("elsewhere")) == {b"monday": b"1"}
+
+
 def test_an_index_in_another_indexs_tree(db, clock, new_record):
     """The sibling's name may have been given to another index, which is then left alone."""
     other = SledStore(db.open_tree("other"), index=db.open_tree("session:expiry"), clock=clock)
