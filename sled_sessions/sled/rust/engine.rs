@@ -22,6 +22,7 @@ use pyo3::prelude::*;
 
 use crate::{
     blobs::Blobs,
+    config::at,
     error::{Error, Result},
     guard,
     locks::{lock, read, try_lock, write},
@@ -73,8 +74,7 @@ pub struct Handle {
 
 impl Engine {
     pub fn new(db: sled::Db, path: PathBuf, temporary: bool) -> Result<Arc<Self>> {
-        let at = |error| Error::SledAt(sled::Error::Io(error), path.clone());
-        let file = File::open(path.join("db")).map_err(at)?;
+        let file = File::open(path.join("db")).map_err(|error| at(error, &path))?;
         let blobs = Blobs::of(&path);
         let engine = Arc::new(Engine {
             path,

@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    config::{SEGMENT_SIZES, is_segment_size, stored_config},
+    config::{self, SEGMENT_SIZES, is_segment_size, stored_config},
     error::{Error, Result},
 };
 
@@ -250,7 +250,7 @@ pub fn told_segment_size(folder: &Path) -> Option<usize> {
 /// checked by sled when it is read. What lies behind the last position that is known to have been written cannot be
 /// told from what a crash leaves, and is left to sled.
 pub fn check(folder: &Path, segment_size: usize) -> Result<()> {
-    let at = |error: io::Error| Error::SledAt(error.into(), folder.join("db"));
+    let at = |error| config::at(error, &folder.join("db"));
     let snapshot = last_snapshot(folder).map_err(at)?;
     let log = match Log::open(folder, segment_size) {
         Ok(log) => log,
@@ -368,12 +368,12 @@ impl Replay<'_> {
             Ok(Some(_)) => Ok(true),
             Ok(None) => Err(damaged(self.folder, &format!("the file {} is not what was written", blob_name(pointer)))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::SledAt(error.into(), self.folder.join(blob_name(pointer)))),
+            Err(error) => Err(config::at(error, &self.folder.join(blob_name(pointer)))),
         }
     }
 
     fn at_log(&self, error: io::Error) -> Error {
-        Error::SledAt(error.into(), self.folder.join("db"))
+        config::at(error, &self.folder.join("db"))
     }
 }
 
