@@ -1,10 +1,12 @@
 """Other processes for the engine's tests; none of them can outlive its test."""
 
+import fcntl
 import os
 import select
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,6 +34,17 @@ def running(code: str, *arguments: str | Path) -> Iterator[subprocess.Popen[str]
             yield process
         finally:
             process.kill()
+
+
+@contextmanager
+def held_briefly(path: Path) -> Iterator[None]:
+    """The lock of this file or folder is held a moment longer, as by a process that is being started."""
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    release = threading.Timer(0.02, os.close, [descriptor])
+    release.start()
+    yield
+    release.join()
 
 
 def in_fork(work: Callable[[], object]) -> str:

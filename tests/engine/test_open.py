@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from engine.files import conf
-from engine.processes import python, running
+from engine.processes import held_briefly, python, running
 
 from sled_sessions import sled
 
@@ -149,6 +149,24 @@ def test_another_process_holds_the_lock(folder: Path) -> None:
             sled.open(folder)
         holder.communicate("\n")
         sled.open(folder).close()
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_lock_that_is_gone_soon(folder: Path, is_new: bool) -> None:
+    """A child that is being started holds every lock until it runs its program; opening waits for that."""
+    folder.mkdir()
+    if not is_new:
+        sled.open(folder).close()
+    with held_briefly(folder / ("creating" if is_new else "db")):
+        sled.open(folder).close()
+
+
+def test_damage_behind_a_lock_that_is_gone_soon(folder: Path) -> None:
+    """The files are looked at, though their lock was somebody else's for a moment."""
+    sled.open(folder).close()
+    (folder / "db").write_bytes(b"")
+    with held_briefly(folder / "db"), pytest.raises(sled.Corruption, match="db is empty"):
+        sled.open(folder)
 
 
 def test_this_process_holds_the_lock(db: sled.Db, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ use std::{
     io,
     ops::RangeInclusive,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use pyo3::{exceptions::PyTypeError, prelude::*};
@@ -31,6 +33,13 @@ pub const SEGMENT_SIZES: RangeInclusive<usize> = 256..=1 << 24;
 
 /// sled takes a `conf` that is not longer for none, and writes it anew.
 const EMPTY_CONF: usize = 8;
+
+/// How long to wait for a lock of others: a child process that is being started holds a copy of each until it runs its
+/// program.
+pub const OTHERS_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// The mark of a database that is being made.
+pub const CREATING: &str = "creating";
 
 const WRONG_CONF: &str = "the file conf is not what sled 0.34 writes, unless a sled before 0.29 made the database";
 
@@ -129,8 +138,24 @@ fn open_folder(
 fn start(config: sled::Config, path: Option<PathBuf>, temporary: bool) -> Result<std::sync::Arc<Engine>> {
     let place = path.clone().unwrap_or_else(|| config.get_path());
     guard::claim_process()?;
-    let db = guard::catch(|| Ok(config.open()?)).map_err(|error| explain(error, &place))?;
+    let db = patiently(|| guard::catch(|| Ok(config.open()?)).map_err(|error| explain(error, &place)))?;
     Engine::new(db, place, temporary)
+}
+
+/// Try again for a moment while somebody else has the lock.
+pub fn patiently<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        match attempt() {
+            Err(Error::Locked(_)) if began.elapsed() < OTHERS_TIMEOUT => thread::sleep(Duration::from_millis(1)),
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Lock a file that is there for this.
+pub fn lock_file(file: &File, database: &Path) -> Result<()> {
+    patiently(|| file.try_lock().map_err(|_| locked(database)))
 }
 
 /// Say which folder it was, and tell a lock from other I/O errors: sled words both alike.
@@ -240,7 +265,7 @@ struct Creation {
 
 impl Creation {
     fn begin(path: &Path) -> Result<Option<Self>> {
-        let mark = path.join("creating");
+        let mark = path.join(CREATING);
         let is_new = || {
             let is_empty = fs::metadata(path.join("db")).map_or(true, |file| file.len() == 0);
             let was_closed = path.join(log::END).exists();
@@ -249,14 +274,12 @@ impl Creation {
         let remove = |name: &str| remove_if_there(&path.join(name)).map_err(|error| at(error, path));
         if !is_new() {
             // Whoever made it was killed when only the mark was left to remove. Later the mark would lie.
-            return if mark.exists() { remove("creating").map(|()| None) } else { Ok(None) };
+            return if mark.exists() { remove(CREATING).map(|()| None) } else { Ok(None) };
         }
         let lock = File::create(&mark).map_err(|error| at(error, &mark))?;
-        if lock.try_lock().is_err() {
-            return Err(locked(path));
-        }
+        lock_file(&lock, path)?;
         if !is_new() {
-            return remove("creating").map(|()| None); // somebody has finished it meanwhile
+            return remove(CREATING).map(|()| None); // somebody has finished it meanwhile
         }
         remove("conf")?; // it may be half written
         remove(log::END)?; // it speaks of another log
@@ -287,10 +310,10 @@ fn remove_if_there(file: &Path) -> io::Result<()> {
 
 /// What sled does not do: see whether the files are whole. Only under the lock, for a running process may be writing.
 fn inspect(path: &Path, stored: Option<usize>, wanted: Option<usize>) -> Result<()> {
-    let lock = match File::open(path.join("db")) {
-        Ok(file) if file.try_lock().is_err() => return Ok(()),
-        other => other,
-    };
+    let lock = File::open(path.join("db"));
+    if let Ok(file) = &lock {
+        lock_file(file, path)?;
+    }
     remove_unfinished_snapshots(path).map_err(|error| at(error, path))?;
     let size = stored.or(wanted).unwrap_or(SEGMENT_SIZE);
     if stored.is_none()

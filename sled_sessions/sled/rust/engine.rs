@@ -22,7 +22,7 @@ use pyo3::prelude::*;
 
 use crate::{
     blobs::Blobs,
-    config::at,
+    config::{OTHERS_TIMEOUT, at},
     error::{Error, Result},
     guard,
     locks::{lock, read, try_lock, write},
@@ -32,9 +32,6 @@ use crate::{
 
 /// How long `close()` waits for sled's I/O threads to let go of the folder.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long it waits for others: a child process that is being started holds the lock until it runs its program.
-const OTHERS_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long the interpreter's exit waits for a transaction's function.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -28,7 +28,7 @@ use sled_v1::InlineArray;
 
 use crate::{
     buffer::{self, Data, Name},
-    config::{at, is_v1, locked, locked_here, prepare},
+    config::{at, is_v1, locked, locked_here, patiently, prepare},
     error::{Error, Result},
     guard,
     locks::{lock, try_lock},
@@ -244,7 +244,7 @@ fn open(path: &Path) -> Result<Open> {
     v1_log::check(path)?;
     let (folder, config) = (path.to_owned(), sled_v1::Config::new().path(path).flush_every_ms(None));
     let opened = guard::apart(move || {
-        let db = config.open().map_err(|error| explain(error, &folder))?;
+        let db = patiently(|| config.open().map_err(|error| explain(error, &folder)))?;
         Ok(Open { db, _held: held })
     });
     match opened {

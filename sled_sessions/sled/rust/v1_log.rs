@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    config::at,
+    config::{at, lock_file},
     error::{Error, Result},
 };
 
@@ -28,11 +28,9 @@ const TRAILER: usize = 4;
 
 /// Refuse a database whose metadata is damaged in a way that sled would not notice and lose data by.
 pub fn check(folder: &Path) -> Result<()> {
-    // Only under the lock, for a running process may be writing. Where it is taken, sled says so.
+    // Only under the lock, for a running process may be writing.
     let lock = File::open(folder).map_err(|error| at(error, folder))?;
-    if lock.try_lock().is_err() {
-        return Ok(());
-    }
+    lock_file(&lock, folder)?;
     let metadata = folder.join("metadata");
     let snapshots = numbers(&metadata, "snapshot_").map_err(|error| at(error, &metadata))?;
     let logs = numbers(&metadata, "log_").map_err(|error| at(error, &metadata))?;
