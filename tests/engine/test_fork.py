@@ -1,5 +1,6 @@
 """Forks: a child is told to open the database itself, never hangs, and leaves the parent's alone."""
 
+import contextlib
 import gc
 import os
 import threading
@@ -97,6 +98,48 @@ def test_a_child_that_lives_on_does_not_hold_the_lock(db: sled.Db) -> None:
         os.close(reader)
         os.close(writer)
     assert answer == ["b'x'"]
+
+
+def test_a_child_of_a_process_that_is_opening(folder: Path) -> None:
+    """The folder is free after close() though a child lives on that was forked while another thread was opening it."""
+    with sled.open(folder) as db:
+        db.insert(b"large", bytes(300_000))
+    (blob,) = (folder / "blobs").iterdir()
+    content, whole = blob.read_bytes(), blob.rename(folder / "whole")
+    os.mkfifo(blob)  # who reads it waits for us
+    opened: list[sled.Db] = []
+    opening = threading.Thread(target=lambda: opened.append(sled.open(folder)))
+    opening.start()
+    while opening.is_alive():
+        with contextlib.suppress(OSError):  # until it reads
+            inside = os.open(blob, os.O_WRONLY | os.O_NONBLOCK)
+            break
+    os.set_blocking(inside, True)
+    reader, writer = os.pipe()
+    forked, tell_forked = os.pipe()
+
+    def live_on() -> None:
+        os.close(inside)
+        os.write(tell_forked, b"x")
+        os.read(reader, 1)
+
+    answer: list[str] = []
+    waiting = threading.Thread(target=lambda: answer.append(in_fork(live_on)))
+    waiting.start()
+    os.read(forked, 1)
+    try:
+        whole.rename(blob)
+        with os.fdopen(inside, "wb") as file:
+            file.write(content)
+        opening.join(20)
+        opened[0].close()
+        assert elsewhere(folder) == "1"
+    finally:
+        os.write(writer, b"x")
+        waiting.join(20)
+        for descriptor in (reader, writer, forked, tell_forked):
+            os.close(descriptor)
+    assert answer == ["None"]
 
 
 def test_fork_before_the_first_open(folder: Path) -> None:

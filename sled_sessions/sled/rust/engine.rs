@@ -22,7 +22,7 @@ use pyo3::prelude::*;
 
 use crate::{
     blobs::Blobs,
-    config::{OTHERS_TIMEOUT, at},
+    config::{CREATING, OTHERS_TIMEOUT, at},
     error::{Error, Result},
     guard,
     locks::{lock, read, try_lock, write},
@@ -287,10 +287,11 @@ pub fn open_here(path: &Path) -> bool {
 
 /// The files that are locked. Called in a forked child, where a mutex that another thread held stays locked for ever.
 pub fn locked_files() -> Vec<PathBuf> {
-    match try_lock(&ENGINES) {
-        Some(engines) => engines.iter().filter_map(Weak::upgrade).map(|engine| engine.path.join("db")).collect(),
-        None => Vec::new(),
+    let mut folders = try_lock(&OPENING).map_or_else(Vec::new, |opening| opening.clone());
+    if let Some(engines) = try_lock(&ENGINES) {
+        folders.extend(engines.iter().filter_map(Weak::upgrade).map(|engine| engine.path.clone()));
     }
+    folders.iter().flat_map(|folder| [folder.join("db"), folder.join(CREATING)]).collect()
 }
 
 // Close whatever is still open; run when the interpreter exits.
