@@ -1,5 +1,5 @@
-//! The files in `blobs/`, where sled puts pages and values of more than about 128 KB. It never waits for the disk to
-//! have them, so an fsync has to.
+//! The files in `blobs/`, where sled puts pages of more than a quarter of a segment. It never waits for the disk to have
+//! them, so an fsync has to.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use std::{
     sync::Mutex,
 };
 
-use crate::locks::lock;
+use crate::{config::sync_folder, locks::lock};
 
 pub struct Blobs {
     folder: PathBuf,
@@ -45,7 +45,7 @@ impl Blobs {
             }
         }
         if found.iter().any(|(name, length)| is_new(name, length)) {
-            File::open(&self.folder)?.sync_all()?;
+            sync_folder(&self.folder)?;
         }
         *synced = found;
         Ok(())

@@ -3,7 +3,10 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    io,
+    io::{
+        self,
+        ErrorKind::{InvalidInput, PermissionDenied, Unsupported},
+    },
     ops::RangeInclusive,
     path::{Path, PathBuf},
     thread,
@@ -203,7 +206,20 @@ pub fn prepare(path: &Path, temporary: bool) -> Result<PathBuf> {
             path.display()
         )));
     }
-    fs::create_dir_all(path).and_then(|()| path.canonicalize()).map_err(|error| at(error, path))
+    let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).count();
+    let name = fs::create_dir_all(path).and_then(|()| path.canonicalize()).map_err(|error| at(error, path))?;
+    for parent in name.ancestors().skip(1).take(missing) {
+        sync_folder(parent).map_err(|error| at(error, parent))?;
+    }
+    Ok(name)
+}
+
+/// Wait until the disk has the names in a folder. One that is not ours may not let us, and some file systems cannot.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if [PermissionDenied, InvalidInput, Unsupported].contains(&error.kind()) => Ok(()),
+        other => other,
+    }
 }
 
 /// sled 1.0 opens a 0.34 folder as an empty database, and the other way round.
@@ -290,12 +306,10 @@ impl Creation {
     fn end(self) -> Result<()> {
         let folder = self.mark.parent().unwrap_or(Path::new("."));
         let around = folder.parent().unwrap_or(folder);
-        let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all()).map_err(|error| at(error, path));
-        sync(&folder.join("conf"))?;
-        sync(folder)?;
-        match sync(around) {
-            Err(Error::SledAt(sled::Error::Io(error), _)) if error.kind() == io::ErrorKind::PermissionDenied => {} // not ours
-            other => other?,
+        let conf = folder.join("conf");
+        File::open(&conf).and_then(|file| file.sync_all()).map_err(|error| at(error, &conf))?;
+        for folder in [folder, around] {
+            sync_folder(folder).map_err(|error| at(error, folder))?;
         }
         remove_if_there(&self.mark).map_err(|error| at(error, &self.mark))
     }
