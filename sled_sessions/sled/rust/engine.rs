@@ -112,11 +112,14 @@ impl Engine {
     }
 
     fn flush_open(&self, open: &Open, fsync: bool) -> Result<usize> {
+        let sync_blobs = || open.blobs.sync().map_err(|error| at(error, &self.path.join("blobs")));
+        if fsync {
+            sync_blobs()?; // first: what the log names must be there
+        }
         let written = open.db.flush()?;
         if fsync {
-            // First: what the log names must be there.
-            open.blobs.sync().map_err(|error| Error::SledAt(error.into(), self.path.join("blobs")))?;
-            open.file.sync_all().map_err(|error| Error::SledAt(error.into(), self.path.join("db")))?;
+            sync_blobs()?; // others may have written some meanwhile
+            open.file.sync_all().map_err(|error| at(error, &self.path.join("db")))?;
         }
         Ok(written)
     }
