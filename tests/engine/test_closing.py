@@ -107,7 +107,7 @@ time.sleep(0.3)
 
 @pytest.mark.slow
 def test_exit_with_a_transaction_that_never_ends(folder: Path) -> None:
-    """The interpreter exits though a daemon thread stays in a transaction; every database is as after a kill."""
+    """The interpreter exits though a daemon thread stays in a transaction, and says what it leaves as after a kill."""
     code = """
 import sys, threading
 from sled_sessions import sled
@@ -123,9 +123,50 @@ threading.Thread(target=sled.transaction, args=[stay, db], daemon=True).start()
 begun.wait()
 """
     done = python(code, folder)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert len(re.findall(f"{folder}[^ ]* is left as a kill would leave it: a transaction's", done.stderr)) == 2
     with sled.open(folder) as db, sled.open(f"{folder}.other") as other:
         assert (dict(db), dict(other)) == ({b"key": b"value"}, {})
+
+
+@pytest.mark.slow
+def test_calls_after_an_exit_that_gave_up(folder: Path) -> None:
+    """What is called at exit once the transaction was given up is told that the database is closed, and never waits."""
+    code = """
+import atexit, sys, threading
+def late():
+    for call in (db.flush, lambda: len(tree), lambda: tree.clear(), db.size_on_disk, db.tree_names, db.close):
+        try: print(call())
+        except sled.ClosedError: print("closed")
+atexit.register(late)  # runs last
+from sled_sessions import sled
+db = sled.open(sys.argv[1]); tree = db.open_tree("tree")
+begun = threading.Event()
+def stay(_):
+    begun.set()
+    threading.Event().wait()
+threading.Thread(target=sled.transaction, args=[stay, db], daemon=True).start()
+begun.wait()
+"""
+    done = python(code, folder)
+    assert (done.returncode, done.stdout.split()) == (0, ["closed"] * 5 + ["None"])
+
+
+@pytest.mark.parametrize("end", ["", "box.clear()", "try: int(box.pop())\nexcept TypeError: pass"])
+def test_a_last_write_that_fails(folder: Path, end: str) -> None:
+    """When the last write fails of a database that nobody closes, its error is printed, and no other one is lost."""
+    code = f"""
+import resource, signal, sys
+from sled_sessions import sled
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+box = [sled.open(sys.argv[1], flush_every_ms=None)]
+for number in range(1000): box[0].insert(number.to_bytes(4, "big"), bytes(100))
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+{end}
+"""
+    done = python(code, folder)
+    assert done.returncode == 0
+    assert re.search(f"closing the database {folder}.*SledIOError: .*File too large", done.stderr, re.DOTALL)
 
 
 def test_closing_everything_inside_a_transaction(db: sled.Db) -> None:

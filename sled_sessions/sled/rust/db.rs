@@ -55,7 +55,7 @@ struct Closing(Arc<Engine>);
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        let _ = self.0.close();
+        self.0.close_unattended();
     }
 }
 

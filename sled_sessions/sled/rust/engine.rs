@@ -91,24 +91,30 @@ impl Engine {
     }
 
     pub fn check_open(&self) -> Result<()> {
-        if self.closed.load(Relaxed) { Err(Error::Closed(self.path.clone())) } else { Ok(()) }
+        if self.closed.load(Relaxed) { Err(self.closed()) } else { Ok(()) }
+    }
+
+    fn closed(&self) -> Error {
+        Error::Closed(format!("the database {} is closed: open it again with sled.open()", self.path.display()))
     }
 
     /// Run `work` on the database; it cannot be closed meanwhile.
     pub fn with<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T>) -> Result<T> {
+        self.with_open(|open| work(&open.db))
+    }
+
+    fn with_open<T>(&self, work: impl FnOnce(&Open) -> Result<T>) -> Result<T> {
+        self.check_open()?; // before it waits for a `close()` that may never end
         match &*read(&self.open) {
-            Some(open) => work(&open.db).map_err(|error| error.at(&self.path)),
-            None => Err(Error::Closed(self.path.clone())),
+            Some(open) => work(open).map_err(|error| error.at(&self.path)),
+            None => Err(self.closed()),
         }
     }
 
     /// Write everything to the file and, with `fsync`, wait for the disk: sled's own flush leaves it to the kernel.
     pub fn flush(&self, fsync: bool) -> Result<usize> {
         guard::check_process()?;
-        match &*read(&self.open) {
-            Some(open) => self.flush_open(open, fsync).map_err(|error| error.at(&self.path)),
-            None => Err(Error::Closed(self.path.clone())),
-        }
+        self.with_open(|open| self.flush_open(open, fsync))
     }
 
     fn flush_open(&self, open: &Open, fsync: bool) -> Result<usize> {
@@ -169,6 +175,17 @@ impl Engine {
         flushed.and(dropped)
     }
 
+    /// Close where nobody could catch an error, which is printed instead: what it says is that data is lost.
+    pub fn close_unattended(&self) {
+        self.report(guard::catch(|| self.close()));
+    }
+
+    fn report(&self, outcome: Result<()>) {
+        if let Err(error) = outcome {
+            guard::report(error, &format!("closing the database {}", self.path.display()));
+        }
+    }
+
     /// Close, unless a transaction's function is running, which may be for ever: then it is left as a kill would leave it.
     /// sled writes nothing before the function has returned.
     fn close_at_exit(self: Arc<Self>) {
@@ -178,13 +195,22 @@ impl Engine {
             let _ = tell.send(guard::catch(|| engine.close()));
         };
         if thread::Builder::new().spawn(closing).is_err() {
-            return drop(guard::catch(|| self.close()));
+            return self.close_unattended();
         }
-        while let Err(RecvTimeoutError::Timeout) = hear.recv_timeout(EXIT_TIMEOUT) {
-            if guard::is_transaction_running() {
-                return self.given_up.store(true, Relaxed);
+        let outcome = loop {
+            match hear.recv_timeout(EXIT_TIMEOUT) {
+                Ok(outcome) => break outcome,
+                Err(RecvTimeoutError::Timeout) if !guard::is_transaction_running() => {}
+                Err(_) => {
+                    self.given_up.store(true, Relaxed);
+                    break Err(Error::Misuse(format!(
+                        "{} is left as a kill would leave it: a transaction's function is still running",
+                        self.path.display()
+                    )));
+                }
             }
-        }
+        };
+        self.report(outcome);
     }
 
     /// sled's I/O threads may hold the last references for some microseconds more.
@@ -246,9 +272,10 @@ impl Handle {
     /// Run `work` on the tree; the database cannot be closed meanwhile.
     #[inline]
     pub fn with<T>(&self, work: impl FnOnce(&sled::Tree) -> Result<T>) -> Result<T> {
+        self.engine.check_open()?;
         match &*read(&self.tree) {
             Some(tree) => work(tree).map_err(|error| error.at(&self.engine.path)),
-            None => Err(Error::Closed(self.engine.path.clone())),
+            None => Err(self.engine.closed()),
         }
     }
 }

@@ -37,7 +37,7 @@ pub enum Error {
     /// sled panicked; the text says where.
     Panic(String),
     Damaged(String),
-    Closed(PathBuf),
+    Closed(String),
     WatcherClosed,
     EventsLost(u64),
     Forked,
@@ -78,10 +78,7 @@ impl From<Error> for PyErr {
             Error::Python(error) => error,
             Error::Panic(what) => python::ReportableBug::new_err(format!("sled panicked: {what}")),
             Error::Damaged(what) => python::Corruption::new_err(what),
-            Error::Closed(path) => python::ClosedError::new_err(format!(
-                "the database {} is closed: open it again with sled.open()",
-                path.display()
-            )),
+            Error::Closed(why) => python::ClosedError::new_err(why),
             Error::WatcherClosed => python::ClosedError::new_err("the watcher or its database is closed"),
             Error::EventsLost(count) => python::EventsLost::new_err(format!(
                 "{count} events were dropped because the watcher was read too slowly: read the tree again, \

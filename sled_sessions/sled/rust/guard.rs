@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use pyo3::prelude::*;
+use pyo3::{prelude::*, types::PyString};
 
 use crate::{
     engine,
@@ -166,6 +166,23 @@ pub fn apart<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'stati
             Err(RecvTimeoutError::Timeout) => Python::attach(|py| py.check_signals())?,
             Err(RecvTimeoutError::Disconnected) => return Err(Error::Panic("its thread has ended".into())),
         }
+    }
+}
+
+/// Print an error that nobody can catch, as Python prints what a finalizer raises.
+pub fn report(error: Error, place: &str) {
+    let mut error = Some(error);
+    Python::try_attach(|py| {
+        if let Some(error) = error.take() {
+            let pending = PyErr::take(py); // another exception may be what has dropped the last reference
+            PyErr::from(error).write_unraisable(py, Some(PyString::new(py, place).as_any()));
+            if let Some(pending) = pending {
+                pending.restore(py);
+            }
+        }
+    });
+    if let Some(error) = error {
+        eprintln!("{place}: {error:?}");
     }
 }
 

@@ -157,7 +157,10 @@ impl V1 {
         let folder = self.0.clone();
         let outcome = guard::call(py, || {
             if folder.given_up.load(Relaxed) {
-                return Err(Error::Closed(folder.path.clone()));
+                return Err(Error::Closed(format!(
+                    "Ctrl-C has ended a call of the database {}: close it, and open it again with v1.Db()",
+                    folder.path.display()
+                )));
             }
             guard::apart(move || folder.touch(work))
         });
@@ -171,7 +174,9 @@ impl V1 {
 impl Folder {
     fn touch<T>(&self, work: impl FnOnce(&Self, &Db) -> Result<(T, usize)>) -> Result<T> {
         let mut state = lock(&self.state);
-        let open_now = state.open.as_ref().ok_or_else(|| Error::Closed(self.path.clone()))?;
+        let open_now = state.open.as_ref().ok_or_else(|| {
+            Error::Closed(format!("the database {} is closed: open it again with v1.Db()", self.path.display()))
+        })?;
         let (answer, size) = work(self, &open_now.db)?;
         state.touched += size;
         if state.touched > REOPEN_BYTES {
