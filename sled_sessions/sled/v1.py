@@ -10,12 +10,15 @@ from types import TracebackType
 from typing import Self
 
 from sled_sessions.sled import _native
+from sled_sessions.sled.errors import SledError
 
 _CHUNK = 1024
 
 
 class Db:
     """A database of sled 1.0. It has the trees of `sled.Db.export` and `import_`, and nothing else of it.
+
+    A child that is forked while it is open finds every descriptor of the folder closed, the program's own included.
 
     Args:
         path: The folder; made when it is not there.
@@ -53,7 +56,11 @@ class Db:
                 self._native.insert_new(name, chunk)
 
     def close(self) -> None:
-        """Write everything to the disk and free the folder."""
+        """Write everything to the disk and free the folder.
+
+        Raises:
+            SledError: A call that Ctrl-C has ended still runs in sled; the folder gets free when it ends.
+        """
         self._native.close()
 
     def __enter__(self) -> Self:
@@ -62,7 +69,12 @@ class Db:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            self.close()
+        except SledError as failure:
+            if error is None:
+                raise
+            error.add_note(str(failure))  # a Ctrl-C stays one
 
     def _pairs(self, name: bytes) -> Iterator[tuple[bytes, bytes]]:
         last: bytes | None = None

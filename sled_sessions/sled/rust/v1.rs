@@ -14,13 +14,16 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fs, io,
     ops::Bound::{Excluded, Unbounded},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    thread,
+    time::{Duration, Instant},
 };
 
 use pyo3::{prelude::*, types::PyBytes};
@@ -42,6 +45,9 @@ const REOPEN_BYTES: usize = 16 << 20;
 
 /// Fixed in the folder when it is made; this is 1.0's default, which `sled::open` expects.
 const LEAF_FANOUT: usize = 1024;
+
+/// How long `close()` waits for what goes on of a call that was interrupted.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 type Db = sled_v1::Db<LEAF_FANOUT>;
 type Tree = sled_v1::Tree<LEAF_FANOUT>;
@@ -68,10 +74,19 @@ struct Open {
     _held: Held,
 }
 
-/// The folders that this process holds. Those that could not be opened stay, with what the panic said.
-static HELD: Mutex<BTreeMap<PathBuf, Option<String>>> = Mutex::new(BTreeMap::new());
+/// The folders that this process holds. Those that could not be opened stay, with what the panic said. Paths do not tell
+/// them apart: a backup may take the place of a damaged one.
+static HELD: Mutex<BTreeMap<Identity, Holding>> = Mutex::new(BTreeMap::new());
 
-struct Held(PathBuf);
+/// Device and inode.
+type Identity = (u64, u64);
+
+struct Holding {
+    path: PathBuf,
+    broken: Option<String>,
+}
+
+struct Held(Identity);
 
 #[doc = doc!("open_v1")]
 #[pyfunction]
@@ -142,7 +157,11 @@ impl V1 {
     fn close(&self, py: Python<'_>) -> Result<()> {
         let folder = self.0.clone();
         guard::call(py, || {
-            if folder.given_up.load(Relaxed) { Ok(()) } else { folder.flush_and_drop(&mut lock(&folder.state)) }
+            if folder.given_up.load(Relaxed) {
+                guard::apart(move || folder.close_after_interrupt())
+            } else {
+                folder.flush_and_drop(&mut lock(&folder.state))
+            }
         })
     }
 }
@@ -179,11 +198,27 @@ impl Folder {
         })?;
         let (answer, size) = work(self, &open_now.db)?;
         state.touched += size;
-        if state.touched > REOPEN_BYTES {
+        if self.given_up.load(Relaxed) {
+            self.flush_and_drop(&mut state)?; // `close()` may have been too early for it
+        } else if state.touched > REOPEN_BYTES {
             self.flush_and_drop(&mut state)?;
             *state = State { open: Some(open(&self.path)?), touched: 0 };
         }
         Ok(answer)
+    }
+
+    fn close_after_interrupt(&self) -> Result<()> {
+        let began = Instant::now();
+        while began.elapsed() < RELEASE_TIMEOUT {
+            if let Some(mut state) = try_lock(&self.state) {
+                return self.flush_and_drop(&mut state);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Err(Error::Misuse(format!(
+            "what Ctrl-C has ended still runs in sled 1.0, and keeps {} locked until it or the process ends",
+            self.path.display()
+        )))
     }
 
     fn flush_and_drop(&self, state: &mut State) -> Result<()> {
@@ -247,6 +282,7 @@ fn refuse_0_34(path: &Path) -> Result<()> {
 fn open(path: &Path) -> Result<Open> {
     let held = Held::begin(path)?;
     v1_log::check(path)?;
+    let identity = held.0;
     let (folder, config) = (path.to_owned(), sled_v1::Config::new().path(path).flush_every_ms(None));
     let opened = guard::apart(move || {
         let db = patiently(|| config.open().map_err(|error| explain(error, &folder)))?;
@@ -254,8 +290,8 @@ fn open(path: &Path) -> Result<Open> {
     });
     match opened {
         Err(Error::Panic(what)) => {
-            if let Some(held) = lock(&HELD).get_mut(path) {
-                *held = Some(what.clone());
+            if let Some(holding) = lock(&HELD).get_mut(&identity) {
+                holding.broken = Some(what.clone());
             }
             Err(broken(path, &what))
         }
@@ -265,14 +301,16 @@ fn open(path: &Path) -> Result<Open> {
 
 impl Held {
     fn begin(path: &Path) -> Result<Self> {
+        let folder = fs::metadata(path).map_err(|error| at(error, path))?;
+        let identity = (folder.dev(), folder.ino());
         let mut held = lock(&HELD);
-        match held.get(path) {
+        match held.get(&identity) {
             None => {
-                held.insert(path.to_owned(), None);
-                Ok(Held(path.to_owned()))
+                held.insert(identity, Holding { path: path.to_owned(), broken: None });
+                Ok(Held(identity))
             }
-            Some(None) => Err(locked_here(path)),
-            Some(Some(what)) => Err(broken(path, what)),
+            Some(Holding { broken: None, .. }) => Err(locked_here(path)),
+            Some(Holding { broken: Some(what), .. }) => Err(broken(path, what)),
         }
     }
 }
@@ -286,7 +324,7 @@ impl Drop for Held {
 /// What this process has locked; the same is true of it as of `engine::locked_files`.
 pub fn locked_files() -> Vec<PathBuf> {
     match try_lock(&HELD) {
-        Some(held) => held.keys().flat_map(|folder| [folder.clone(), folder.join("metadata")]).collect(),
+        Some(held) => held.values().flat_map(|it| [it.path.clone(), it.path.join("metadata")]).collect(),
         None => Vec::new(),
     }
 }
