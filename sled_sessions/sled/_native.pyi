@@ -43,19 +43,23 @@ def open(  # noqa: A001 - the name that sled has
     """Open the database in the folder ``path``, making both if they are missing.
 
     One process at a time can have a folder open, and once. The database closes with ``close()``, at the end of a
-    ``with`` block, when nothing refers to it any more, and when the interpreter exits.
+    ``with`` block, when nothing refers to it any more, and when the interpreter exits; in the last two cases an error
+    of the last write is printed.
 
     Args:
         path: The folder. May be missing only if ``temporary``.
         cache_capacity: Bytes of memory for the page cache, at least 256; a soft limit.
-        flush_every_ms: How often a thread writes and fsyncs what is new; what a crash may cost is about this much
-            time. None: only ``flush()`` and ``close()`` write, and whenever a buffer of ``segment_size`` is full.
+        flush_every_ms: How often a thread writes what is new to the file ``db``, and fsyncs it; a killed process loses
+            about this much time. The files of large pages (see ``segment_size``) it leaves to the kernel: if anything
+            was written after the last ``flush(fsync=True)``, a power cut may leave a damaged database (``Corruption``;
+            see ``sled_sessions.sled.salvage``). None: only ``flush()`` and ``close()`` write, and whenever a buffer of
+            ``segment_size`` is full.
         create_new: Fail with ``SledIOError`` (``errno.EEXIST``) if there is a database already.
         temporary: Delete the folder on close; it must be new or empty. Without ``path``, sled picks one in memory
             (``/dev/shm``) on Linux.
-        segment_size: Bytes in a segment of the log, a power of two from 256 to 2**24; a value above about a quarter
-            of it becomes a file of its own that goes late, if ever. Fixed when the database is made (512 KiB); None
-            takes what the database has.
+        segment_size: Bytes in a segment of the log, a power of two from 256 to 2**24. A page above a quarter of it
+            becomes a file of its own that goes late, if ever; a page has up to 17 pairs, so that begins with values
+            of 1/64 of it (8 KB). Fixed when the database is made (512 KiB); None takes what the database has.
         idgen_persist_interval: How many ids ``generate_id`` gives out between two writes of its counter.
 
     Raises:
@@ -72,7 +76,7 @@ def transaction(function: Callable[..., _T], *trees: Tree) -> _T:
 
     The trees belong to one database. Nobody sees the writes before ``function`` returns, and nobody else reads or
     writes meanwhile: sled holds one lock for all databases of the process. So keep it short, and never wait in it for
-    another thread that uses sled.
+    another thread that uses sled. Ctrl-C does not reach those that wait for it.
 
     An exception in ``function`` aborts the transaction and comes through unchanged.
 
@@ -88,7 +92,8 @@ def transaction(function: Callable[..., _T], *trees: Tree) -> _T:
 def close_all() -> None:
     """Close every database that is still open; the package registers it with ``atexit``.
 
-    One that a transaction's function in another thread holds up for seconds is left as a kill would leave it.
+    One that a transaction's function in another thread holds up for seconds is left as a kill would leave it. That is
+    printed, as are errors.
     """
 
 def after_fork_in_child() -> list[Path]:
@@ -206,8 +211,8 @@ class Tree:
         """Write everything that is new, in all trees, to the database's file; return how many bytes that were.
 
         Args:
-            fsync: Also wait until the disk has it. Without, it survives a crash of the process, not of the machine.
-                Values so large that they became files of their own (see ``open``) are left to the kernel.
+            fsync: Also wait until the disk has it, large values included. Without, it survives a crash of the process,
+                not of the machine.
         """
 
     def watch(self, prefix: Buffer | None = None, *, capacity: int = 65536) -> Subscriber:
