@@ -1,7 +1,6 @@
 """The session: data, expiry, and the one place that decides what a commit does to the store."""
 
 import enum
-import threading
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,6 +12,7 @@ from sled_sessions.records.expiry import ENDED, check_expiry
 from sled_sessions.session.tracking import Changes, TrackedDict
 from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, utc_now
+from sled_sessions.stores.forks import ModuleLock
 from sled_sessions.stores.protocol import BasedOn
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ class Session(TrackedDict):
         """
         if not self.is_loaded:
             record = self._load()
-            with _filling:
+            with _filling.lock:
                 if not self.is_loaded:  # another thread may have been here, and used the session since
                     dict.clear(self)
                     if record is not None:
@@ -349,6 +349,6 @@ def _checked(record: Record) -> Record:
     return record
 
 
-_filling = threading.Lock()  # for microseconds, so one is enough for all sessions
+_filling = ModuleLock()  # for microseconds, so one is enough for all sessions
 _NOT_LOADED = NotLoaded()
 _SESSION_END = Expiry.on_session_end()

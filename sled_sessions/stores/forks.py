@@ -1,6 +1,7 @@
 """Locks in a forked child: the thread that held one while the process forked is not there to let go of it."""
 
 import os
+import threading
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -19,6 +20,16 @@ def make_locks(owner: Locking) -> None:
     """Have the locks made, now and in each child that is forked while their owner lives."""
     owner._renew_locks()
     _all[id(owner)] = owner
+
+
+class ModuleLock:
+    """A module's lock; each `with` asks for `lock` anew."""
+
+    def __init__(self) -> None:
+        make_locks(self)
+
+    def _renew_locks(self) -> None:
+        self.lock = threading.Lock()
 
 
 def _renew_all() -> None:

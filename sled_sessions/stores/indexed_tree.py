@@ -22,7 +22,7 @@ from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
 from sled_sessions.records.id import KEY_LENGTH
 from sled_sessions.stores.expiry_index import ExpiryIndex, drop_index, open_index
-from sled_sessions.stores.forks import make_locks
+from sled_sessions.stores.forks import ModuleLock, make_locks
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
 _log = logging.getLogger(__name__)
@@ -90,10 +90,10 @@ class IndexedTree:
     def of(cls, tree: sled.Tree) -> "IndexedTree":
         """The one that all stores on this tree share."""
         place = (tree.db, tree.name)
-        with _shared.lock:
-            shared = _shared.trees.get(place)
+        with _shared_lock.lock:
+            shared = _shared.get(place)
             if shared is None or shared.is_dropped:
-                shared = _shared.trees[place] = cls(tree)
+                shared = _shared[place] = cls(tree)
             return shared
 
     @property
@@ -299,18 +299,8 @@ class IndexedTree:
         return value is not None and _entry(index, key, value) in (entry, None)
 
 
-class _Shared:
-    """The indexed trees that somebody uses."""
-
-    def __init__(self) -> None:
-        self.trees: WeakValueDictionary[tuple[sled.Db, bytes], IndexedTree] = WeakValueDictionary()
-        make_locks(self)
-
-    def _renew_locks(self) -> None:
-        self.lock = threading.Lock()
-
-
-_shared = _Shared()
+_shared: WeakValueDictionary[tuple[sled.Db, bytes], IndexedTree] = WeakValueDictionary()
+_shared_lock = ModuleLock()
 
 
 def _expiry_or_none(key: bytes, value: bytes) -> int | None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pickle
 from collections.abc import MutableMapping
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from enum import IntEnum
 
 import msgspec
 import pytest
+from engine.processes import in_fork
 from hypothesis import given
 from hypothesis import strategies as st
 from json_values import JSON
@@ -16,7 +18,7 @@ from json_values import JSON
 from sled_sessions import EncodeError, Expiry, Id, MemoryStore, Record, Session
 from sled_sessions.session import Outcome, SessionManager
 from sled_sessions.session.drive import drive
-from sled_sessions.session.session import DEADLINE
+from sled_sessions.session.session import DEADLINE, _filling
 
 FAR = datetime(2099, 1, 1, tzinfo=UTC)
 
@@ -226,6 +228,13 @@ def test_a_load_that_fails_is_tried_again():
     with pytest.raises(OSError):  # noqa: PT011
         session["a"]
     assert session["a"] == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+def test_a_forked_child():
+    """A session is loaded in a child that was forked while another thread was filling one."""
+    with _filling.lock:
+        assert in_fork(lambda: session_with(a=1)["a"]) == "1"
 
 
 def test_expiry(clock):
