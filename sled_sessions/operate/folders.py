@@ -1,6 +1,7 @@
 """Database folders: which format they have, opening one that exists, and making one that appears only when whole."""
 
 import enum
+import errno
 import fcntl
 import os
 import shutil
@@ -212,10 +213,13 @@ def new_file(path: str | PathLike[str]) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Let the names in a folder survive a power cut; where folders cannot be opened, the system does so itself."""
-    if hasattr(os, "O_DIRECTORY"):
+    """Let the names in a folder survive a power cut, if it lets us, and its file system can."""
+    try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EINVAL, errno.ENOTSUP):
+            raise

@@ -1,6 +1,7 @@
 """Opening what exists: with the index that it has, whatever that is."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -19,6 +20,7 @@ from sled_sessions.operate import (
     restore,
     salvage,
 )
+from sled_sessions.operate.folders import sync_folder
 
 FUTURE = datetime(2099, 1, 1, tzinfo=UTC)
 
@@ -84,3 +86,10 @@ def test_a_folder_of_something_else_is_no_database(tmp_path, name):
     with pytest.raises(NoDatabase):
         open_database(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_folder_that_cannot_be_synced():
+    """Where the file system has no fsync for folders, as /proc has none, a copy is made all the same."""
+    sync_folder(Path("/proc/self"))
+    with pytest.raises(FileNotFoundError):
+        sync_folder(Path("/proc/self/nothing"))
