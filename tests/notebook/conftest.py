@@ -12,7 +12,9 @@ from sled_sessions import SledStore
 @pytest.fixture(scope="session")
 def ipython():
     """The one shell that a process can have."""
-    shell = start_ipython()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.delenv("VIRTUAL_ENV", raising=False)  # IPython warns of another one than ours that is active
+        shell = start_ipython()
     shell.run_line_magic("load_ext", "sled_sessions")
     yield shell
     shell.history_manager.end_session()
