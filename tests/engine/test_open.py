@@ -5,6 +5,7 @@ import inspect
 import os
 import shutil
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -256,7 +257,15 @@ def test_opening_is_possible_after_a_failure(folder: Path) -> None:
 def test_a_kill_while_it_is_made(folder: Path) -> None:
     """A database whose making was cut off is made anew; one that lost its content is not taken for that."""
     conf = b"segment_size: 524288\nuse_compression: false\n"
-    for leftovers in ({}, {"conf": b""}, {"conf": conf}, {"conf": b"", "db": b""}):
+    sealed = conf + zlib.crc32(conf).to_bytes(4, "little")
+    for leftovers in (
+        {},
+        {"conf": b""},
+        {"conf": conf},
+        {"conf": b"", "db": b""},
+        {"conf": sealed, "db": bytes(96)},
+        {"conf": bytes(62), "db": b"header"},
+    ):
         folder.mkdir()
         for name, content in {"creating": b"", **leftovers}.items():
             (folder / name).write_bytes(content)

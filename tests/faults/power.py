@@ -69,7 +69,7 @@ class Recording:
         """Write what is on the disk when the power goes at this line of the log.
 
         What was written before an fsync that has returned is there. Of all else each sector may be there or not, and
-        so may the names of new files.
+        so may the names of new files; a name that was removed does not come back.
         """
         files: dict[str, bytearray] = {}
         chance = random.choice([0, 0.5, 0.9, 1])

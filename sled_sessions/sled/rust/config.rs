@@ -283,9 +283,9 @@ impl Creation {
     fn begin(path: &Path) -> Result<Option<Self>> {
         let mark = path.join(CREATING);
         let is_new = || {
+            let is_marked = mark.exists() && !path.join(log::END).exists();
             let is_empty = fs::metadata(path.join("db")).map_or(true, |file| file.len() == 0);
-            let was_closed = path.join(log::END).exists();
-            is_empty && (!path.join("conf").exists() || (mark.exists() && !was_closed))
+            (is_empty && (is_marked || !path.join("conf").exists())) || (is_marked && is_unfinished(path))
         };
         let remove = |name: &str| remove_if_there(&path.join(name)).map_err(|error| at(error, path));
         if !is_new() {
@@ -297,7 +297,9 @@ impl Creation {
         if !is_new() {
             return remove(CREATING).map(|()| None); // somebody has finished it meanwhile
         }
+        sync_folder(path).map_err(|error| at(error, path))?; // a power cut must not leave the rest without the mark
         remove("conf")?; // it may be half written
+        remove("db")?;
         remove(log::END)?; // it speaks of another log
         Ok(Some(Creation { mark, _lock: lock }))
     }
@@ -313,6 +315,14 @@ impl Creation {
         }
         remove_if_there(&self.mark).map_err(|error| at(error, &self.mark))
     }
+}
+
+/// Is this what a power cut may leave of a database that was being made? Nobody had opened it yet.
+fn is_unfinished(path: &Path) -> bool {
+    let db = path.join("db");
+    let is_short = fs::metadata(&db).is_ok_and(|file| file.len() <= 4096);
+    let is_blank = || fs::read(&db).is_ok_and(|content| content.iter().all(|byte| *byte == 0));
+    is_short && (is_blank() || !matches!(stored_config(path), Ok(Some(_))))
 }
 
 fn remove_if_there(file: &Path) -> io::Result<()> {
