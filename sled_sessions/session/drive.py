@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sled_sessions.session.session import Steps, T
+from sled_sessions.session.session import Call, Steps, T
 from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore
 
 
@@ -21,16 +21,16 @@ def drive(steps: Steps[T], store: SessionStore) -> T:
         return stop.value  # type: ignore[no-any-return]
 
 
-async def drive_async(steps: Steps[T], store: AsyncSessionStore) -> T:
-    """Make the calls on an asyncio store.
+async def drive_async(steps: Steps[T], store: AsyncSessionStore, call: Call | None = None) -> T:
+    """Make the calls on an asyncio store, beginning with `call` if the steps have got as far as that.
 
     Raises:
         BackendError, EncodeError: As the store's methods.
     """
-    result: Any = None
     try:
+        method, arguments = call or next(steps)
         while True:
-            method, arguments = steps.send(result)
             result = await getattr(store, method)(*arguments)
+            method, arguments = steps.send(result)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]

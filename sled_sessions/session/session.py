@@ -16,9 +16,11 @@ from sled_sessions.stores.forks import ModuleLock
 from sled_sessions.stores.protocol import BasedOn
 
 T = TypeVar("T")
-Steps: TypeAlias = Generator[tuple[str, tuple[Any, ...]], Any, T]
-"""Store calls, one after the other: yields a method's name and its arguments, is sent the result, returns what came
-of it all."""
+Call: TypeAlias = tuple[str, tuple[Any, ...]]
+"""A call of a store: the method's name and its arguments."""
+
+Steps: TypeAlias = Generator[Call, Any, T]
+"""Calls, one after the other: yields one, is sent its result, returns what came of it all."""
 
 DEADLINE: Final = "_ends_at_most"
 """The data key that holds the moment of `Expiry.at_most`, in microseconds since the Unix epoch; no app sees it."""

@@ -27,6 +27,8 @@ else:
 class Changes(NamedTuple):
     """What a commit has to store: copies, that stay what they are whatever the app does to a container meanwhile.
 
+    A container that the app first touches while a store is awaited is none of them: it may go along as it is by then.
+
     Attributes:
         changed: The keys that were set, with their values.
         kept: Those with a container that is as it was, though the app may have changed it and changed it back.

@@ -154,9 +154,13 @@ class SessionMiddleware:
         if not self.store_is_async:
             drive(steps, self.store)
             return
+        try:
+            first = next(steps)
+        except StopIteration:  # nothing is left, after nearly all requests
+            return
         import asyncio  # only here: it would be half of what importing this package costs
 
-        task = asyncio.ensure_future(drive_async(steps, self.store))
+        task = asyncio.ensure_future(drive_async(steps, self.store, first))
         self._under_way.add(task)  # asyncio itself does not keep it alive
         task.add_done_callback(self._under_way.discard)
         try:
