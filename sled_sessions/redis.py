@@ -311,9 +311,10 @@ class RedisStore:
 
     def _too_late(self, lost: int) -> BackendError:
         """The error when a call's time is up: `lost` times another writer came first."""
-        msg = f"the server has not answered within {self.timeout.total_seconds():g} s"
+        seconds = f"{self.timeout.total_seconds():g} s"
+        msg = f"the server has not answered within {seconds}"
         if lost:
-            msg = f"others kept writing this session: {lost} times within {self.timeout.total_seconds():g} s"
+            msg = f"not done within {seconds}: other writers of this session came first ({lost:,} times)"
         return BackendError(msg)
 
     async def _load(self, id: Id, key: bytes, deadline: float, lost: int = 0) -> Record | None:
