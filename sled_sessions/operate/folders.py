@@ -127,6 +127,7 @@ def appearing(path: str | PathLike[str], *, like: str | PathLike[str] | None = N
         TargetExists: Something is there already.
     """
     target = refuse_existing(path)
+    missing = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     # The owner may write to it, be `like` read-only: sled writes to what it opens.
     mode = 0o700 if like is None else stat.S_IMODE(Path(like).stat().st_mode) | 0o700
@@ -139,7 +140,8 @@ def appearing(path: str | PathLike[str], *, like: str | PathLike[str] | None = N
         for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
             sync_folder(folder)
         partial.rename(target)
-        sync_folder(target.parent)
+        for folder in (target, *missing):
+            sync_folder(folder.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

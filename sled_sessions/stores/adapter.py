@@ -23,8 +23,8 @@ class AsyncStore:
     Args:
         store: The blocking store.
         in_thread: Run each call in asyncio's thread pool, off the event loop: for stores that wait for a network or
-            for a slow disk. A call that is cancelled ends when the thread has come to its end, as nothing stops that:
-            what it writes does not come after what the program does next.
+            for a slow disk. A call that is cancelled, as by a timeout, ends when the thread has come to its end, since
+            nothing stops that: what it writes does not come after what the program does next.
 
     Raises:
         TypeError: `store` is no store, or asynchronous already.

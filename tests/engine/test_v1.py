@@ -47,7 +47,7 @@ from sled_sessions import sled
 from sled_sessions.sled import v1
 db = v1.Db(sys.argv[1])
 pairs = [(number.to_bytes(4, "big"), os.urandom(100)) for number in range(200_000)]
-threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try: db._native.insert_new(b"tree", pairs)
 except KeyboardInterrupt: print("interrupted")
 try: db.tree_names()
@@ -71,9 +71,9 @@ def test_closing_while_a_call_hangs(folder: Path) -> None:
     code = """
 import os, signal, sys, threading
 from sled_sessions.sled import v1
-threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
 try:
     with v1.Db(sys.argv[1]) as db:
+        threading.Timer(1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         for _, _, pairs in db.export(): list(pairs)
 except KeyboardInterrupt as error: print(*error.__notes__)
 """
