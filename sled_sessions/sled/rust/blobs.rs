@@ -10,7 +10,7 @@ use std::{
     sync::Mutex,
 };
 
-use crate::{config::sync_folder, locks::lock};
+use crate::{files::sync_folder, locks::lock};
 
 pub struct Blobs {
     folder: PathBuf,

@@ -3,14 +3,9 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    io::{
-        self,
-        ErrorKind::{InvalidInput, PermissionDenied, Unsupported},
-    },
+    io,
     ops::RangeInclusive,
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
 };
 
 use pyo3::{exceptions::PyTypeError, prelude::*};
@@ -20,6 +15,7 @@ use crate::{
     db::Db,
     engine::{Engine, Opening, open_here},
     error::{Error, Result},
+    files::{at, lock_file, locked, locked_here, patiently, remove_if_there, sync_folder},
     guard,
     log::{self, damaged},
     tree::Tree,
@@ -36,10 +32,6 @@ pub const SEGMENT_SIZES: RangeInclusive<usize> = 256..=1 << 24;
 
 /// sled takes a `conf` that is not longer for none, and writes it anew.
 const EMPTY_CONF: usize = 8;
-
-/// How long to wait for a lock of others: a child process that is being started holds a copy of each until it runs its
-/// program.
-pub const OTHERS_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// The mark of a database that is being made.
 pub const CREATING: &str = "creating";
@@ -145,22 +137,6 @@ fn start(config: sled::Config, path: Option<PathBuf>, temporary: bool) -> Result
     Engine::new(db, place, temporary)
 }
 
-/// Try again for a moment while somebody else has the lock.
-pub fn patiently<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
-    let began = Instant::now();
-    loop {
-        match attempt() {
-            Err(Error::Locked(_)) if began.elapsed() < OTHERS_TIMEOUT => thread::sleep(Duration::from_millis(1)),
-            outcome => return outcome,
-        }
-    }
-}
-
-/// Lock a file that is there for this.
-pub fn lock_file(file: &File, database: &Path) -> Result<()> {
-    patiently(|| file.try_lock().map_err(|_| locked(database)))
-}
-
 /// Say which folder it was, and tell a lock from other I/O errors: sled words both alike.
 fn explain(error: Error, path: &Path) -> Error {
     match error {
@@ -177,21 +153,6 @@ fn explain(error: Error, path: &Path) -> Error {
         Error::Panic(what) => damaged(path, &format!("sled panicked: {what}")),
         other => other,
     }
-}
-
-pub fn locked(path: &Path) -> Error {
-    Error::Locked(format!(
-        "another process has the database {} open: sled lets one process at a time open a folder",
-        path.display()
-    ))
-}
-
-pub fn locked_here(path: &Path) -> Error {
-    Error::Locked(format!("{} is open in this process already: share that Db, or close it first", path.display()))
-}
-
-pub fn at(error: io::Error, path: &Path) -> Error {
-    Error::SledAt(error.into(), path.to_owned())
 }
 
 /// Make the folder and find its one true name: sled looks files up by path all its life, even after a `chdir`.
@@ -212,14 +173,6 @@ pub fn prepare(path: &Path, temporary: bool) -> Result<PathBuf> {
         sync_folder(parent).map_err(|error| at(error, parent))?;
     }
     Ok(name)
-}
-
-/// Wait until the disk has the names in a folder. One that is not ours may not let us, and some file systems cannot.
-pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    match File::open(folder).and_then(|folder| folder.sync_all()) {
-        Err(error) if [PermissionDenied, InvalidInput, Unsupported].contains(&error.kind()) => Ok(()),
-        other => other,
-    }
 }
 
 /// sled 1.0 opens a 0.34 folder as an empty database, and the other way round.
@@ -323,13 +276,6 @@ fn is_unfinished(path: &Path) -> bool {
     let is_short = fs::metadata(&db).is_ok_and(|file| file.len() <= 4096);
     let is_blank = || fs::read(&db).is_ok_and(|content| content.iter().all(|byte| *byte == 0));
     is_short && (is_blank() || !matches!(stored_config(path), Ok(Some(_))))
-}
-
-fn remove_if_there(file: &Path) -> io::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// What sled does not do: see whether the files are whole. Only under the lock, for a running process may be writing.

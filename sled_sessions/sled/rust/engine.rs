@@ -22,8 +22,9 @@ use pyo3::prelude::*;
 
 use crate::{
     blobs::Blobs,
-    config::{CREATING, OTHERS_TIMEOUT, at},
+    config::CREATING,
     error::{Error, Result},
+    files::{OTHERS_TIMEOUT, at},
     guard,
     locks::{lock, read, try_lock, write},
     log,

@@ -17,6 +17,7 @@ mod config;
 mod db;
 mod engine;
 mod error;
+mod files;
 mod guard;
 mod iter;
 mod locks;

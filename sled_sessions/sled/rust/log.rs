@@ -16,8 +16,9 @@ use std::{
 };
 
 use crate::{
-    config::{self, SEGMENT_SIZES, is_segment_size, stored_config},
+    config::{SEGMENT_SIZES, is_segment_size, stored_config},
     error::{Error, Result},
+    files,
 };
 
 /// CRC-32, position, and up to which position sled had written the log when this segment was begun.
@@ -250,7 +251,7 @@ pub fn told_segment_size(folder: &Path) -> Option<usize> {
 /// checked by sled when it is read. What lies behind the last position that is known to have been written cannot be
 /// told from what a crash leaves, and is left to sled.
 pub fn check(folder: &Path, segment_size: usize) -> Result<()> {
-    let at = |error| config::at(error, &folder.join("db"));
+    let at = |error| files::at(error, &folder.join("db"));
     let snapshot = last_snapshot(folder).map_err(at)?;
     let log = match Log::open(folder, segment_size) {
         Ok(log) => log,
@@ -368,12 +369,12 @@ impl Replay<'_> {
             Ok(Some(_)) => Ok(true),
             Ok(None) => Err(damaged(self.folder, &format!("the file {} is not what was written", blob_name(pointer)))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(config::at(error, &self.folder.join(blob_name(pointer)))),
+            Err(error) => Err(files::at(error, &self.folder.join(blob_name(pointer)))),
         }
     }
 
     fn at_log(&self, error: io::Error) -> Error {
-        config::at(error, &self.folder.join("db"))
+        files::at(error, &self.folder.join("db"))
     }
 }
 

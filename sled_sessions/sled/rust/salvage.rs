@@ -15,9 +15,9 @@ use pyo3::{prelude::*, types::PyBytes};
 
 use crate::{
     buffer::Folder,
-    config::{self, SEGMENT_SIZE, stored_config},
+    config::{SEGMENT_SIZE, stored_config},
     error::Result,
-    guard,
+    files, guard,
     locks::lock,
     log::{self, BLOB_LINK, BLOB_META, BLOB_NODE, FREE, LINK, Log, META, Message, NODE},
 };
@@ -75,7 +75,7 @@ impl Salvage {
     fn new(py: Python<'_>, path: Folder) -> Result<Self> {
         let Folder(folder) = path;
         guard::call(py, || {
-            let at = |error| config::at(error, &folder.join("db"));
+            let at = |error| files::at(error, &folder.join("db"));
             let stored = stored_config(&folder).ok().flatten().or_else(|| log::told_segment_size(&folder));
             let log = Log::open(&folder, stored.unwrap_or(SEGMENT_SIZE)).map_err(at)?;
             let salvage = Salvage { folder: folder.clone(), log, state: Mutex::default() };

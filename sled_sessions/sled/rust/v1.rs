@@ -31,8 +31,9 @@ use sled_v1::InlineArray;
 
 use crate::{
     buffer::{self, Data, Name},
-    config::{at, is_v1, locked, locked_here, patiently, prepare},
+    config::{is_v1, prepare},
     error::{Error, Result},
+    files::{at, locked, locked_here, patiently},
     guard,
     locks::{lock, try_lock},
     v1_log::{self, damaged},

@@ -16,8 +16,8 @@ use std::{
 };
 
 use crate::{
-    config::{at, lock_file},
     error::{Error, Result},
+    files::{at, lock_file},
 };
 
 /// Six bytes of length, and two of their CRC-32.

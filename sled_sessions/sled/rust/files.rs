@@ -1,0 +1,64 @@
+//! Files and folders: their locks, their names on the disk, and the errors that say where.
+
+use std::{
+    fs::{self, File},
+    io::{
+        self,
+        ErrorKind::{InvalidInput, PermissionDenied, Unsupported},
+    },
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::error::{Error, Result};
+
+/// How long to wait for a lock of others: a child process that is being started holds a copy of each until it runs its
+/// program.
+pub const OTHERS_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// Try again for a moment while somebody else has the lock.
+pub fn patiently<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        match attempt() {
+            Err(Error::Locked(_)) if began.elapsed() < OTHERS_TIMEOUT => thread::sleep(Duration::from_millis(1)),
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Lock a file that is there for this.
+pub fn lock_file(file: &File, database: &Path) -> Result<()> {
+    patiently(|| file.try_lock().map_err(|_| locked(database)))
+}
+
+pub fn locked(path: &Path) -> Error {
+    Error::Locked(format!(
+        "another process has the database {} open: sled lets one process at a time open a folder",
+        path.display()
+    ))
+}
+
+pub fn locked_here(path: &Path) -> Error {
+    Error::Locked(format!("{} is open in this process already: share that Db, or close it first", path.display()))
+}
+
+pub fn at(error: io::Error, path: &Path) -> Error {
+    Error::SledAt(error.into(), path.to_owned())
+}
+
+/// Wait until the disk has the names in a folder. One that is not ours may not let us, and some file systems cannot.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if [PermissionDenied, InvalidInput, Unsupported].contains(&error.kind()) => Ok(()),
+        other => other,
+    }
+}
+
+pub fn remove_if_there(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
