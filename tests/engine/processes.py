@@ -70,3 +70,28 @@ def in_fork(work: Callable[[], object]) -> str:
     finally:
         os.close(reader)
         os.waitpid(child, 0)
+
+
+@contextmanager
+def living_child(first: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """For as long as the block runs, a forked child lives that has done ``first``; it has to end well."""
+    reader, writer = os.pipe()
+    forked, tell_forked = os.pipe()
+
+    def live_on() -> bytes:
+        first()
+        os.write(tell_forked, b"x")
+        return os.read(reader, 1)
+
+    answer: list[str] = []
+    waiting = threading.Thread(target=lambda: answer.append(in_fork(live_on)))
+    waiting.start()
+    os.read(forked, 1)
+    try:
+        yield
+    finally:
+        os.write(writer, b"x")
+        waiting.join(20)
+        for descriptor in (reader, writer, forked, tell_forked):
+            os.close(descriptor)
+    assert answer == ["b'x'"]

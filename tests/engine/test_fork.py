@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 from engine.calls import CALLS, calls, elsewhere
-from engine.processes import in_fork, python
+from engine.processes import in_fork, living_child, python
 
 from sled_sessions import sled
 
@@ -81,23 +81,9 @@ def test_a_child_exits(folder: Path) -> None:
 
 def test_a_child_that_lives_on_does_not_hold_the_lock(db: sled.Db) -> None:
     """The folder is free after close() though a child that was forked while it was open still runs."""
-    reader, writer = os.pipe()
-
-    def close_and_open_again() -> str:
+    with living_child():
         db.close()
-        return elsewhere(db.path)
-
-    answer: list[str] = []
-    waiting = threading.Thread(target=lambda: answer.append(in_fork(lambda: os.read(reader, 1))))
-    waiting.start()
-    try:
-        assert close_and_open_again() == "0"
-    finally:
-        os.write(writer, b"x")
-        waiting.join(20)
-        os.close(reader)
-        os.close(writer)
-    assert answer == ["b'x'"]
+        assert elsewhere(db.path) == "0"
 
 
 def test_a_child_of_a_process_that_is_opening(folder: Path) -> None:
@@ -115,31 +101,13 @@ def test_a_child_of_a_process_that_is_opening(folder: Path) -> None:
             inside = os.open(blob, os.O_WRONLY | os.O_NONBLOCK)
             break
     os.set_blocking(inside, True)
-    reader, writer = os.pipe()
-    forked, tell_forked = os.pipe()
-
-    def live_on() -> None:
-        os.close(inside)
-        os.write(tell_forked, b"x")
-        os.read(reader, 1)
-
-    answer: list[str] = []
-    waiting = threading.Thread(target=lambda: answer.append(in_fork(live_on)))
-    waiting.start()
-    os.read(forked, 1)
-    try:
+    with living_child(lambda: os.close(inside)):
         whole.rename(blob)
         with os.fdopen(inside, "wb") as file:
             file.write(content)
         opening.join(20)
         opened[0].close()
         assert elsewhere(folder) == "1"
-    finally:
-        os.write(writer, b"x")
-        waiting.join(20)
-        for descriptor in (reader, writer, forked, tell_forked):
-            os.close(descriptor)
-    assert answer == ["None"]
 
 
 def test_fork_before_the_first_open(folder: Path) -> None:
