@@ -19,7 +19,7 @@ from sled_sessions.cli.common import (
 )
 from sled_sessions.html import plural
 from sled_sessions.operate import Contents, Format
-from sled_sessions.operate.folders import refuse_tree_of_index
+from sled_sessions.operate.folders import partial_file, refuse_tree_of_index
 
 old_argument = click.argument("old", type=click.Path(path_type=Path))
 new_argument = click.argument("new", type=click.Path(path_type=Path))
@@ -46,7 +46,7 @@ def export_sessions(database: Path, file: str, tree: str, resume: bool, as_json:
             with progress_bar("exporting") as progress:
                 count = operate.export_sessions(store.tree, file, resume=resume, progress=progress)
         except KeyboardInterrupt:
-            partial = Path(file).with_name(f".{Path(file).name}.partial")
+            partial = partial_file(Path(file))
             if not partial.exists():  # before the first session, or after the last
                 raise
             msg = f"{partial} is left, with sessions in it; --resume goes on with it"

@@ -18,7 +18,7 @@ import msgspec
 from sled_sessions import sled
 from sled_sessions.operate.contents import Contents, Reading, contents_of
 from sled_sessions.operate.errors import ContentsDiffer, NoDatabase
-from sled_sessions.operate.folders import appearing, kept_store, new_file, refuse_existing, sync_folder
+from sled_sessions.operate.folders import appearing, kept_store, new_file, partial_file, refuse_existing, sync_folder
 from sled_sessions.stores.expiry_index import index_trees
 from sled_sessions.stores.sweep import Progress
 
@@ -53,7 +53,7 @@ def backup(db: sled.Db, file: str | PathLike[str], *, progress: Progress | None 
         OSError: The file could not be written.
     """
     target = new_file(file)
-    partial = target.with_name(f".{target.name}.partial")
+    partial = partial_file(target)
     try:
         with open(os.open(partial, _CREATE, _OWNER_ONLY), "wb") as out:
             written = _write(out, Reading(db.export(), progress))

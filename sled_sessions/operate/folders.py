@@ -214,6 +214,11 @@ def new_file(path: str | PathLike[str]) -> Path:
     return target
 
 
+def partial_file(target: Path) -> Path:
+    """Where a file is written that appears at `target` when it is whole."""
+    return target.with_name(f".{target.name}.partial")
+
+
 def sync_folder(folder: Path) -> None:
     """Let the names in a folder survive a power cut, if it lets us, and its file system can."""
     try:

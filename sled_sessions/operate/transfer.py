@@ -11,7 +11,7 @@ import attrs
 from sled_sessions import sled
 from sled_sessions.errors import DecodeError
 from sled_sessions.operate.errors import OperationError
-from sled_sessions.operate.folders import new_file, refuse_existing, sync_folder
+from sled_sessions.operate.folders import new_file, partial_file, refuse_existing, sync_folder
 from sled_sessions.records import codec, jsonl
 from sled_sessions.stores.indexed_tree import IndexedTree
 from sled_sessions.stores.sled import SledStore
@@ -60,7 +60,7 @@ def export_sessions(
         OSError: The file could not be written.
     """
     target = new_file(file)
-    partial = target.with_name(f".{target.name}.partial")
+    partial = partial_file(target)
     flags = os.O_RDWR | os.O_CREAT | (0 if resume else os.O_TRUNC)
     with open(os.open(partial, flags, 0o600), "r+b") as out:  # whoever reads it holds the sessions
         lines, last = _resume_point(out)

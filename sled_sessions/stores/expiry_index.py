@@ -191,8 +191,8 @@ def _taken(records: sled.Tree) -> set[bytes]:
     db, own_meta = records.db, records.name + META
     taken = {records.name, own_meta}
     for meta in db.tree_names():
-        if meta.endswith(META) and meta != own_meta and (marker := marker_in(db.open_tree(meta))) is not None:
-            taken.add(marker.tree or meta.removesuffix(META) + ENTRIES)
+        if meta.endswith(META) and meta != own_meta:
+            taken.update(index_trees(db, meta.removesuffix(META)))
     return taken
 
 
