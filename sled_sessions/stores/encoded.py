@@ -6,7 +6,7 @@ from sled_sessions.errors import DecodeError, RecordTooLarge
 from sled_sessions.records import Id, Record, codec
 
 MAX_RECORD_BYTES = 64 * 1024
-"""The default limit: half of what sled, by default, keeps in its log and not in a file of its own."""
+"""The default limit: half of what sled keeps as one page in its log, so that no record alone needs a file."""
 
 
 def encode_within(record: Record, max_bytes: int) -> tuple[bytes, int]:
