@@ -191,6 +191,27 @@ def changed(before: bytes, after: bytes) -> tuple[int, int]:
     return places[0], places[-1] + 1
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"SQLite format 3\0" + bytes(range(1, 256)) * 600,
+        b"HOST=localhost\n",
+        bytes(512) + b"another program's" * 40_000,
+        random.Random(1).randbytes(3_000_000),
+        bytes(8192),
+    ],
+    ids=["sqlite", "text", "a hole first", "noise", "zeros"],
+)
+def test_a_file_of_another_program(folder: Path, content: bytes) -> None:
+    """A file `db` that sled did not write is refused, and nothing in its folder is touched."""
+    folder.mkdir()
+    (folder / "db").write_bytes(content)
+    with pytest.raises(sled.Corruption, match="nothing that sled wrote"):
+        sled.open(folder)
+    assert [path.name for path in folder.iterdir()] == ["db"]
+    assert (folder / "db").read_bytes() == content
+
+
 def test_a_crash_may_leave_gaps(tmp_path: Path) -> None:
     """Buffers reach the file in any order, so a crash may leave a later one and lack an earlier; that is no damage."""
     chance, tried = random.Random(1), 0

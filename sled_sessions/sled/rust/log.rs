@@ -266,8 +266,8 @@ pub fn check(folder: &Path, segment_size: usize) -> Result<()> {
         return Err(damaged(folder, "the file db is empty (if the database was never used, delete the folder)"));
     }
     let is_headless = !segments.is_empty() && segments.iter().all(|segment| segment.header.is_none());
-    if is_headless && is_blank(&log, &segments).map_err(at)? {
-        return Err(damaged(folder, "the file db holds nothing but zeros"));
+    if is_headless && !is_begun(&log, &segments).map_err(at)? {
+        return Err(damaged(folder, "the file db is nothing that sled wrote (is it another program's?)"));
     }
     let start = snapshot.unwrap_or(0);
     let stable = segments.iter().filter_map(|segment| segment.header).map(|header| header.stable).max().unwrap_or(0);
@@ -410,13 +410,17 @@ fn end_of(log: &Log, segments: &[Segment]) -> io::Result<u64> {
     Ok(lsn + messages.at as u64)
 }
 
-fn is_blank(log: &Log, segments: &[Segment]) -> io::Result<bool> {
+/// Whether segments without a header are what a crash left of a log: a buffer in the middle of one that reached the file
+/// before that with the header did.
+fn is_begun(log: &Log, segments: &[Segment]) -> io::Result<bool> {
     for segment in segments {
-        if log.read(segment)?.iter().any(|byte| *byte != 0) {
-            return Ok(false);
+        let mut start = [0; SEGMENT_HEADER];
+        log.read_into(&mut start, segment.offset)?;
+        if start == [0; SEGMENT_HEADER] && log.first_message(&log.read(segment)?, |_| true).is_some() {
+            return Ok(true);
         }
     }
-    Ok(true)
+    Ok(false)
 }
 
 /// Up to which position of the log the newest snapshot goes; sled names the file after it.
