@@ -47,12 +47,12 @@ def backup(db: sled.Db, file: str | PathLike[str], *, progress: Progress | None 
 
     Raises:
         TargetExists: The file is there already.
-        OperationError: Its folder is missing, or may not be written to.
+        OperationError: Its folder is missing, may not be written to, or is the database's own.
         ContentsDiffer: What was written could not be read back.
         sled.SledError: The database could not be read.
         OSError: The file could not be written.
     """
-    target = new_file(file)
+    target = new_file(file, source=db.path)
     partial = partial_file(target)
     try:
         with open(os.open(partial, _CREATE, _OWNER_ONLY), "wb") as out:
@@ -79,6 +79,7 @@ def restore(file: str | PathLike[str], folder: str | PathLike[str], *, progress:
 
     Raises:
         TargetExists: The folder is there already.
+        OperationError: Nothing may be written where it would lie.
         ContentsDiffer: The file is damaged, or what was written could not be read back.
         sled.SledError: The database could not be written.
         OSError: The file could not be read.

@@ -37,6 +37,7 @@ def compact(old: str | PathLike[str], new: str | PathLike[str], *, progress: Pro
 
     Raises:
         NoDatabase: `old` is none.
+        OperationError: `new` would lie inside of `old`, or where nothing may be written.
         TargetExists: `new` is there already.
         ContentsDiffer: What was written could not be read back.
         sled.SledError: A folder could not be opened, read or written.

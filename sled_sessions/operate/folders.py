@@ -125,9 +125,13 @@ def appearing(path: str | PathLike[str], *, like: str | PathLike[str] | None = N
 
     Raises:
         TargetExists: Something is there already.
+        OperationError: It would lie in a folder that may not be written to, or inside of `like`.
     """
     target = refuse_existing(path)
+    if like is not None:
+        _refuse_inside(target, like)
     missing = [folder for folder in target.parents if not folder.exists()]
+    _require_writable(next(filter(Path.exists, target.parents), target.parent))
     target.parent.mkdir(parents=True, exist_ok=True)
     # The owner may write to it, be `like` read-only: sled writes to what it opens.
     mode = 0o700 if like is None else stat.S_IMODE(Path(like).stat().st_mode) | 0o700
@@ -163,7 +167,9 @@ def copied(path: str | PathLike[str], near: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=f"{near.name}.", suffix=".partial", dir=near.parent) as place:
         copy = Path(place) / "copy"
         with _locked(lock):
-            shutil.copytree(path, copy)
+            shutil.copytree(path, copy, copy_function=shutil.copyfile)
+        for folder in (copy, *(each for each in copy.rglob("*") if each.is_dir())):
+            folder.chmod(0o700)  # be the original read-only
         yield copy
 
 
@@ -199,19 +205,35 @@ def refuse_existing(path: str | PathLike[str]) -> Path:
     return target
 
 
-def new_file(path: str | PathLike[str]) -> Path:
+def new_file(path: str | PathLike[str], *, source: str | PathLike[str]) -> Path:
     """Return `path`, if a file can be made there: found out before there is a partial one to tell about.
+
+    Args:
+        path: The file to make.
+        source: The folder of the database that it will be made of.
 
     Raises:
         TargetExists: Something is there already.
-        OperationError: Its folder is missing, or may not be written to.
+        OperationError: Its folder is missing, or may not be written to, or it would lie inside of `source`.
     """
     target = refuse_existing(path)
+    _refuse_inside(target, source)
     if not target.parent.is_dir():
         raise OperationError(f"there is no folder {target.parent} for {target.name}")
-    if not os.access(target.parent, os.W_OK):
-        raise OperationError(f"no file can be made in {target.parent}: make that folder writable, or choose another")
+    _require_writable(target.parent)
     return target
+
+
+def _refuse_inside(target: Path, source: str | PathLike[str]) -> None:
+    if target.resolve().is_relative_to(Path(source).resolve()):
+        raise OperationError(
+            f"{target} lies inside of the database {source}, and would go with it: choose another place"
+        )
+
+
+def _require_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK):
+        raise OperationError(f"nothing can be made in {folder}: make that folder writable, or choose another")
 
 
 def partial_file(target: Path) -> Path:

@@ -28,7 +28,7 @@ def migrate(
 
     Raises:
         NoDatabase: `old` is none.
-        OperationError: `old` has that format already.
+        OperationError: `old` has that format already; `new` would lie inside of it, or where nothing may be written.
         TargetExists: `new` is there already.
         ContentsDiffer: What was written could not be read back.
         sled.SledError: A folder could not be opened, read or written.

@@ -68,7 +68,8 @@ def salvage(
 
     Raises:
         NoDatabase: `old` is none.
-        OperationError: `old` is of sled 1.0, or nothing of it can be read.
+        OperationError: `old` is of sled 1.0, or nothing of it can be read; `new` would lie inside of it, or where
+            nothing may be written.
         TargetExists: `new` is there already.
         sled.SledError: The new folder could not be written.
     """

@@ -55,11 +55,12 @@ def export_sessions(
 
     Raises:
         TargetExists: The file is there already.
-        OperationError: The partial file is of another kind; its folder is missing, or may not be written to.
+        OperationError: The partial file is of another kind; the folder is missing, may not be written to, or is the
+            database's own.
         sled.SledError: The tree could not be read.
         OSError: The file could not be written.
     """
-    target = new_file(file)
+    target = new_file(file, source=tree.db.path)
     partial = partial_file(target)
     flags = os.O_RDWR | os.O_CREAT | (0 if resume else os.O_TRUNC)
     with open(os.open(partial, flags, 0o600), "r+b") as out:  # whoever reads it holds the sessions

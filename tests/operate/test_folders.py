@@ -1,5 +1,8 @@
 """Opening what exists: with the index that it has, whatever that is."""
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,6 +17,8 @@ from sled_sessions.operate import (
     OperationError,
     backup,
     compact,
+    export_sessions,
+    format_of,
     migrate,
     open_database,
     opened_store,
@@ -68,6 +73,53 @@ def test_what_is_salvaged_of_a_read_only_folder_can_be_written_to(tmp_path):
     (tmp_path / "old").chmod(0o555)
     salvage(tmp_path / "old", tmp_path / "new")
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o755
+
+
+def as_anybody(*arguments):
+    """Run the command without root's right to read and write everything."""
+    fewer_rights = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    command = [*fewer_rights, sys.executable, "-m", "sled_sessions", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("command", [["migrate", "--to", "1.0"], ["salvage"]])
+def test_a_read_only_folder_can_be_copied(tmp_path, command):
+    """What reads a copy of the files needs no permission to write to them."""
+    fill(tmp_path / "old", 3)
+    for path in (tmp_path / "old", *(tmp_path / "old").rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    done = as_anybody(*command, tmp_path / "old", tmp_path / "new")
+    assert done.returncode == 0, done.stderr
+    assert format_of(tmp_path / "new")
+
+
+def test_where_nothing_can_be_made(tmp_path):
+    """The folder that is not writable is named, and not what would have been made in it first."""
+    fill(tmp_path / "old", 3)
+    (tmp_path / "full").mkdir(mode=0o555)
+    done = as_anybody("compact", tmp_path / "old", tmp_path / "full" / "new")
+    assert done.returncode == 1
+    assert f"nothing can be made in {tmp_path / 'full'}:" in done.stderr
+
+
+def export(db, file):
+    export_sessions(db.open_tree("session"), file)
+
+
+@pytest.mark.parametrize("make", [backup, export])
+def test_no_file_lies_inside_of_its_database(tmp_path, make):
+    """A backup in the folder that it is of would go with it."""
+    fill(tmp_path / "old", 3)
+    with open_database(tmp_path / "old") as db, pytest.raises(OperationError, match="inside of the database"):
+        make(db, tmp_path / "old" / "blobs" / "file")
+
+
+@pytest.mark.parametrize("make", [compact, migrated, salvage])
+def test_no_copy_lies_inside_of_its_original(tmp_path, make):
+    """A copy in the folder that it is of would go with it, and be copied with it."""
+    fill(tmp_path / "old", 3)
+    with pytest.raises(OperationError, match="inside of the database"):
+        make(tmp_path / "old", tmp_path / "old" / "new")
 
 
 def test_what_is_restored_is_for_its_owner_only(tmp_path):
