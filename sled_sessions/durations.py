@@ -3,8 +3,6 @@
 import re
 from datetime import timedelta
 
-EXAMPLES = "500ms, 30s, 15m, 12h or 7d"
-
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d|)")
 _UNITS = {
     "ms": timedelta(milliseconds=1),
@@ -25,7 +23,7 @@ def parse(written: str) -> timedelta:
     """
     match = _DURATION.fullmatch(written)
     if match is None:
-        msg = f"{written!r} is not a duration; write {EXAMPLES}"
+        msg = f"{written!r} is not a duration; write 500ms, 30s, 15m, 12h or 7d"
         raise ValueError(msg)
     try:
         return float(match[1]) * _UNITS[match[2]]

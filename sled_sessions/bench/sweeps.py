@@ -106,7 +106,7 @@ class SweepComparison:
             ]
             for cost in self.costs
         ]
-        return Table(f"Sweeps on {self.machine['processor']}, Python {self.machine['python']}", columns, rows)
+        return Table(f"Sweeps on {self.machine['processor']}, {self.machine['python']}", columns, rows)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw the sweeps against the number of sessions, with the lines that theory predicts; returns the Axes."""

@@ -23,6 +23,7 @@ BATCH = 500
 _START = {"type": "http.response.start", "status": 200}
 _BODY = {"type": "http.response.body", "body": b"counted"}
 _SECRET = "0" * 32
+_ALSO_NEEDED = {"starlette": ("itsdangerous",)}
 
 
 @attrs.frozen
@@ -82,6 +83,12 @@ async def serve(app: App, visits: Iterable[Visit], send: Callable[[Message], Awa
         await app(visit.scope, receive, send)
 
 
+def missing(*packages: str) -> str | None:
+    """The first of these packages, or of what they need here, that is not installed."""
+    needed = [name for package in packages for name in (package, *_ALSO_NEEDED.get(package, ()))]
+    return next((name for name in needed if importlib.util.find_spec(name) is None), None)
+
+
 def sides(database: Database, loop: asyncio.AbstractEventLoop) -> dict[str, Side]:
     """Those that are compared: by name."""
     workload, store = database.workload, database.store
@@ -114,7 +121,7 @@ def sides(database: Database, loop: asyncio.AbstractEventLoop) -> dict[str, Side
         "ours, ignoring": side(SessionMiddleware(ignoring, store), stored, put_back),
         "no session": side(ignoring, stored, put_back),
     }
-    if importlib.util.find_spec("starlette") and importlib.util.find_spec("itsdangerous"):
+    if missing("starlette") is None:
         import itsdangerous
         from starlette.middleware.sessions import SessionMiddleware as CookieMiddleware
 
@@ -125,7 +132,7 @@ def sides(database: Database, loop: asyncio.AbstractEventLoop) -> dict[str, Side
             return [Visit.of(number, f"session={value}") for number in range(BATCH)]
 
         found["starlette"] = side(CookieMiddleware(counting, _SECRET), signed)
-    if importlib.util.find_spec("starsessions"):
+    if missing("starsessions") is None:
         import starsessions
 
         memory = starsessions.InMemoryStore()
@@ -163,7 +170,7 @@ def lines(database: Database, repeat: int) -> Iterator[Line | str]:
         ("starsessions", "starsessions in memory", "starsessions with its InMemoryStore"),
     ):
         if side not in times:
-            yield f"{side} is not installed: no comparison of requests"
+            yield f"{missing(side)} is not installed: no comparison of requests with {side}"
             continue
         for step in ("same index step", "other index step"):
             yield Line.compare(f"request, {step}, against {against}", sessions, times[step], times[side], other_is)

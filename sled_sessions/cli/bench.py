@@ -69,7 +69,7 @@ def command(
     """Measure the store beside the bare engine and beside its peers.
 
     Each figure is a median; each ratio is taken turn by turn, so that a busy machine slows both of its sides. The
-    databases take about 700 bytes of disk for each session. The targets are what the package sets itself, mostly how
+    databases take up to 2,600 bytes of disk for each session. The targets are what the package sets itself, mostly how
     many times as long as the bare calls of sled an operation may take; it misses several.
     """
     steps = len(sizes) * sum(PARTS[part] for part in parts)

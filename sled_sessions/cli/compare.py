@@ -47,8 +47,8 @@ def command(
 ) -> None:
     """Measure saving, loading and sweeping by expiry index and by full scan, on databases made for it.
 
-    They lie in temporary folders and take about 900 bytes of disk for each session. JSON has a row for each line of the
-    table, times in seconds and sizes in bytes.
+    They lie in temporary folders, and those of one size together take up to 2,500 bytes of disk for each session. JSON
+    has a row for each line of the table, times in seconds and sizes in bytes.
     """
     with progress_bar("measuring") as progress:
         found = compare_sweeps(sizes, expired=expired, resolutions=resolutions, repeat=repeat, progress=progress)

@@ -25,8 +25,8 @@ def command(source: str, target: str, tree: str, prefix: str, as_json: bool) -> 
     redis+cluster://, rediss+cluster://), or a file of JSON Lines (NAME.jsonl, or - for standard input and output).
 
     Stop the programs that use them first. After an interruption start the copy again: it goes on where it was. Sessions
-    that were used in TARGET since are left alone. In a file every session is that is there, and the exit code is 3 if
-    it is not the same.
+    that were used in TARGET since are left alone. A file keeps the sessions that it has; the exit code is 3 if one of
+    them differs from SOURCE's.
     """
     if _is_same(source, target):
         msg = "SOURCE and TARGET are the same"

@@ -69,7 +69,7 @@ def delete(database: Path, ids: tuple[str, ...], tree: str, as_json: bool) -> in
     help="How to find expired sessions. [default: the index, if there is one]",
 )
 @click.option("--limit", type=click.IntRange(1), help="How many to delete at most.")
-@click.option("--budget", type=Duration(), metavar="TIME", help="Stop after this time.")
+@click.option("--budget", type=Duration(), metavar="TIME", help="Stop after this time, such as 500ms or 2s.")
 @click.option("--dry-run", is_flag=True, help="Only count them.")
 @json_option
 def sweep(

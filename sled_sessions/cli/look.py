@@ -78,7 +78,12 @@ def stats(database: Path, tree: str, as_json: bool) -> None:
 @tree_option
 @click.option("--expired", is_flag=True, help="Only those that have expired.")
 @click.option("--live", is_flag=True, help="Only those that have not.")
-@click.option("--expiring-within", type=Duration(), metavar="TIME", help="Only live ones that expire by then.")
+@click.option(
+    "--expiring-within",
+    type=Duration(),
+    metavar="TIME",
+    help="Only live ones that expire within this time, such as 15m, 12h or 7d.",
+)
 @click.option("--unreadable", is_flag=True, help="Only records that cannot be read.")
 @click.option(
     "--where",
@@ -136,7 +141,8 @@ def list_sessions(
         shown = list(islice(found, start, start + limit))
         more = next(found, None) is not None
     if not shown:
-        click.echo("no such session", err=True)
+        what = "record that cannot be read" if unreadable else "such session"
+        click.echo(f"no {what}{f' on page {page}' if page > 1 else ''}", err=True)
         return FOUND
     if as_json:
         for key, record in shown:

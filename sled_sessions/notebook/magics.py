@@ -263,7 +263,7 @@ class SessionMagics(Magics):
         )
 
     @cell_magic
-    @magic_arguments()
+    @magic_arguments("%session")
     @_store
     @argument("--id", help="The session to open: its text, or an expression that gives an Id. A new one if left out.")
     @_in_one_line
@@ -287,6 +287,9 @@ class SessionMagics(Magics):
             raise UsageError(msg)
         manager = SessionManager(store, clock=store.clock)
         session = manager.open(None if given.id is None else self._id(given.id))
+        if given.id is not None and session.id is None:
+            msg = f"{given.store} has no live session of this id; without --id the cell begins a new one"
+            raise UsageError(msg)
         session.load()
         self._variables["session"] = session
         if not self._shell.run_cell(cell).success:
@@ -408,7 +411,7 @@ def _parse(magic: Any, line: str) -> Any:
     try:
         return parser.parse_args(words)
     except UsageError as error:
-        msg = f"{error}; %{magic.__name__}? shows the options"
+        msg = f"{error}; %{parser.prog}? shows the options"
         raise UsageError(msg) from None
 
 

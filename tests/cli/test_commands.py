@@ -110,15 +110,19 @@ def test_list_filters_and_pages(run, storage, ann):
 
 
 @pytest.mark.parametrize(
-    "options",
-    [("--expiring-within", "7d"), ("--where", "n=3", "--where", "user.name=bob"), ("--page", 3), ("--unreadable",)],
+    ("options", "words"),
+    [
+        (("--expiring-within", "7d"), "no such session\n"),
+        (("--where", "n=3", "--where", "user.name=bob"), "no such session\n"),
+        (("--page", 3), "no such session on page 3\n"),
+        (("--unreadable",), "no record that cannot be read\n"),
+    ],
 )
-def test_a_list_of_nothing(run, storage, options):
+def test_a_list_of_nothing(run, storage, options, words):
     """A list that finds nothing is told by the exit code, so that a script can ask whether there is such a session."""
     for output in ((), ("--json",)):
         result = run("list", storage, *options, *output)
-        assert (result.code, result.out) == (3, "")
-        assert "no such session" in result.err
+        assert (result.code, result.out, result.err) == (3, "", words)
 
 
 @pytest.mark.parametrize("strategy", SweepStrategy)

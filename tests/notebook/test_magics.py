@@ -229,6 +229,8 @@ def test_a_cell_that_raises_saves_nothing(run, store):
     assert store.count() == 12
     assert_one_line(run("%%session --id nosuch\n1"), "nosuch")
     assert_one_line(run("%%session --id len\n1"), "len is no session id")
+    assert_one_line(run("%%session --id AAAAAAAAAAAAAAAAAAAAAA\n1"), "no live session of this id")
+    assert_one_line(run("%%session --bogus\n1"), "%%session?")
 
 
 def test_a_cell_that_awaits(run, store, ipython):

@@ -63,6 +63,13 @@ async def test_a_server_that_is_away(own_server):
         assert (await store.update(record.id, increment)).data == {"n": 2}
 
 
+async def test_a_server_that_was_never_there():
+    """When nobody listens, the error says where nobody does, though it comes when the time for trying is up."""
+    async with RedisStore.from_url("redis://127.0.0.1:1", timeout=SHORT) as store:
+        with pytest.raises(BackendError, match=r"within 1 s: .*127\.0\.0\.1:1"):
+            await store.load(new_record().id)
+
+
 async def test_a_server_that_does_not_answer(own_server):
     """A server that hangs costs `timeout`; when it goes on, the store does, and a late write is whole or absent."""
     async with RedisStore.from_url(own_server.url, timeout=SHORT) as store:
