@@ -1,7 +1,6 @@
 """Making the store calls that a commit asks for, on a blocking store and on an asyncio one."""
 
-from typing import Any
-
+from sled_sessions.errors import SessionError
 from sled_sessions.session.session import Call, Steps, T
 from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore
 
@@ -12,11 +11,15 @@ def drive(steps: Steps[T], store: SessionStore) -> T:
     Raises:
         BackendError, EncodeError: As the store's methods.
     """
-    result: Any = None
     try:
+        method, arguments = next(steps)
         while True:
-            method, arguments = steps.send(result)
-            result = getattr(store, method)(*arguments)
+            try:
+                result = getattr(store, method)(*arguments)
+            except SessionError as error:
+                method, arguments = steps.throw(error)
+            else:
+                method, arguments = steps.send(result)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
 
@@ -30,7 +33,11 @@ async def drive_async(steps: Steps[T], store: AsyncSessionStore, call: Call | No
     try:
         method, arguments = call or next(steps)
         while True:
-            result = await getattr(store, method)(*arguments)
-            method, arguments = steps.send(result)
+            try:
+                result = await getattr(store, method)(*arguments)
+            except SessionError as error:
+                method, arguments = steps.throw(error)
+            else:
+                method, arguments = steps.send(result)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]

@@ -1,11 +1,13 @@
 """The session: data, expiry, and the one place that decides what a commit does to the store."""
 
 import enum
+import logging
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
+from sled_sessions.errors import SessionError
 from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.codec import from_microseconds, to_microseconds
 from sled_sessions.records.expiry import ENDED, check_expiry
@@ -15,18 +17,24 @@ from sled_sessions.stores.clock import Clock, utc_now
 from sled_sessions.stores.forks import ModuleLock
 from sled_sessions.stores.protocol import BasedOn
 
+_log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 Call: TypeAlias = tuple[str, tuple[Any, ...]]
 """A call of a store: the method's name and its arguments."""
 
 Steps: TypeAlias = Generator[Call, Any, T]
-"""Calls, one after the other: yields one, is sent its result, returns what came of it all."""
+"""Calls, one after the other: yields one, is sent its result or thrown its error, returns what came of it all."""
 
 DEADLINE: Final = "_ends_at_most"
 """The data key that holds the moment of `Expiry.at_most`, in microseconds since the Unix epoch; no app sees it."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
 _LAST: Final = to_microseconds(datetime.max.replace(tzinfo=UTC))
+
+
+_Before: TypeAlias = tuple[int, Expiry, bool]
+"""What a commit has begun with, beside the changes: how often it was flushed, its policy, whether its id changes."""
 
 
 class Outcome(enum.Enum):
@@ -63,7 +71,17 @@ class Session(TrackedDict):
         clock: Returns the present moment as an aware datetime.
     """
 
-    __slots__ = ("_clock", "_cycling", "_ending", "_expiry", "_expiry_is_new", "_load", "_stored", "is_loaded")
+    __slots__ = (
+        "_clock",
+        "_cycling",
+        "_ending",
+        "_expiry",
+        "_expiry_is_new",
+        "_flushes",
+        "_load",
+        "_stored",
+        "is_loaded",
+    )
     reserved = DEADLINE
 
     def __init__(
@@ -77,7 +95,8 @@ class Session(TrackedDict):
         self._expiry = expiry or _SESSION_END
         self._clock = clock
         self._stored: Record | None = None  # as it was last seen in the store; a new session has none
-        self._ending: Id | None = None  # was flushed, is to be deleted
+        self._ending: list[Id] = []  # were flushed, are to be deleted
+        self._flushes = 0  # a commit that awaits a store sees by it what has happened meanwhile
         self._cycling = False
         self._expiry_is_new = False
 
@@ -185,7 +204,8 @@ class Session(TrackedDict):
         What is set afterwards begins another session with another id.
         """
         if (id := self.id) is not None:
-            self._ending = id
+            self._ending.append(id)
+        self._flushes += 1
         self._forget()
 
     def cycle_id(self) -> None:
@@ -214,7 +234,7 @@ class Session(TrackedDict):
 
     @property
     def _has_pending(self) -> bool:
-        return self._cycling or self._expiry_is_new or self._ending is not None
+        return self._cycling or self._expiry_is_new or bool(self._ending)
 
     def commit(
         self, *, always_save: bool = False, touch_after: timedelta | None = None, only_end: bool = False
@@ -224,81 +244,92 @@ class Session(TrackedDict):
         Args:
             always_save: Move the expiry date even if nothing was changed.
             touch_after: Spare that write when the expiry date would move by less.
-            only_end: Delete what was flushed and do nothing else: the request has failed.
+            only_end: Delete what was flushed, and drop every other change: the request has failed.
 
         Raises:
             EncodeError: JSON cannot hold the data. Nothing was written.
         """
         outcome = Outcome.UNCHANGED
-        if self._ending is not None:
-            if (yield "delete", (self._ending,)):
-                events.deleted(self._ending)
-            self._ending = None
-            outcome = Outcome.GONE
-        if only_end or not (self.is_loaded or always_save):
+        if self._ending:
+            outcome = yield from self._end()
+        if only_end:
+            self._drop()
+            return outcome
+        if not (self.is_loaded or always_save):
             return outcome
         self.load()
-        stored = self._stored
+        stored, changes, before = self._stored, self.changes(), (self._flushes, self._expiry, self._cycling)
         if stored is None:
-            return (yield from self._create())
-        changes = self.changes()
-        if not (changes.is_any or self._cycling or self._expiry_is_new) and not (
-            always_save and self._is_worth_touching(touch_after)
-        ):
-            return outcome
-        if self._cycling:
-            return (yield from self._cycle(stored, changes))
-        return (yield from self._update(stored, changes))
+            outcome = yield from self._create(changes, before)
+        elif self._cycling:
+            outcome = yield from self._cycle(stored, changes, before)
+        elif changes.is_any or self._expiry_is_new or (always_save and self._is_worth_touching(touch_after)):
+            outcome = yield from self._update(stored, changes, before)
+        if self._ending:  # it was flushed while a store was awaited; what was set since is for the next commit
+            outcome = yield from self._end()
+        return outcome
 
-    def _create(self) -> Steps[Outcome]:
-        changes = self.changes()
+    def _end(self) -> Steps[Outcome]:
+        while self._ending:
+            id = self._ending[0]
+            if (yield "delete", (id,)):
+                events.deleted(id)
+            self._ending.remove(id)
+        return Outcome.GONE
+
+    def _create(self, changes: Changes, before: _Before) -> Steps[Outcome]:
         record = self._changed(changes, Record(Id.new(), {}, ENDED))
         if record.expiry_date is ENDED:
-            self._forget()
+            self._gone(before)
             return Outcome.GONE
         record = yield "create", (record,)
         events.created(record.id)
-        self._saved(record, changes)
+        self._saved(record, changes, before)
         return Outcome.SAVED
 
-    def _update(self, stored: Record, changes: Changes) -> Steps[Outcome]:
+    def _update(self, stored: Record, changes: Changes, before: _Before) -> Steps[Outcome]:
         id = stored.id
         latest = yield "update", (id, BasedOn(stored, partial(self._changed, changes)))
         if latest is None:
-            self._forget()
+            self._gone(before)
             return Outcome.GONE
         if latest.expiry_date == ENDED:
-            self._forget()
-            yield "delete", (id,)
+            self._gone(before)
+            yield from _clear_away(id)
             events.deleted(id)
             return Outcome.GONE
-        self._saved(latest, changes)
+        self._saved(latest, changes, before)
         return Outcome.SAVED
 
-    def _cycle(self, stored: Record, changes: Changes) -> Steps[Outcome]:
+    def _cycle(self, stored: Record, changes: Changes, before: _Before) -> Steps[Outcome]:
         """Go on under a new id. Whatever fails on the way leaves the old session, or a new one that nobody knows."""
-        id, latest = stored.id, self._changed(changes, stored)
-        if latest.expiry_date is ENDED:
-            return (yield from self._update(stored, changes))
-        new = yield "create", (_checked(Record(Id.new(), latest.data, latest.expiry_date)),)
+        id, latest, is_seen = stored.id, self._changed(changes, stored), True
+        new: Record | None = None
+        if latest.expiry_date is not ENDED:
+            new = yield "create", (_checked(Record(Id.new(), latest.data, latest.expiry_date)),)
 
         def end(record: Record) -> Record:
-            nonlocal latest
-            latest = self._changed(changes, record)
+            nonlocal latest, is_seen
+            latest, is_seen = self._changed(changes, record), record is stored
             return _checked(Record(id, latest.data, ENDED))  # in the step that reads its last state
 
         found = yield "update", (id, BasedOn(stored, end))
-        if found is None or latest.expiry_date is ENDED:  # others have ended or emptied it
-            self._forget()
-            yield "delete", (new.id,)
-            yield "delete", (id,)
+        if found is None or latest.expiry_date is ENDED:  # this request or others have ended or emptied it
+            self._gone(before)
+            if new is not None:
+                yield from _clear_away(new.id)
+            yield from _clear_away(id)
+            if found is not None:
+                events.deleted(id)
             return Outcome.GONE
-        latest = _checked(Record(new.id, latest.data, latest.expiry_date))
-        if latest.data != new.data:  # other requests have written meanwhile
-            yield "save", (latest,)
-        self._saved(latest, changes)
-        yield "delete", (id,)
-        events.rotated(id, latest.id)
+        if new is None:  # this request has emptied it, and others have written meanwhile
+            new = yield "create", (_checked(Record(Id.new(), latest.data, latest.expiry_date)),)
+        elif not is_seen:
+            new = _checked(Record(new.id, latest.data, latest.expiry_date))
+            yield "save", (new,)
+        self._saved(new, changes, before)
+        yield from _clear_away(id)
+        events.rotated(id, new.id)
         return Outcome.SAVED
 
     def _changed(self, changes: Changes, record: Record) -> Record:
@@ -332,17 +363,43 @@ class Session(TrackedDict):
             return True
         return abs(self.expiry_date - self._stored.expiry_date) >= touch_after
 
-    def _saved(self, record: Record, changes: Changes) -> None:
+    def _saved(self, record: Record, changes: Changes, before: _Before) -> None:
+        """Take note of what a commit has stored; what was asked for meanwhile is for the next one."""
+        flushes, expiry, was_cycling = before
+        if self._flushes != flushes:
+            if record.id not in self._ending:
+                self._ending.append(record.id)
+            return
         self._stored = record
-        self._cycling = self._expiry_is_new = False
+        if was_cycling:
+            self._cycling = False
+        if self._expiry is expiry:
+            self._expiry_is_new = False
         self.settle(changes)
+
+    def _gone(self, before: _Before) -> None:
+        """Take note that there is no such session; what was begun meanwhile is another one."""
+        if self._flushes == before[0]:
+            self._forget()
 
     def _forget(self) -> None:
         """Become a new session without data."""
         dict.clear(self)
-        self._before.clear()
         self._stored = None
+        self._drop()
+
+    def _drop(self) -> None:
+        """Have nothing to commit any more."""
+        self._before.clear()
         self._cycling = self._expiry_is_new = False
+
+
+def _clear_away(id: Id) -> Steps[None]:
+    """Delete a record that no request can load any more, or whose id nobody knows."""
+    try:
+        yield "delete", (id,)
+    except SessionError as error:  # all that counts has been done
+        _log.warning("an ended session could not be deleted, which is left to a sweep: %s", error)
 
 
 def _checked(record: Record) -> Record:

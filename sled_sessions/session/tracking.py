@@ -9,6 +9,7 @@ from sled_sessions.errors import EncodeError
 from sled_sessions.records.json import is_plain, to_plain
 
 _pack = msgspec.msgpack.Encoder().encode
+_pack_sorted = msgspec.msgpack.Encoder(order="sorted").encode
 _unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _ABSENT = object()
 _SCALARS = frozenset({type(None), bool, int, str})
@@ -45,6 +46,9 @@ class Changes(NamedTuple):
     def is_any(self) -> bool:
         """Whether there is anything to store."""
         return bool(self.changed or self.removed)
+
+    def __repr__(self) -> str:
+        return f"Changes(changed={list(self.changed)}, removed={self.removed})"  # values may be secrets
 
 
 class TrackedDict(_Base):
@@ -156,9 +160,9 @@ class TrackedDict(_Base):
         kept: dict[str, Any] = {}
         removed: list[str] = []
         images: dict[str, object] = {}
-        for key, before in self._before.items():
+        for key, before in list(self._before.items()):  # another thread may be using the session
             now = images[key] = self._image(key)
-            if type(now) is type(before) and now == before:
+            if type(now) is type(before) and (now == before or (type(now) is bytes and _is_equal(now, before))):
                 if type(now) is bytes:
                     kept.update(_unpack(now))
             elif now is _ABSENT:
@@ -176,7 +180,7 @@ class TrackedDict(_Base):
         stay watched.
         """
         touched, self._before = self._before, {}
-        for key, before in touched.items():
+        for key, before in list(touched.items()):
             stored = changes.images.get(key, before)
             if type(stored) not in _UNCHANGING or dict.get(self, key, _ABSENT) is not stored:
                 self._before[key] = stored
@@ -191,6 +195,11 @@ class TrackedDict(_Base):
         if type(value) in _UNCHANGING:
             return value
         return to_plain(value) if isinstance(value, int | str) else _encode(key, value)
+
+
+def _is_equal(image: bytes, other: Any) -> bool:
+    """Whether two images are of the same JSON: the order of an object's keys is not part of it."""
+    return len(image) == len(other) and _pack_sorted(_unpack(image)) == _pack_sorted(_unpack(other))
 
 
 def _encode(key: str, value: Any) -> bytes:

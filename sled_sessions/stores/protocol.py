@@ -30,7 +30,7 @@ class BasedOn:
     """
 
     seen: Record
-    change: Change
+    change: Change = attrs.field(repr=False)  # a traceback may show it, and it may hold what is to be written
 
     def __call__(self, record: Record) -> Record:
         """The changed record."""

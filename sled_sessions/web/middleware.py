@@ -143,8 +143,11 @@ class SessionMiddleware:
             except Exception:
                 logger.exception(_UNFINISHED)
             raise
-        if exchange.is_unfinished:
-            await self._finish(exchange)
+        else:
+            if exchange.is_unfinished:
+                await self._finish(exchange)
+        finally:
+            exchange.end()
 
     async def _finish(self, exchange: "_Exchange", *, only_end: bool = False) -> None:
         """Do what is left, on an asyncio store in a task of its own: a cancelled request may not wait any more."""
@@ -173,12 +176,13 @@ class SessionMiddleware:
 class _Exchange:
     """One request and its response, or one WebSocket, with its session."""
 
-    __slots__ = ("_failed", "_middleware", "_presented", "_scope", "_send", "_session")
+    __slots__ = ("_failed", "_middleware", "_outer", "_presented", "_scope", "_send", "_session")
 
     def __init__(self, middleware: SessionMiddleware, scope: Scope, send: Send) -> None:
         self._middleware = middleware
         self._scope = scope
         self._send = send
+        self._outer = scope.get("session")  # of another middleware around this one
         self._presented = middleware.cookie.find(scope["headers"])
         self._failed = True  # until there is a response, and it is no 5xx, or the WebSocket was accepted
 
@@ -228,47 +232,60 @@ class _Exchange:
         session = self._session
         return (session.is_loaded and not session.is_untouched) or self._scope.get("session") is not session
 
+    def end(self) -> None:
+        """Give the scope back its session, if another middleware had put one there."""
+        if self._outer is not None:
+            self._scope["session"] = self._outer
+
     def send(self, message: Message) -> Awaitable[None]:
         """Pass a message on; the first one of the response goes after the commit, with the cookie."""
-        if message["type"] in _GATES and self._is_concerned(message):
-            message = self._with_headers(message, drive(self._commit(message), self._middleware.store))
+        if message["type"] in _GATES:
+            has_failed = message.get("status", 200) >= 500
+            if self._is_concerned():
+                outcome = drive(self._commit(message, has_failed), self._middleware.store)
+                message = self._with_headers(message, outcome)
+            self._failed = has_failed
         return self._send(message)
 
     async def send_async(self, message: Message) -> None:
         """The same on an asyncio store."""
-        if message["type"] in _GATES and self._is_concerned(message):
-            outcome = await drive_async(self._commit(message), self._middleware.store)
-            message = self._with_headers(message, outcome)
+        if message["type"] in _GATES:
+            has_failed = message.get("status", 200) >= 500
+            if self._is_concerned():
+                outcome = await drive_async(self._commit(message, has_failed), self._middleware.store)
+                message = self._with_headers(message, outcome)
+            self._failed = has_failed
         await self._send(message)
 
-    def _is_concerned(self, message: Message) -> bool:
-        """Take note of how the request went, and say whether the session has anything to do with it."""
-        self._failed = message.get("status", 200) >= 500
+    def _is_concerned(self) -> bool:
+        """Whether the session has anything to do with the response."""
         session = self._session
         return session.is_loaded or self._middleware.always_save or self._scope.get("session") is not session
 
-    def _commit(self, message: Message) -> Steps[Outcome]:
+    def _commit(self, message: Message, has_failed: bool) -> Steps[Outcome]:
         """What must be done before this message."""
         if message["type"] == "websocket.close":
-            return self.finish()
-        self._adopt()
+            return self._commit_late(only_end=has_failed)
+        self._adopt(has_failed)
         return self._session.commit(
             always_save=self._middleware.always_save and self._presented is not None,
             touch_after=self._middleware.touch_after,
-            only_end=self._failed,
+            only_end=has_failed,
         )
 
     def finish(self, *, only_end: bool = False) -> Steps[Outcome]:
+        """Do what is left when the app has returned; after a failure delete what was flushed, and no more."""
+        return self._commit_late(only_end=only_end or self._failed)
+
+    def _commit_late(self, *, only_end: bool) -> Steps[Outcome]:
         """Save what was changed since the response began; its cookie has gone out and cannot be changed any more."""
-        only_end = only_end or self._failed
-        if not only_end:
-            self._adopt()
-            if self._session.needs_new_id:
-                logger.warning("a session was begun, or its id cycled, after the response had started: not saved")
-                only_end = True
+        self._adopt(only_end)
+        if self._session.needs_new_id and not only_end:
+            logger.warning("a session was begun, or its id cycled, after the response had started: not saved")
+            only_end = True
         return self._session.commit(only_end=only_end)
 
-    def _adopt(self) -> None:
+    def _adopt(self, has_failed: bool) -> None:
         """Take over what the app has put in the session's place, as Litestar's `set_session` and `clear_session` do.
 
         The session of another middleware, ours or Starlette's around a mounted app, is that one's business. Before
@@ -277,9 +294,11 @@ class _Exchange:
         session, replacement = self._session, self._scope.get("session")
         if replacement is session or hasattr(replacement, "mark_accessed"):
             return
-        data = _plain_data(replacement)
-        session.clear()
-        session.update(data)
+        if not has_failed:
+            data = Session(lambda: None)  # which refuses what a session cannot hold before the other one is emptied
+            data.update(_plain_data(replacement))
+            session.clear()
+            session.update(data)
         self._scope["session"] = session
 
     def _with_headers(self, message: Message, outcome: Outcome) -> Message:

@@ -1,12 +1,15 @@
 """Sessions in scripts and notebooks."""
 
+import itertools
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from sled_sessions import BackendError, EncodeError, Expiry, Id, MemoryStore, Record, RecordTooLarge, SledStore
 from sled_sessions.session import Outcome, SessionManager
+
+FUTURE = datetime(2099, 1, 1, tzinfo=UTC)
 
 
 def test_open_commit_end(manager, store):
@@ -141,9 +144,9 @@ def test_a_commit_that_failed_can_be_repeated(clock):
     assert store.load(old) is None
 
 
-@pytest.mark.parametrize("failing", ["create", "update", "delete"])
+@pytest.mark.parametrize("failing", ["create", "update"])
 def test_a_new_id_that_fails_loses_nothing(clock, monkeypatch, failing):
-    """Whichever call of a change of ids fails, the session is there: under the new id once the old one has ended."""
+    """Whichever call of a change of ids fails, the session is there as it was."""
     store = MemoryStore(clock=clock)
     manager = SessionManager(store, clock=clock)
     with manager.session() as session:
@@ -158,8 +161,30 @@ def test_a_new_id_that_fails_loses_nothing(clock, monkeypatch, failing):
         patched.setattr(store, failing, fail)
         with pytest.raises(BackendError):
             manager.commit(session)
-    assert (session.id == old) is (failing != "delete")
+    assert session.id == old
     assert store.load(session.id).data == {"n": 1}
+
+
+@pytest.mark.parametrize("act", ["cycle_id", "clear"])
+def test_an_ended_record_that_cannot_be_deleted(clock, monkeypatch, caplog, act):
+    """What has ended is left to a sweep when it cannot be deleted: nobody can load it, and the request goes on."""
+    store = MemoryStore(clock=clock)
+    manager = SessionManager(store, clock=clock)
+    with manager.session() as session:
+        session["n"] = 1
+    old = session.id
+    getattr(session, act)()
+
+    def fail(*arguments):
+        raise BackendError("not now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "delete", fail)
+        assert manager.commit(session) is (Outcome.SAVED if act == "cycle_id" else Outcome.GONE)
+    assert store.load(old) is None
+    assert "left to a sweep" in caplog.text
+    assert store.delete_expired().deleted == 1
+    assert (session.id and store.load(session.id).data) == ({"n": 1} if act == "cycle_id" else None)
 
 
 def test_a_new_id_for_a_session_that_has_become_too_large(clock, tmp_path):
@@ -221,6 +246,105 @@ def test_what_is_set_during_a_commit_is_the_next_ones(manager, store):
         steps.send(answer)
     assert manager.commit(session) is Outcome.SAVED
     assert store.load(session.id).data == {"n": 3, "cart": [1, 2, 3], "new": True}
+
+
+def commit_and_meanwhile(session, store, act, call):
+    """Commit, and act while the answer to so many calls of the store is awaited; false if there are not so many."""
+    steps, answer, has_acted = session.commit(), None, False
+    try:
+        for number in itertools.count():
+            method, arguments = steps.send(answer)
+            if number == call:
+                act()
+                has_acted = True
+            answer = getattr(store, method)(*arguments)
+    except StopIteration:
+        return has_acted
+
+
+def opened(manager, kind):
+    """A session with something to commit: a new one, a changed one, or one that gets another id."""
+    session = manager.open()
+    if kind != "new":
+        session["n"] = 0
+        manager.commit(session)
+    if kind == "cycled":
+        session.cycle_id()
+    session["n"] = 1
+    return session
+
+
+CALLS = [("new", 0), ("changed", 0), ("cycled", 0), ("cycled", 1), ("cycled", 2)]
+
+
+@pytest.mark.parametrize(("kind", "call"), CALLS)
+def test_a_flush_during_a_commit(manager, store, kind, call):
+    """A session that is ended while a store is awaited has ended when the commit has, whatever it was at."""
+    session = opened(manager, kind)
+    assert commit_and_meanwhile(session, store, session.flush, call)
+    assert session.id is None
+    assert store.count() == 0
+    assert manager.commit(session) is Outcome.GONE  # as of any new session without data
+
+
+@pytest.mark.parametrize(("kind", "call"), CALLS)
+def test_a_session_that_is_begun_during_a_commit(manager, store, kind, call):
+    """What is set after a flush is another session's, also when the flush came during a commit."""
+    session = opened(manager, kind)
+
+    def act():
+        session.flush()
+        session["user"] = "bob"
+
+    assert commit_and_meanwhile(session, store, act, call)
+    assert manager.commit(session) is Outcome.SAVED
+    assert store.load(session.id).data == {"user": "bob"}
+    assert store.count() == 1
+
+
+@pytest.mark.parametrize(("kind", "call"), CALLS)
+def test_a_policy_that_is_set_during_a_commit(manager, store, clock, kind, call):
+    """A policy that another task sets while a store is awaited goes for the next commit."""
+    session = opened(manager, kind)
+    assert commit_and_meanwhile(session, store, lambda: setattr(session, "expiry", Expiry.at(FUTURE)), call)
+    manager.commit(session)
+    assert store.load(session.id).expiry_date == FUTURE
+
+
+def test_a_new_id_that_is_asked_for_during_a_commit(manager, store):
+    """A change of ids that another task asks for while a store is awaited comes with the next commit."""
+    session = opened(manager, "changed")
+    old = session.id
+    assert commit_and_meanwhile(session, store, session.cycle_id, 0)
+    assert manager.commit(session) is Outcome.SAVED
+    assert session.id != old
+    assert store.load(old) is None
+
+
+def test_a_new_id_for_what_others_fill_again(manager, store):
+    """A session that is emptied, and gets another id, does not go on under the old one when others write to it."""
+    with manager.session() as session:
+        session["mine"] = 1
+    old = session.id
+    session.cycle_id()
+    session.clear()
+    with manager.session(old) as other:
+        other["theirs"] = 2
+    assert manager.commit(session) is Outcome.SAVED
+    assert session.id != old
+    assert store.load(old) is None
+    assert store.load(session.id).data == {"theirs": 2}
+
+
+def test_a_new_id_and_an_equal_value_of_another_type(manager, store):
+    """Of 1 and True, which JSON tells apart, the one that was written last is there under the new id."""
+    with manager.session() as session:
+        session["flag"] = 1
+    session.cycle_id()
+    with manager.session(session.id) as other:
+        other["flag"] = True
+    manager.commit(session)
+    assert store.load(session.id).data["flag"] is True
 
 
 def test_new_ids_are_never_taken_ones(manager, store, monkeypatch):

@@ -106,6 +106,15 @@ def test_what_changes_nothing(use):
     assert not session.is_modified
 
 
+def test_the_order_of_keys_is_no_change():
+    """An object of JSON that has the same keys in another order is the same, at any depth; that of a list counts."""
+    session = session_with(name={"first": "Ada", "last": "Lovelace", "ids": [{"a": 1, "b": 2}]})
+    session["name"] = {"ids": [{"b": 2, "a": 1}], "last": "Lovelace", "first": "Ada"}
+    assert not session.is_modified
+    session["name"]["ids"][0]["a"] = True
+    assert session.is_modified
+
+
 def test_an_equal_value_of_another_class_changes_nothing():
     """What is stored of a subclass is the plain value: setting one that equals what is there is no change."""
 
@@ -205,6 +214,8 @@ def test_nothing_is_shown_of_the_content():
     assert str(record.id) not in repr(session)
     assert "hunter2" not in repr(session) + str(session) + f"{session}"
     assert "password" in repr(session)
+    session["password"] = "hunter3"
+    assert "hunter" not in repr(next(session.commit())) + repr(session.changes())
 
 
 @pytest.mark.parametrize("use", [copy.copy, copy.deepcopy, pickle.dumps])

@@ -6,12 +6,20 @@ import logging
 import subprocess
 import sys
 import traceback
+from collections import ChainMap
+from contextlib import suppress
 from datetime import timedelta
+from types import MappingProxyType
 
 import anyio
 import attrs
 import pytest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware as StarletteSessionMiddleware
+from starlette.routing import Mount
+from starlette.testclient import TestClient
 from web.apps import asgi, browser, cookie_value, count, data_of, has_cookie
 from web.messages import BODY, START, headers_of, ignoring, new_session, run
 
@@ -158,6 +166,29 @@ def test_an_error_page_after_a_store_failure(clock):
         await send(BODY)
 
     assert run(SessionMiddleware(app, store, clock=clock))[0]["status"] == 503
+
+
+@pytest.mark.parametrize(("kind", "message"), [("http", START), ("websocket", {"type": "websocket.accept"})])
+@pytest.mark.parametrize("is_handled", [True, False])
+def test_what_could_not_be_saved_in_time_is_dropped(clock, as_store, kind, message, is_handled):
+    """When the save before the response fails, and there is none, it is not made up for when the app returns."""
+    store = Failing(clock=clock)
+    cookie = new_session(store, clock, n=0)
+
+    async def app(scope, receive, send):
+        scope["session"]["n"] = 1
+        store.broken = True
+        try:
+            await send(message)
+        except BackendError:
+            if not is_handled:
+                raise
+        finally:
+            store.broken = False
+
+    with suppress(BackendError):
+        assert run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie, kind=kind) == []
+    assert data_of(store, cookie, clock) == {"n": 0}
 
 
 def test_deleted_in_the_meantime(store, as_store, clock):
@@ -455,6 +486,80 @@ def test_what_is_no_session_ends_none(store, as_store, clock, replacement):
     with pytest.raises(EncodeError, match="mapping"):
         run(SessionMiddleware(app, as_store(store)), cookie=cookie)
     assert data_of(store, cookie, clock) == {"old": 1}
+
+
+@pytest.mark.parametrize("wrap", [MappingProxyType, lambda session: ChainMap({}, session)])
+def test_a_view_of_the_session_in_its_place(store, as_store, clock, wrap):
+    """What reads the session itself may take its place, and changes nothing."""
+    cookie = new_session(store, clock, n=1)
+
+    async def app(scope, receive, send):
+        scope["session"] = wrap(scope["session"])
+        await send(START)
+
+    run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert data_of(store, cookie, clock) == {"n": 1}
+
+
+@pytest.mark.parametrize("status", [400, 503])
+def test_an_answer_to_a_replacement_that_was_refused(store, as_store, clock, status):
+    """Of a replacement that JSON cannot hold nothing is taken over, and the app may answer the error."""
+    cookie = new_session(store, clock, n=1)
+
+    async def app(scope, receive, send):
+        session = scope["session"]
+        scope["session"] = {"ok": 1, "wrong": object()}
+        try:
+            await send(START)
+        except EncodeError:
+            if status == 400:
+                scope["session"] = session
+            await send({**START, "status": status})
+
+    (start,) = run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert start["status"] == status
+    assert data_of(store, cookie, clock) == {"n": 1}
+
+
+@pytest.mark.parametrize("fails", ["raises", "answers 503"])
+def test_the_cookie_of_the_app_outside_of_a_mounted_one(store, clock, fails):
+    """What a mounted app keeps on the server does not get into the cookie of Starlette's middleware around it."""
+    cookie = new_session(store, clock, user="ada")
+
+    async def app(scope, receive, send):
+        scope["session"]["token"] = "s3cret"
+        if fails == "raises":
+            raise HTTPException(403)
+        await send({**START, "status": 503})
+
+    outside = Starlette(
+        routes=[Mount("/", SessionMiddleware(app, store, clock=clock))],
+        middleware=[Middleware(StarletteSessionMiddleware, secret_key="key")],
+    )
+    client = TestClient(outside, raise_server_exceptions=False)
+    response = client.get("/", headers={"cookie": f"id={cookie}"})
+    assert response.status_code in (403, 503)
+    assert "set-cookie" not in response.headers
+    assert data_of(store, cookie, clock) == {"user": "ada"}
+
+
+def test_the_session_outside_of_a_mounted_app_that_fails(store, as_store, clock):
+    """An app inside that fails leaves nothing of its session in that of the app around it, which answers."""
+    cookie = new_session(store, clock, user="ada")
+
+    async def inside(scope, receive, send):
+        scope["session"] = {"token": "s3cret"}
+        raise ZeroDivisionError
+
+    async def app(scope, receive, send):
+        try:
+            await SessionMiddleware(inside, MemoryStore(), name="admin")(scope, receive, send)
+        except ZeroDivisionError:
+            scope["session"]["failed"] = True
+            await send({**START, "status": 400})
+
+    run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert data_of(store, cookie, clock) == {"user": "ada", "failed": True}
 
 
 @pytest.mark.parametrize("inner", [StarletteSessionMiddleware, None], ids=["starlette", "ours"])
