@@ -90,7 +90,7 @@ class RedisStore:
         clock: Returns the present moment as an aware datetime.
 
     Raises:
-        TypeError: `client` is no asyncio client of the package redis.
+        TypeError: `client` is no asyncio client of the package redis, or `timeout` no timedelta.
         ValueError: `client` decodes responses.
     """
 
@@ -110,6 +110,9 @@ class RedisStore:
         if client.get_encoder().decode_responses:
             msg = "records are bytes: make the client without decode_responses=True"
             raise ValueError(msg)
+        if not isinstance(timeout, timedelta):
+            msg = f"timeout must be a timedelta, not {type(timeout).__name__}"
+            raise TypeError(msg)
         self.client = client
         # Asked once: the client's classes are Protocols, of which Python finds out slowly.
         self._cluster = client if isinstance(client, RedisCluster) else None

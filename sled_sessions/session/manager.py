@@ -24,13 +24,14 @@ class SessionManager:
 
     Raises:
         TypeError: `store` is no store, or an asynchronous one, or `expiry` no policy.
+        EncodeError: `clock` returns no aware datetime.
     """
 
     def __init__(self, store: SessionStore, *, expiry: Expiry | None = None, clock: Clock | None = None) -> None:
         check_blocking(store, "give the store that it wraps, or await its own methods")
         self._store = store
         self._expiry = check_expiry(expiry)
-        self._clock = clock_of(store) if clock is None else clock
+        self._clock = clock_of(store, clock)
 
     def __repr__(self) -> str:
         return f"SessionManager({self._store!r})"

@@ -166,6 +166,15 @@ class Session(TrackedDict):
     # Starlette's and Quart's names. They let them be set, Quart on its own for each request; here that is known anyway.
 
     @property
+    def permanent(self) -> bool:
+        """Whether the cookie outlives the browser, as the policy has it. Setting it changes nothing."""
+        return not self._expiry.ends_with_browser
+
+    @permanent.setter
+    def permanent(self, value: bool) -> None:
+        pass
+
+    @property
     def accessed(self) -> bool:
         """Whether anything has used the session yet: `is_loaded`. Setting it changes nothing."""
         return self.is_loaded

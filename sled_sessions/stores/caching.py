@@ -4,7 +4,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self, cast, overload
 from weakref import WeakValueDictionary
@@ -209,6 +209,9 @@ class AsyncCachingStore(CachingStore):
     ) -> None:
         import asyncio  # only here: it would be half of what importing this package costs
 
+        if not isinstance(max_age, timedelta):
+            msg = f"max_age must be a timedelta, not {type(max_age).__name__}"
+            raise TypeError(msg)
         self.cache = cache
         self.store = store
         self.max_age = max_age
@@ -243,7 +246,7 @@ class AsyncCachingStore(CachingStore):
                     asked = self._invalidate(id)
                     record = await self._store.load(id)
                     if record is None:
-                        await self._cache.delete(id)
+                        await self._forget(id)
                     else:
                         await self._keep(record, asked)
         return record
@@ -253,7 +256,7 @@ class AsyncCachingStore(CachingStore):
         async with self._lock(id):
             self._invalidate(id)
             is_there = await self._store.delete(id)
-            await self._cache.delete(id)
+            await self._forget(id)
             return is_there
 
     async def update(self, id: Id, change: Change) -> Record | None:
@@ -262,7 +265,7 @@ class AsyncCachingStore(CachingStore):
             asked = self._invalidate(id)
             record = await self._store.update(id, change)
             if record is None:
-                await self._cache.delete(id)
+                await self._forget(id)
             else:
                 await self._keep(record, asked)
             return record
@@ -303,6 +306,10 @@ class AsyncCachingStore(CachingStore):
         """Show nothing from the cache until `_keep`, even if that never comes; returns the time."""
         self._asked.pop(key_of(id), None)
         return time.monotonic()
+
+    async def _forget(self, id: Id) -> None:
+        with suppress(SessionError):  # what stays in the cache is not shown any more
+            await self._cache.delete(id)
 
     async def _keep(self, record: Record, asked: float) -> None:
         try:

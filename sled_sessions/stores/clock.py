@@ -22,8 +22,14 @@ def checked(clock: Clock) -> Clock:
     return clock
 
 
-def clock_of(store: object) -> Clock:
-    """The clock of a store, or of the store that it wraps; `utc_now` when there is none."""
+def clock_of(store: object, given: Clock | None = None) -> Clock:
+    """The clock that was given, or else that of a store, or of the store that it wraps; `utc_now` when there is none.
+
+    Raises:
+        EncodeError: What the given one returns is no aware datetime.
+    """
+    if given is not None:
+        return checked(given)
     while not hasattr(store, "clock") and hasattr(store, "store"):
         store = store.store
     return getattr(store, "clock", utc_now)

@@ -66,6 +66,7 @@ class SessionMiddleware:
         ValueError: Browsers would refuse such a cookie, a key is too short, or `touch_after` too long.
         TypeError: `store` is no session store, `expiry` no policy, or `touch_after` no timedelta.
         ImportError: `private_key` without the package cryptography.
+        EncodeError: `clock` returns no aware datetime.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class SessionMiddleware:
         )
         self.always_save = always_save
         self.touch_after = touch_after
-        self.clock = clock_of(store) if clock is None else clock
+        self.clock = clock_of(store, clock)
         self._under_way: set[Future[Outcome]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,7 +4,7 @@
     app.session_interface = QuartSessions()
     app.asgi_app = SessionMiddleware(app.asgi_app, store)
 
-The expiry policy is the middleware's; Quart's `session.permanent` has no meaning here.
+The expiry policy is the middleware's: setting Quart's `session.permanent` changes nothing.
 """
 
 from typing import Any

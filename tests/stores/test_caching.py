@@ -7,7 +7,7 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from sled_sessions import BackendError, CachingStore, Id, MemoryStore, SledStore, SweepReport, SweepStrategy
+from sled_sessions import AsyncStore, BackendError, CachingStore, Id, MemoryStore, SledStore, SweepReport, SweepStrategy
 
 
 @pytest.fixture
@@ -67,6 +67,29 @@ def test_a_failed_write_is_not_shown(cache, backing, new_record):
     with pytest.raises(BackendError):
         store.save(attrs.evolve(record, data={"n": 2}))
     assert store.load(record.id) == record
+
+
+def test_a_cache_that_cannot_be_written(clock, backing, new_record):
+    """While the cache is broken an asynchronous store works without it, and shows nothing that is old."""
+
+    class Broken(MemoryStore):
+        def save(self, record):
+            raise BackendError("the cache's disk is full")
+
+        def delete(self, id):
+            raise BackendError("the cache's disk is full")
+
+    store = CachingStore(Broken(clock=clock), AsyncStore(backing))
+    record = new_record(n=1)
+
+    async def use():
+        assert await store.load(record.id) is None
+        await store.save(record)
+        assert await store.load(record.id) == record
+        assert await store.delete(record.id)
+        assert await store.update(record.id, lambda now: now) is None
+
+    asyncio.run(use())
 
 
 def test_what_the_cache_does_not_take(tmp_path, clock, backing, new_record):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +14,7 @@ from sled_sessions import (
     AsyncStore,
     BackendError,
     CachingStore,
+    EncodeError,
     Expiry,
     Id,
     MemoryStore,
@@ -23,6 +24,7 @@ from sled_sessions import (
     SessionMiddleware,
     SledStore,
 )
+from sled_sessions.redis import RedisStore
 from sled_sessions.session import SessionManager
 from sled_sessions.web.quart import QuartSessions
 
@@ -134,7 +136,7 @@ def test_the_clock_is_the_stores(clock, wrapped):
 
 
 def test_starlettes_names(store, clock):
-    """Apps for Starlette's sessions may say that they have changed something, and ask whether anybody has."""
+    """Apps for Starlette's and Quart's sessions may say what is known here without, and ask for it."""
     cookie, seen = new_session(store, clock, cart=[]), []
 
     async def app(scope, receive, send):
@@ -142,7 +144,8 @@ def test_starlettes_names(store, clock):
         seen.append((session.accessed, session.modified))
         session["cart"].append(1)
         session.mark_modified()
-        session.modified = session.accessed = True
+        session.modified = session.accessed = session.permanent = True
+        assert not session.permanent
         seen.append((session.accessed, session.modified))
         await send(START)
 
@@ -164,14 +167,18 @@ def test_starlettes_names(store, clock):
         lambda app, store: SessionManager(store, expiry=60),
         lambda app, store: SessionManager(None),
         lambda app, store: setattr(Session(lambda: None), "expiry", timedelta(hours=1)),
+        lambda app, store: SessionMiddleware(app, store, clock=datetime.now),
+        lambda app, store: SessionManager(store, clock=datetime.now),
         lambda app, store: CachingStore(store, "storage"),
+        lambda app, store: CachingStore(store, AsyncStore(store), max_age=1),
+        lambda app, store: RedisStore.from_url("redis://localhost", timeout=5),
         lambda app, store: Record(str(Id.new()), {}, store.clock()),
         lambda app, store: store.delete_expired(budget=5),
     ],
 )
 def test_arguments_of_another_type(store, make):
     """What cannot work is refused where it is said, and the error names what is expected."""
-    with pytest.raises(TypeError, match=r"must be|is an Id"):
+    with pytest.raises((TypeError, EncodeError), match=r"must be|is an Id"):
         make(ignoring, store)
 
 
