@@ -38,7 +38,6 @@ def open(  # noqa: A001 - the name that sled has
     create_new: bool = False,
     temporary: bool = False,
     segment_size: int | None = None,
-    idgen_persist_interval: int = 1000000,
 ) -> Db:
     """Open the database in the folder ``path``, making both if they are missing.
 
@@ -60,7 +59,6 @@ def open(  # noqa: A001 - the name that sled has
         segment_size: Bytes in a segment of the log, a power of two from 256 to 2**24. A page above a quarter of it
             becomes a file of its own that goes late, if ever; a page has up to 17 pairs, so that begins with values
             of 1/64 of it (8 KB). Fixed when the database is made (512 KiB); None takes what the database has.
-        idgen_persist_interval: How many ids ``generate_id`` gives out between two writes of its counter.
 
     Raises:
         DatabaseLocked: The folder is open, in another process or in this one.

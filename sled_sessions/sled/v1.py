@@ -4,7 +4,6 @@ sled 1.0 is not released; this is the newest of its pre-releases. To use a datab
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from os import PathLike
 from types import TracebackType
 from typing import Self
@@ -13,6 +12,7 @@ from sled_sessions.sled import _native
 from sled_sessions.sled.errors import SledError
 
 _CHUNK = 1024
+_CHUNK_BYTES = 1 << 20
 
 
 class Db:
@@ -51,8 +51,7 @@ class Db:
         """
         for _, name, pairs in export:
             self._native.insert_new(name, [])  # so that an empty tree arrives, too
-            rest = iter(pairs)
-            while chunk := list(islice(rest, _CHUNK)):
+            for chunk in _chunks(pairs):
                 self._native.insert_new(name, chunk)
 
     def close(self) -> None:
@@ -81,3 +80,16 @@ class Db:
         while chunk := self._native.read(name, last, _CHUNK):
             yield from chunk
             last = chunk[-1][0]
+
+
+def _chunks(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+    """The pairs in lists that are neither long nor large."""
+    chunk, size = list[tuple[bytes, bytes]](), 0
+    for key, value in pairs:
+        chunk.append((key, value))
+        size += len(key) + len(value)
+        if len(chunk) == _CHUNK or size > _CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk

@@ -130,6 +130,25 @@ begun.wait()
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_exit_beside_transactions_that_end(folder: Path) -> None:
+    """However slow the disk is, a database is closed at exit while others' transactions come and go."""
+    other = folder.parent / "other"
+    acts = f"""
+import threading, time
+other = sled.open({str(other)!r})
+def forever():
+    while True: sled.transaction(lambda tree: time.sleep(.02), other)
+db.insert(b"key", b"value")
+threading.Thread(target=forever, daemon=True).start()
+"""
+    slow = ("--inject=fsync:delay_enter=3000000", f"--trace-path={folder / 'db'}")
+    assert "left as a kill would leave it" not in traced(acts, folder, *slow)
+    with sled.open(folder) as db:
+        assert db.get(b"key") == b"value"
+
+
+@pytest.mark.slow
 def test_calls_after_an_exit_that_gave_up(folder: Path) -> None:
     """What is called at exit once the transaction was given up is told that the database is closed, and never waits."""
     code = """

@@ -110,6 +110,36 @@ def test_a_child_of_a_process_that_is_opening(folder: Path) -> None:
         assert elsewhere(folder) == "1"
 
 
+def test_a_child_of_the_first_open(folder: Path) -> None:
+    """A child that was forked while another thread opened the process's first database can open that one later."""
+    with sled.open(folder) as db:
+        db.insert(b"large", bytes(300_000))
+    code = """
+import os, shutil, sys, threading, time
+from sled_sessions import sled
+folder = sys.argv[1]
+blob = os.path.join(folder, "blobs", os.listdir(os.path.join(folder, "blobs"))[0])
+os.rename(blob, folder + ".blob")
+os.mkfifo(blob)  # who reads it waits for us
+opening = threading.Thread(target=lambda: sled.open(folder).close())
+opening.start()
+inside = os.open(blob, os.O_WRONLY)
+reader, writer = os.pipe()
+if child := os.fork():
+    os.rename(folder + ".blob", blob)
+    with os.fdopen(inside, "wb") as file: file.write(open(blob, "rb").read())
+    opening.join()
+    os.write(writer, b"x")
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+os.close(inside)
+os.read(reader, 1)
+sled.open(folder).close()
+os._exit(0)
+"""
+    done = python(code, folder)
+    assert done.returncode == 0, done.stderr
+
+
 def test_fork_before_the_first_open(folder: Path) -> None:
     """A child of a process that never opened a database may open one."""
     code = (

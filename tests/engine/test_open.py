@@ -4,6 +4,8 @@ import errno
 import inspect
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -29,7 +31,6 @@ def test_signature() -> None:
         "create_new",
         "temporary",
         "segment_size",
-        "idgen_persist_interval",
     }
 
 
@@ -115,12 +116,10 @@ def test_no_path() -> None:
         {"segment_size": 1000},
         {"segment_size": 128},
         {"segment_size": 1 << 25},
-        {"idgen_persist_interval": 0},
         {"cache_capacity": -1},
         {"cache_capacity": 1 << 64},
         {"flush_every_ms": -1},
         {"segment_size": -1},
-        {"idgen_persist_interval": -1},
     ],
 )
 def test_options_out_of_range(folder: Path, options: dict[str, int], capfd: pytest.CaptureFixture[str]) -> None:
@@ -160,6 +159,18 @@ def test_a_lock_that_is_gone_soon(folder: Path, is_new: bool) -> None:
         sled.open(folder).close()
     with held_briefly(folder / ("creating" if is_new else "db")):
         sled.open(folder).close()
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_a_file_system_without_locks(folder: Path) -> None:
+    """A lock that the file system refuses is an error of it, and nobody else's lock."""
+    sled.open(folder).close()
+    code = "import sys; from sled_sessions import sled; sled.open(sys.argv[1])"
+    trace = ["strace", "-f", "-qq", "-e", "trace=flock", "--inject=flock:error=ENOLCK"]
+    done = subprocess.run([*trace, sys.executable, "-c", code, folder], capture_output=True, text=True, check=False)
+    if "ptrace" in done.stderr:
+        pytest.skip("strace may not trace here")
+    assert f"SledIOError: [Errno {errno.ENOLCK}] " in done.stderr
 
 
 def test_damage_behind_a_lock_that_is_gone_soon(folder: Path) -> None:

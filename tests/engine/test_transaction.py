@@ -212,6 +212,41 @@ print(db.get(b"key"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "b'value'\n", "")
 
 
+def test_dropping_waits_for_a_transaction(db: sled.Db) -> None:
+    """A tree that another thread drops meanwhile is dropped when the transaction has been written, to all its trees."""
+    trees = db.open_tree("kept"), db.open_tree("dropped")
+    dropped: list[bool] = []
+    dropper = threading.Thread(target=lambda: dropped.append(db.drop_tree("dropped")))
+
+    def function(*views: sled.TransactionTree) -> None:
+        for view in views:
+            view.insert(b"key", b"value")
+        dropper.start()
+        dropper.join(0.1)
+
+    sled.transaction(function, *trees)
+    dropper.join(20)
+    assert dropped == [True]
+    assert dict(iter(trees[0])) == {b"key": b"value"}
+    with pytest.raises(sled.CollectionNotFound):
+        trees[1].get(b"key")
+
+
+def test_many_trees_in_a_small_stack(db: sled.Db) -> None:
+    """A transaction takes any number of trees, also in a thread with little room for its calls."""
+    trees = [db.open_tree(f"tree {number}") for number in range(1000)]
+    before = threading.stack_size(262_144)
+    try:
+        thread = threading.Thread(
+            target=sled.transaction, args=[lambda *views: views[-1].insert(b"key", b"value"), *trees]
+        )
+        thread.start()
+    finally:
+        threading.stack_size(before)
+    thread.join(20)
+    assert trees[-1].get(b"key") == b"value"
+
+
 def test_closing_waits_for_a_transaction(db: sled.Db) -> None:
     """close() in another thread waits until the transaction has been written; reprs do not wait."""
     started = threading.Event()

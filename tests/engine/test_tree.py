@@ -1,11 +1,15 @@
 """Trees: as a sorted dict, from several threads, with whatever is bytes."""
 
 import array
+import struct
 import threading
 import weakref
 from itertools import chain
+from pathlib import Path
+from random import Random
 
 import pytest
+from engine.processes import python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -355,3 +359,56 @@ def test_generated_ids_rise(db: sled.Db) -> None:
     with sled.open(db.path) as again:
         ids.append(again.generate_id())
     assert ids == sorted(set(ids))
+
+
+def test_backwards_over_keys_that_count_down(db: sled.Db) -> None:
+    """Keys with many bytes of 255, such as a user's events with the newest first, are read backwards as any others."""
+    random = Random(39)
+    moments = [2**64 - moment for moment in random.sample(range(1_700_000_000, 1_700_009_000), 5000)]
+    keys = sorted(struct.pack(">IQ", random.randrange(10), moment) for moment in moments)
+    for key in keys:
+        db.insert(key, b"value")
+    assert list(db.keys(reverse=True)) == keys[::-1]
+    for user in range(10):
+        prefix = struct.pack(">I", user)
+        expected = [(key, b"value") for key in keys[::-1] if key.startswith(prefix)]
+        assert list(db.prefix(prefix, reverse=True)) == expected
+    for place in range(1, 5000, 7):
+        assert db.get_lt(keys[place]) == (keys[place - 1], b"value")
+    assert [db.pop_max() for _ in keys] == [(key, b"value") for key in keys[::-1]]
+    assert db.pop_max() is db.last() is None
+
+
+@given(keys=st.sets(st.lists(st.sampled_from([0, 1, 97, 255]), max_size=12).map(bytes), max_size=300), data=st.data())
+def test_backwards_over_any_keys(keys: set[bytes], data: st.DataObject) -> None:
+    """Whatever the keys are, they are read backwards from any place to any other."""
+    with sled.open(temporary=True) as db:
+        for key in keys:
+            db.insert(key, key)
+        some = st.sampled_from([b"", b"\xff" * 13, *sorted(keys)])
+        start, stop = data.draw(some), data.draw(some)
+        expected = [key for key in sorted(keys, reverse=True) if start <= key < stop]
+        assert list(db.keys(start, stop, reverse=True)) == expected
+        below = max((key for key in keys if key < stop), default=None)
+        assert db.get_lt(stop) == (None if below is None else (below, below))
+
+
+@pytest.mark.slow
+def test_dropping_a_tree_that_is_being_emptied(folder: Path) -> None:
+    """drop_tree comes to an end beside a thread that removes keys, which is then told that there is no such tree."""
+    code = """
+import sys, threading
+from sled_sessions import sled
+db = sled.open(sys.argv[1])
+def clear(tree):
+    try: tree.clear()
+    except sled.CollectionNotFound: pass
+for turn in range(300):
+    tree = db.open_tree("tree")
+    for number in range(300): tree.insert(b"%d" % number, b"value")
+    threads = [threading.Thread(target=clear, args=[tree]), threading.Thread(target=db.drop_tree, args=["tree"])]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+"""
+    done = python(code, folder)
+    assert (done.returncode, done.stderr) == (0, "")

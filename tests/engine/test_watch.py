@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import resource
 import threading
 import time
 from pathlib import Path
@@ -144,6 +145,42 @@ def test_dropped_tree(db: sled.Db) -> None:
     watcher = again.watch()
     again.insert(b"key", b"again")
     assert next(watcher).value == b"again"
+
+
+def test_what_came_before_a_tree_was_dropped(db: sled.Db) -> None:
+    """A watcher gets every change that was made before its tree was dropped, however soon after that was."""
+    for _ in range(100):
+        tree = db.open_tree("tree")
+        watcher = tree.watch()
+        for number in range(50):
+            tree.insert(b"%d" % number, b"value")
+        db.drop_tree("tree")
+        assert sum(1 for _ in watcher) == 50
+
+
+def test_the_default_tree_by_its_name(db: sled.Db) -> None:
+    """The database and the tree that it is have the same watchers, however it was opened."""
+    tree = db.open_tree("__sled__default")
+    watchers = [db.watch(), tree.watch()]
+    db.insert(b"one", b"1")
+    tree.insert(b"two", b"2")
+    db.import_([(b"tree", b"__sled__default", [(b"three", b"3")])])
+    for watcher in watchers:
+        assert [next(watcher).key for _ in range(3)] == [b"one", b"two", b"three"]
+
+
+def test_closed_watchers_take_no_memory(db: sled.Db) -> None:
+    """What was watched and is not any more is forgotten, also by a tree that nobody writes to."""
+    db.watch().close()
+    before = memory()
+    for _ in range(200_000):
+        db.watch(bytes(500)).close()
+    assert memory() - before < 30_000_000
+
+
+def memory() -> int:
+    """The process's resident memory, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def test_watchers_come_and_go_under_load(tree: sled.Tree) -> None:

@@ -41,10 +41,14 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Data<'a, 'py> {
         if let Ok(array) = object.cast::<PyByteArray>() {
             return Ok(Data::Copied(PyBytes::new(object.py(), &array.to_vec())));
         }
-        let Ok(view) = PyMemoryView::from(&object) else {
-            let cure = if object.is_instance_of::<PyString>() { ": use .encode()" } else { "" };
-            let found = object.get_type().name()?;
-            return Err(PyTypeError::new_err(format!("keys and values are bytes, not {found}{cure}")));
+        let view = match PyMemoryView::from(&object) {
+            Ok(view) => view,
+            Err(error) if !error.is_instance_of::<PyTypeError>(object.py()) => return Err(error), // it was released, say
+            Err(_) => {
+                let cure = if object.is_instance_of::<PyString>() { ": use .encode()" } else { "" };
+                let found = object.get_type().name()?;
+                return Err(PyTypeError::new_err(format!("keys and values are bytes, not {found}{cure}")));
+            }
         };
         Ok(Data::Copied(view.call_method0("tobytes")?.cast_into()?))
     }

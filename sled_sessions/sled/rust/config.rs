@@ -6,6 +6,7 @@ use std::{
     io,
     ops::RangeInclusive,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use pyo3::{exceptions::PyTypeError, prelude::*};
@@ -39,7 +40,8 @@ pub const CREATING: &str = "creating";
 const WRONG_CONF: &str = "the file conf is not what sled 0.34 writes, unless a sled before 0.29 made the database";
 
 // `mode` and `snapshot_after_ops` do nothing in 0.34, `compression_factor` belongs to a feature that is not built in,
-// `print_profile_on_drop` has nothing to print without sled's metrics, and `snapshot_path` is gone: none is offered.
+// `print_profile_on_drop` has nothing to print without sled's metrics, `snapshot_path` is gone, and with another
+// `idgen_persist_interval` than a database was written with sled gives ids out twice: none is offered.
 #[doc = doc!("open")]
 #[pyfunction]
 #[pyo3(signature = (
@@ -50,9 +52,8 @@ const WRONG_CONF: &str = "the file conf is not what sled 0.34 writes, unless a s
     create_new = false,
     temporary = false,
     segment_size = None,
-    idgen_persist_interval = Number(1_000_000),
 ), text_signature = "(path=None, *, cache_capacity=1073741824, flush_every_ms=500, create_new=False, temporary=False, \
-    segment_size=None, idgen_persist_interval=1000000)")]
+    segment_size=None)")]
 #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub fn open(
     py: Python<'_>,
@@ -62,7 +63,6 @@ pub fn open(
     create_new: bool,
     temporary: bool,
     segment_size: Option<Number>,
-    idgen_persist_interval: Number,
 ) -> Result<Py<Db>> {
     if path.is_none() && !temporary {
         return Err(PyTypeError::new_err("open() needs a path unless temporary=True").into());
@@ -80,16 +80,11 @@ pub fn open(
         let (least, most) = SEGMENT_SIZES.into_inner();
         return Err(Error::Misuse(format!("segment_size must be a power of two from {least} to {most}")));
     }
-    let Number(idgen_persist_interval) = idgen_persist_interval;
-    if idgen_persist_interval == 0 {
-        return Err(Error::Misuse("idgen_persist_interval must be at least 1".into()));
-    }
     let config = sled::Config::new()
         .cache_capacity(cache_capacity)
         .flush_every_ms(flush_every_ms)
         .create_new(create_new)
-        .temporary(temporary)
-        .idgen_persist_interval(idgen_persist_interval);
+        .temporary(temporary);
     let engine = guard::call(py, || match path {
         Some(Folder(path)) => open_folder(config, &path, temporary, segment_size),
         None => start(config.segment_size(segment_size.unwrap_or(SEGMENT_SIZE)), None, true),
@@ -101,12 +96,7 @@ pub fn open(
     Ok(Py::new(py, db)?)
 }
 
-fn open_folder(
-    config: sled::Config,
-    path: &Path,
-    temporary: bool,
-    segment_size: Option<usize>,
-) -> Result<std::sync::Arc<Engine>> {
+fn open_folder(config: sled::Config, path: &Path, temporary: bool, segment_size: Option<usize>) -> Result<Arc<Engine>> {
     let path = prepare(path, temporary)?;
     let Some(_opening) = Opening::begin(&path) else {
         return Err(Error::Locked(format!(
@@ -130,7 +120,7 @@ fn open_folder(
     Ok(engine)
 }
 
-fn start(config: sled::Config, path: Option<PathBuf>, temporary: bool) -> Result<std::sync::Arc<Engine>> {
+fn start(config: sled::Config, path: Option<PathBuf>, temporary: bool) -> Result<Arc<Engine>> {
     let place = path.clone().unwrap_or_else(|| config.get_path());
     guard::claim_process()?;
     let db = patiently(|| guard::catch(|| Ok(config.open()?)).map_err(|error| explain(error, &place)))?;

@@ -10,18 +10,25 @@ use crate::{
     engine::{Engine, Handle},
     error::{Error, Result},
     guard,
-    iter::{Iter, Part},
+    iter::Iter,
     tree::Tree,
 };
 
 /// What sled calls the only type of collection that it exports.
 const TREE: &[u8] = b"tree";
 
+/// The name of the tree that the database itself is.
+pub const DEFAULT_TREE: &[u8] = b"__sled__default";
+
+/// What an import says when a key is there.
+pub const NOT_EMPTY: &str = "holds a key of the import already: import into an empty database";
+
 /// The type of a collection, its name, its pairs.
 type Exported = (Blob, Blob, Iter);
 
-/// Pairs that `import_` writes in one go, before it looks whether Ctrl-C was pressed.
+/// Pairs, and bytes of pairs, that `import_` writes in one go, before it looks whether Ctrl-C was pressed.
 const IMPORT_CHUNK: usize = 512;
+const IMPORT_BYTES: usize = 1 << 20;
 
 #[doc = doc!("Db")]
 #[pyclass(extends = Tree, frozen, weakref, module = "sled_sessions.sled")]
@@ -40,7 +47,9 @@ impl Db {
     }
 
     fn handle(&self, py: Python<'_>, name: &[u8]) -> Result<Arc<Handle>> {
-        self.call(py, |db| Ok(self.engine.handle(db.open_tree(name)?)))
+        // Of its default tree sled would make another one, with watchers of its own.
+        let open = |db: &sled::Db| if name == DEFAULT_TREE { Ok((**db).clone()) } else { db.open_tree(name) };
+        self.call(py, |db| Ok(self.engine.handle(open(db)?)))
     }
 }
 
@@ -115,7 +124,7 @@ impl Db {
         let export = |name: IVec| {
             let handle = slf.get().handle(py, &name)?;
             let tree = Py::new(py, Tree::new(handle, Some(slf.clone().unbind())))?;
-            Ok((Blob(TREE.into()), Blob(name), Iter::over(tree, Part::Items)))
+            Ok((Blob(TREE.into()), Blob(name), Iter::over(tree)))
         };
         names.into_iter().map(export).collect()
     }
@@ -130,7 +139,15 @@ impl Db {
             let handle = self.handle(py, &name.extract::<Name>()?.0)?;
             let mut items = items.try_iter()?;
             loop {
-                let chunk = items.by_ref().take(IMPORT_CHUNK).map(|item| pair(&item?)).collect::<Result<Vec<_>>>()?;
+                let (mut chunk, mut bytes) = (Vec::new(), 0);
+                for item in items.by_ref() {
+                    let (key, value) = pair(&item?)?;
+                    bytes += key.len() + value.len();
+                    chunk.push((key, value));
+                    if chunk.len() == IMPORT_CHUNK || bytes > IMPORT_BYTES {
+                        break;
+                    }
+                }
                 if chunk.is_empty() {
                     break;
                 }
@@ -171,10 +188,7 @@ fn pair(item: &Bound<'_, PyAny>) -> Result<(IVec, IVec)> {
 fn insert_new(tree: &sled::Tree, pairs: Vec<(IVec, IVec)>) -> Result<()> {
     for (key, value) in pairs {
         if tree.compare_and_swap(key, None::<&[u8]>, Some(value))?.is_err() {
-            return Err(Error::Misuse(format!(
-                "the tree {:?} holds a key of the import already: import into an empty database",
-                String::from_utf8_lossy(&tree.name())
-            )));
+            return Err(Error::Misuse(format!("the tree {:?} {NOT_EMPTY}", String::from_utf8_lossy(&tree.name()))));
         }
     }
     Ok(())

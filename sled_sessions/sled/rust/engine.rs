@@ -10,7 +10,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, RwLock, Weak,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc::{self, RecvTimeoutError},
     },
@@ -138,14 +138,20 @@ impl Engine {
         handle
     }
 
-    /// Remove a tree. Its watchers have seen all that they will see, and those of a new tree of that name start afresh.
+    /// Remove a tree, while no call is at work on it: a removal beside it may never return, and a transaction that had
+    /// begun would be written in part. Watchers get what is on its way to them, and those of a new tree of that name
+    /// start afresh.
     pub fn drop_tree(&self, name: &[u8]) -> Result<bool> {
         let mut hubs = lock(&self.hubs);
-        let dropped = self.with(|db| Ok(db.drop_tree(name)?))?;
-        if let Some(hub) = hubs.remove(name) {
-            hub.end();
-        }
-        Ok(dropped)
+        self.with(|db| {
+            let handles = lock(&self.handles);
+            let of_tree: Vec<_> = handles.iter().filter_map(Weak::upgrade).filter(|it| it.name == name).collect();
+            let mut slots: Vec<_> = of_tree.iter().map(|handle| write(&handle.tree)).collect();
+            let dropped = db.drop_tree(name)?;
+            slots.iter_mut().for_each(|slot| drop(slot.take()));
+            hubs.remove(name);
+            Ok(dropped)
+        })
     }
 
     /// Flush, let go of everything, and return when the folder is free. The lock is held all the while, so that a
@@ -198,10 +204,13 @@ impl Engine {
         if thread::Builder::new().spawn(closing).is_err() {
             return self.close_unattended();
         }
+        let mut running = guard::running_transaction();
         let outcome = loop {
             match hear.recv_timeout(EXIT_TIMEOUT) {
                 Ok(outcome) => break outcome,
-                Err(RecvTimeoutError::Timeout) if !guard::is_transaction_running() => {}
+                Err(RecvTimeoutError::Timeout) if running.is_none() || running != guard::running_transaction() => {
+                    running = guard::running_transaction();
+                }
                 Err(_) => {
                     self.given_up.store(true, Relaxed);
                     break Err(Error::Misuse(format!(
@@ -237,7 +246,7 @@ impl Engine {
 
     fn is_free(&self) -> bool {
         if self.temporary {
-            return !self.path.exists();
+            return !self.path.join("db").exists(); // the folder may be one that cannot be removed
         }
         match File::open(self.path.join("db")) {
             Ok(file) => file.try_lock().is_ok(),
@@ -270,21 +279,32 @@ impl Handle {
         })
     }
 
-    /// Run `work` on the tree; the database cannot be closed meanwhile.
+    /// Run `work` on the tree; it cannot be dropped meanwhile, nor the database be closed.
     #[inline]
     pub fn with<T>(&self, work: impl FnOnce(&sled::Tree) -> Result<T>) -> Result<T> {
-        self.engine.check_open()?;
-        match &*read(&self.tree) {
-            Some(tree) => work(tree).map_err(|error| error.at(&self.engine.path)),
-            None => Err(self.engine.closed()),
-        }
+        let held = self.hold()?;
+        work(self.living(&held)?).map_err(|error| error.at(&self.engine.path))
+    }
+
+    /// The tree for as long as this is kept, if it is there.
+    pub fn hold(&self) -> Result<RwLockReadGuard<'_, Option<sled::Tree>>> {
+        self.engine.check_open()?; // before it waits for a `close()` that may never end
+        Ok(read(&self.tree))
+    }
+
+    /// The tree that was held, unless it has been closed or dropped.
+    pub fn living<'a>(&self, held: &'a Option<sled::Tree>) -> Result<&'a sled::Tree> {
+        held.as_ref().ok_or_else(|| {
+            let dropped = || Error::Sled(sled::Error::CollectionNotFound(self.name.as_slice().into()));
+            self.engine.check_open().err().unwrap_or_else(dropped)
+        })
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
         // A clone of a living tree goes at once; the last clone of a dropped tree flushes.
-        if let Some(tree) = write(&self.tree).take() {
+        if let Some(tree) = self.tree.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             guard::release(tree);
         }
     }
@@ -316,9 +336,10 @@ pub fn open_here(path: &Path) -> bool {
     lock(&ENGINES).iter().filter_map(Weak::upgrade).any(|engine| engine.path == path)
 }
 
-/// The files that are locked. Called in a forked child, where a mutex that another thread held stays locked for ever.
-pub fn locked_files() -> Vec<PathBuf> {
-    let mut folders = try_lock(&OPENING).map_or_else(Vec::new, |opening| opening.clone());
+/// The files that the parent has locked. For a forked child, where a mutex that another thread held stays locked for
+/// ever, and no thread is opening anything.
+pub fn locked_files_of_parent() -> Vec<PathBuf> {
+    let mut folders = try_lock(&OPENING).map_or_else(Vec::new, |mut opening| std::mem::take(&mut *opening));
     if let Some(engines) = try_lock(&ENGINES) {
         folders.extend(engines.iter().filter_map(Weak::upgrade).map(|engine| engine.path.clone()));
     }

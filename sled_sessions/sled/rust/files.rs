@@ -1,7 +1,7 @@
 //! Files and folders: their locks, their names on the disk, and the errors that say where.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{
         self,
         ErrorKind::{InvalidInput, PermissionDenied, Unsupported},
@@ -30,7 +30,12 @@ pub fn patiently<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
 
 /// Lock a file that is there for this.
 pub fn lock_file(file: &File, database: &Path) -> Result<()> {
-    patiently(|| file.try_lock().map_err(|_| locked(database)))
+    patiently(|| {
+        file.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => locked(database),
+            TryLockError::Error(error) => at(error, database), // a file system without locks, say
+        })
+    })
 }
 
 pub fn locked(path: &Path) -> Error {

@@ -4,11 +4,12 @@
 use std::{
     cell::{Cell, RefCell},
     mem::ManuallyDrop,
+    num::NonZeroU64,
     panic::{self, AssertUnwindSafe, PanicHookInfo},
     path::PathBuf,
     process,
     sync::{
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -34,8 +35,11 @@ static FORKED: AtomicBool = AtomicBool::new(false);
 /// How long who waits sleeps between two looks at pending signals, such as Ctrl-C.
 pub const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Some thread is inside a transaction's callback. sled lets one at a time.
-static TRANSACTION_RUNS: AtomicBool = AtomicBool::new(false);
+/// The number of the transaction whose callback runs, sled lets one at a time; 0 when none does.
+static TRANSACTION: AtomicU64 = AtomicU64::new(0);
+
+/// So many characters of a panic's message say what it is about.
+const MESSAGE: usize = 200;
 
 type Listener = Box<dyn FnOnce(String)>;
 
@@ -53,7 +57,7 @@ thread_local! {
 #[pyfunction]
 pub fn after_fork_in_child() -> Vec<PathBuf> {
     FORKED.store(OWNER.load(Relaxed) != 0, Relaxed);
-    [engine::locked_files(), v1::locked_files()].concat()
+    [engine::locked_files_of_parent(), v1::locked_files()].concat()
 }
 
 /// Claim sled's threads for this process; they are started once and for all databases.
@@ -102,21 +106,23 @@ pub fn call_in_transaction<T: Send>(py: Python<'_>, work: impl FnOnce() -> Resul
 
 /// Mark this thread as being inside a transaction's callback while `work` runs.
 pub fn inside_transaction<T>(work: impl FnOnce() -> T) -> T {
+    static LAST: AtomicU64 = AtomicU64::new(0);
     struct Leave;
     impl Drop for Leave {
         fn drop(&mut self) {
             IN_TRANSACTION.set(false);
-            TRANSACTION_RUNS.store(false, Relaxed);
+            TRANSACTION.store(0, Relaxed);
         }
     }
     IN_TRANSACTION.set(true);
-    TRANSACTION_RUNS.store(true, Relaxed);
+    TRANSACTION.store(LAST.fetch_add(1, Relaxed) + 1, Relaxed);
     let _leave = Leave;
     work()
 }
 
-pub fn is_transaction_running() -> bool {
-    TRANSACTION_RUNS.load(Relaxed)
+/// Tells one transaction whose callback runs from the next; None when none does.
+pub fn running_transaction() -> Option<NonZeroU64> {
+    NonZeroU64::new(TRANSACTION.load(Relaxed))
 }
 
 /// Let go of something whose drop may flush, join threads or delete files.
@@ -208,13 +214,14 @@ pub fn quiet_caught_panics() {
 fn describe(info: &PanicHookInfo<'_>) -> String {
     let text = info.payload();
     let text = text.downcast_ref::<String>().map(String::as_str).or(text.downcast_ref::<&str>().copied());
-    let what = text.unwrap_or("no message");
+    // Behind the first line, or instead of one, sled shows what the tree holds.
+    let what: String = text.unwrap_or("no message").lines().next().unwrap_or_default().chars().take(MESSAGE).collect();
     match info.location() {
         Some(at) => {
             let file = at.file();
             let file = file.rsplit_once("/src/").map_or(file, |(_, inside)| inside);
             format!("{what} ({file}:{})", at.line())
         }
-        None => what.to_owned(),
+        None => what,
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! Between chunks nothing of sled is held, so an open iterator neither keeps the database open nor pins memory.
 
-use std::{collections::VecDeque, ops, sync::Mutex};
+use std::{
+    collections::VecDeque,
+    ops::Bound::{Excluded, Included, Unbounded},
+    sync::Mutex,
+};
 
 use pyo3::prelude::*;
 use sled::IVec;
@@ -12,6 +16,7 @@ use crate::{
     error::{Error, Result},
     guard,
     locks::{lock, try_lock},
+    reverse::{last_pairs, mirrored},
     tree::Tree,
 };
 
@@ -29,18 +34,15 @@ pub enum Part {
     Values,
 }
 
-/// The keys from `start` to `stop`.
+/// The keys from `start` on and before `stop`; None is the end of the tree.
 pub struct Span {
-    start: ops::Bound<IVec>,
-    stop: ops::Bound<IVec>,
+    start: IVec,
+    stop: Option<IVec>,
 }
 
 impl Span {
     pub fn range(start: Option<Data<'_, '_>>, stop: Option<Data<'_, '_>>) -> Self {
-        Span {
-            start: start.map_or(ops::Bound::Unbounded, |key| ops::Bound::Included(key.to_ivec())),
-            stop: stop.map_or(ops::Bound::Unbounded, |key| ops::Bound::Excluded(key.to_ivec())),
-        }
+        Span { start: start.map_or_else(IVec::default, |key| key.to_ivec()), stop: stop.map(|key| key.to_ivec()) }
     }
 
     /// All keys that start with `prefix` lie before the next prefix of the same or smaller length.
@@ -49,14 +51,10 @@ impl Span {
         while next.last() == Some(&u8::MAX) {
             next.pop();
         }
-        let stop = match next.last_mut() {
-            Some(last) => {
-                *last += 1;
-                ops::Bound::Excluded(next.into())
-            }
-            None => ops::Bound::Unbounded,
-        };
-        Span { start: ops::Bound::Included(prefix.into()), stop }
+        if let Some(last) = next.last_mut() {
+            *last += 1;
+        }
+        Span { start: prefix.into(), stop: Some(next.into()).filter(|stop: &IVec| !stop.is_empty()) }
     }
 }
 
@@ -72,6 +70,8 @@ pub struct Iter {
 struct State {
     /// What has not been read yet.
     rest: Span,
+    /// Where the next chunk may begin if that is backwards.
+    guess: Vec<u8>,
     /// What has been read and not been yielded yet.
     ready: VecDeque<(IVec, IVec)>,
     chunk: usize,
@@ -82,13 +82,14 @@ struct State {
 
 impl Iter {
     pub fn new(tree: Py<Tree>, part: Part, rest: Span, reverse: bool) -> Self {
-        let state = State { rest, ready: VecDeque::new(), chunk: FIRST_CHUNK, ended: false, error: None };
+        let guess = Vec::new();
+        let state = State { rest, guess, ready: VecDeque::new(), chunk: FIRST_CHUNK, ended: false, error: None };
         Iter { tree, part, reverse, state: Mutex::new(state) }
     }
 
     /// Over a whole tree.
-    pub fn over(tree: Py<Tree>, part: Part) -> Self {
-        Iter::new(tree, part, Span::range(None, None), false)
+    pub fn over(tree: Py<Tree>) -> Self {
+        Iter::new(tree, Part::Items, Span::range(None, None), false)
     }
 
     fn next(&self, py: Python<'_>) -> Result<Option<(IVec, IVec)>> {
@@ -105,7 +106,11 @@ impl Iter {
             let mut state = lock(&self.state);
             if state.ready.is_empty() && !state.ended {
                 self.tree.get().handle().with(|tree| {
-                    state.read(tree, self.part, self.reverse);
+                    if self.reverse {
+                        state.read_back(tree);
+                    } else {
+                        state.read(tree, self.part);
+                    }
                     Ok(())
                 })?;
             }
@@ -120,16 +125,17 @@ impl Iter {
 }
 
 impl State {
-    fn read(&mut self, tree: &sled::Tree, part: Part, reverse: bool) {
+    fn read(&mut self, tree: &sled::Tree, part: Part) {
         self.ended = true; // also if sled panics
-        let mut pairs = tree.range((self.rest.start.clone(), self.rest.stop.clone()));
+        let stop = self.rest.stop.clone().map_or(Unbounded, Excluded);
+        let mut pairs = tree.range((Included(self.rest.start.clone()), stop));
         let mut ready = VecDeque::new();
         let mut bytes = 0;
         let goes_on = loop {
             if ready.len() == self.chunk || bytes > MAX_CHUNK_BYTES {
                 break true;
             }
-            match if reverse { pairs.next_back() } else { pairs.next() } {
+            match pairs.next() {
                 Some(Ok((key, value))) => {
                     bytes += key.len() + value.len();
                     // An empty value costs nothing to keep, and the key is needed to go on.
@@ -144,12 +150,35 @@ impl State {
             }
         };
         if let Some((last, _)) = ready.back() {
-            let end = if reverse { &mut self.rest.stop } else { &mut self.rest.start };
-            *end = ops::Bound::Excluded(last.clone());
+            self.rest.start = [last, &[0][..]].concat().into(); // the next key that there can be
         }
         self.ready = ready;
         self.chunk = (self.chunk * 4).min(MAX_CHUNK);
         self.ended = !goes_on;
+    }
+
+    fn read_back(&mut self, tree: &sled::Tree) {
+        self.ended = true; // also if sled panics
+        let stop = self.rest.stop.take();
+        let guess = std::mem::take(&mut self.guess);
+        match last_pairs(tree, &self.rest.start, stop.as_deref(), self.chunk, guess) {
+            Ok(pairs) => {
+                let bytes = pairs.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+                let fitting = pairs.len() * MAX_CHUNK_BYTES / bytes.max(1);
+                if let (Some((first, _)), Some((last, _))) = (pairs.first(), pairs.last()) {
+                    // As far again as these came, and twice as far if that could have been more.
+                    self.guess = mirrored(first, Some(last));
+                    if pairs.len() < self.chunk / 2 {
+                        self.guess = mirrored(&self.guess, Some(first));
+                    }
+                    self.rest.stop = Some(first.clone());
+                    self.ended = false;
+                }
+                self.chunk = (self.chunk * 4).min(MAX_CHUNK).min(fitting.max(1));
+                self.ready = pairs.into_iter().rev().collect();
+            }
+            Err(error) => self.error = Some(error.into()),
+        }
     }
 }
 

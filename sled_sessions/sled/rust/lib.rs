@@ -22,6 +22,7 @@ mod guard;
 mod iter;
 mod locks;
 mod log;
+mod reverse;
 mod salvage;
 mod transaction;
 mod tree;

@@ -43,12 +43,13 @@ pub fn transaction(py: Python<'_>, function: Py<PyAny>, trees: &Bound<'_, PyTupl
     // A tree that was given twice is one tree with one set of pending writes.
     let positions: Vec<_> = trees.iter().map(|tree| position(&handles, tree.get().handle())).collect();
     guard::call(py, || {
-        with_all(&handles, Vec::new(), &mut |trees| {
-            let outcome = trees.transaction(|views| attempt(&function, views, &positions, &handles));
-            outcome.map_err(|error| match error {
-                TransactionError::Abort(error) => error,
-                TransactionError::Storage(error) => error.into(),
-            })
+        let held = handles.iter().map(|handle| handle.hold()).collect::<Result<Vec<_>>>()?;
+        let trees = handles.iter().zip(&held).map(|(handle, tree)| handle.living(tree)).collect::<Result<Vec<_>>>()?;
+        let trees: Vec<_> = trees.into_iter().cloned().collect();
+        let outcome = trees.as_slice().transaction(|views| attempt(&function, views, &positions, &handles));
+        outcome.map_err(|error| match error {
+            TransactionError::Abort(error) => error,
+            TransactionError::Storage(error) => Error::from(error).at(handles[0].engine().path()),
         })
     })
 }
@@ -72,21 +73,6 @@ fn distinct(trees: &[Py<Tree>]) -> Result<Vec<&Arc<Handle>>> {
 fn position(handles: &[&Arc<Handle>], wanted: &Arc<Handle>) -> usize {
     let same = |handle: &&Arc<Handle>| handle.name() == wanted.name() && Arc::ptr_eq(handle.engine(), wanted.engine());
     handles.iter().position(same).unwrap_or(handles.len())
-}
-
-/// Hold every tree open while `work` runs.
-fn with_all<T>(
-    handles: &[&Arc<Handle>],
-    mut trees: Vec<sled::Tree>,
-    work: &mut dyn FnMut(&[sled::Tree]) -> Result<T>,
-) -> Result<T> {
-    match handles.split_first() {
-        None => work(&trees),
-        Some((first, others)) => first.with(|tree| {
-            trees.push(tree.clone());
-            with_all(others, trees, work)
-        }),
-    }
 }
 
 /// Run the callback once. sled holds its lock; the GIL comes and goes.

@@ -16,6 +16,7 @@ use crate::{
     error::{Error, Result},
     guard,
     iter::{Iter, Part, Span},
+    reverse,
     watch::{Queue, Subscriber},
 };
 
@@ -183,13 +184,13 @@ impl Tree {
 
     #[doc = doc!("Tree.last")]
     fn last(&self, py: Python<'_>) -> Result<Option<(Blob, Blob)>> {
-        Ok(self.call(py, |tree| tree.last())?.map(pair))
+        Ok(self.call(py, |tree| reverse::last(tree, None))?.map(pair))
     }
 
     #[doc = doc!("Tree.get_lt")]
     fn get_lt(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<(Blob, Blob)>> {
         let key = key.as_slice();
-        Ok(self.call(py, |tree| tree.get_lt(key))?.map(pair))
+        Ok(self.call(py, |tree| reverse::last(tree, Some(key)))?.map(pair))
     }
 
     #[doc = doc!("Tree.get_gt")]
@@ -205,7 +206,15 @@ impl Tree {
 
     #[doc = doc!("Tree.pop_max")]
     fn pop_max(&self, py: Python<'_>) -> Result<Option<(Blob, Blob)>> {
-        Ok(self.call(py, |tree| tree.pop_max())?.map(pair))
+        let pop = |tree: &sled::Tree| {
+            while let Some((key, value)) = reverse::last(tree, None)? {
+                if tree.compare_and_swap(&key, Some(&value), None::<&[u8]>)?.is_ok() {
+                    return Ok(Some((key, value)));
+                }
+            }
+            Ok(None)
+        };
+        Ok(self.call(py, pop)?.map(pair))
     }
 
     #[doc = doc!("Tree.range")]
@@ -233,7 +242,7 @@ impl Tree {
     }
 
     fn __iter__(slf: Py<Self>) -> Iter {
-        Iter::over(slf, Part::Items)
+        Iter::over(slf)
     }
 
     fn __reversed__(slf: Py<Self>) -> Iter {

@@ -32,6 +32,7 @@ use sled_v1::InlineArray;
 use crate::{
     buffer::{self, Data, Name},
     config::{is_v1, prepare},
+    db::{DEFAULT_TREE, NOT_EMPTY},
     error::{Error, Result},
     files::{at, locked, locked_here, patiently},
     guard,
@@ -39,10 +40,10 @@ use crate::{
     v1_log::{self, damaged},
 };
 
-/// 0.34's name of the default tree.
-const DEFAULT_TREE: &[u8] = b"__sled__default";
-
 const REOPEN_BYTES: usize = 16 << 20;
+
+/// A read ends early when its pairs are large.
+const READ_BYTES: usize = 1 << 20;
 
 /// Fixed in the folder when it is made; this is 1.0's default, which `sled::open` expects.
 const LEAF_FANOUT: usize = 1024;
@@ -125,9 +126,15 @@ impl V1 {
         let start = after.map_or(Unbounded, |key| Excluded(key.as_slice().to_vec()));
         let pairs = self.call(py, move |folder, db| {
             let tree = folder.existing_tree(db, &tree.0)?;
-            let pairs = tree.range::<Vec<u8>, _>((start, Unbounded)).take(limit).collect::<io::Result<Vec<_>>>();
-            let pairs = pairs.map_err(|error| folder.error(error))?;
-            let size = pairs.iter().map(|(key, value)| key.len() + value.len()).sum();
+            let (mut pairs, mut size) = (Vec::new(), 0);
+            for pair in tree.range::<Vec<u8>, _>((start, Unbounded)).take(limit) {
+                let (key, value) = pair.map_err(|error| folder.error(error))?;
+                size += key.len() + value.len();
+                pairs.push((key, value));
+                if size > READ_BYTES {
+                    break;
+                }
+            }
             Ok((pairs, size))
         })?;
         let bytes = |array: InlineArray| PyBytes::new(py, &array);
@@ -146,7 +153,7 @@ impl V1 {
             for (key, value) in pairs {
                 size += key.len() + value.len();
                 if tree.contains_key(&key).map_err(|error| folder.error(error))? {
-                    return Err(Error::Misuse(format!("{} holds a key of the import already", folder.path.display())));
+                    return Err(Error::Misuse(format!("the database {} {NOT_EMPTY}", folder.path.display())));
                 }
                 tree.insert(key, value).map_err(|error| folder.error(error))?;
             }

@@ -144,11 +144,15 @@ impl Hub {
     }
 
     pub fn add(&self, queue: Arc<Queue>) {
-        self.queues().push(queue);
+        let mut queues = self.queues();
+        if queues.len() == queues.capacity() {
+            queues.retain(|queue| !queue.lock().ended); // those that were closed since the last event
+        }
+        queues.push(queue);
     }
 
     /// No event will come any more.
-    pub fn end(&self) {
+    fn end(&self) {
         self.queues().drain(..).for_each(|queue| queue.end());
     }
 
@@ -187,6 +191,7 @@ impl Drop for Subscriber {
         // In a forked child the queue's lock may be held by a thread that is not there.
         if guard::check_process().is_ok() {
             self.queue.end();
+            self.queue.lock().events.clear(); // nobody can read them any more, and the hub may keep the queue for long
         }
     }
 }
