@@ -1,5 +1,6 @@
 """`sled-sessions export`, `import`, `backup`, `restore`, `compact`, `migrate` and `salvage`: whole databases."""
 
+import os
 import sys
 from pathlib import Path
 from typing import IO
@@ -71,8 +72,8 @@ def import_sessions(database: Path, file: IO[bytes], tree: str, replace: bool, a
     refuse_tree_of_index(tree)
     lines = operate.checked_lines(file)
     with sled.open(database) as db, progress_bar("importing") as progress:
-        is_there = tree.encode() in db.tree_names()
-        store = operate.kept_store(db, tree) if is_there else SledStore(db.open_tree(tree))
+        name = os.fsencode(tree)
+        store = operate.kept_store(db, name) if name in db.tree_names() else SledStore(db.open_tree(name))
         size = Path(file.name).stat().st_size if Path(file.name).is_file() else None
         report = operate.import_sessions(store, lines, replace=replace, progress=lambda done: progress(done, size))
     if as_json:

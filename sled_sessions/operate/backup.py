@@ -18,7 +18,15 @@ import msgspec
 from sled_sessions import sled
 from sled_sessions.operate.contents import Contents, Reading, contents_of
 from sled_sessions.operate.errors import ContentsDiffer, NoDatabase
-from sled_sessions.operate.folders import appearing, kept_store, new_file, partial_file, refuse_existing, sync_folder
+from sled_sessions.operate.folders import (
+    appearing,
+    kept_store,
+    new_file,
+    opened_partial,
+    partial_file,
+    refuse_existing,
+    sync_folder,
+)
 from sled_sessions.stores.expiry_index import index_trees
 from sled_sessions.stores.sweep import Progress
 
@@ -26,8 +34,6 @@ _MAGIC = b"sled_sessions backup 1\n"
 _FRAME = struct.Struct(">II")
 _BLOCK_BYTES = 1 << 20
 _LONGEST_BLOCK = 1 << 31
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-_OWNER_ONLY = 0o600  # whoever reads a backup holds the sessions
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_block = msgspec.msgpack.Decoder(tuple[bytes, list[tuple[bytes, bytes]]] | Contents).decode
@@ -55,7 +61,7 @@ def backup(db: sled.Db, file: str | PathLike[str], *, progress: Progress | None 
     target = new_file(file, source=db.path)
     partial = partial_file(target)
     try:
-        with open(os.open(partial, _CREATE, _OWNER_ONLY), "wb") as out:
+        with opened_partial(partial) as out:
             written = _write(out, Reading(db.export(), progress))
             out.flush()
             os.fsync(out.fileno())
@@ -78,14 +84,15 @@ def restore(file: str | PathLike[str], folder: str | PathLike[str], *, progress:
         progress: Told how many keys were handled: each is written once and read back once.
 
     Raises:
+        NoDatabase: The file is no backup; no folder was made.
         TargetExists: The folder is there already.
         OperationError: Nothing may be written where it would lie.
         ContentsDiffer: The file is damaged, or what was written could not be read back.
         sled.SledError: The database could not be written.
         OSError: The file could not be read.
     """
+    source = _Blocks(Path(file))
     with appearing(folder) as partial:
-        source = _Blocks(Path(file))
         with sled.open(partial) as db:
             db.import_(Reading(source, progress))
         with sled.open(partial) as db:
@@ -98,6 +105,7 @@ def check_backup(file: str | PathLike[str], *, progress: Progress | None = None)
     """Read a backup file to its end and say what it holds.
 
     Raises:
+        NoDatabase: It is no backup.
         ContentsDiffer: It is damaged; the message says where.
         OSError: It could not be read.
     """
@@ -130,17 +138,21 @@ def _write_block(out: IO[bytes], block: object) -> None:
 
 
 class _Blocks:
-    """The trees of a backup file; once they have been iterated, also the contents that the file claims to have."""
+    """The trees of a backup file; once they have been iterated, also the contents that the file claims to have.
+
+    Raises:
+        NoDatabase: It is no backup.
+        OSError: It could not be read.
+    """
 
     contents: Contents
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._open().close()
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes, Iterator[tuple[bytes, bytes]]]]:
-        with self._file.open("rb") as source:
-            if source.read(len(_MAGIC)) != _MAGIC:
-                raise NoDatabase(f"{self._file} is no backup that this version can read")
+        with self._open() as source:
             block = self._read(source)
 
             def pairs(name: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -152,6 +164,14 @@ class _Blocks:
             while not isinstance(block, Contents):
                 yield b"tree", block[0], pairs(block[0])
             self.contents = block
+
+    def _open(self) -> IO[bytes]:
+        """The file, behind its first line."""
+        source = self._file.open("rb")
+        if source.read(len(_MAGIC)) != _MAGIC:
+            source.close()
+            raise NoDatabase(f"{self._file} is no backup that this version can read")
+        return source
 
     def _read(self, source: IO[bytes]) -> tuple[bytes, list[tuple[bytes, bytes]]] | Contents:
         start = source.tell()

@@ -16,6 +16,7 @@ from sled_sessions import sled
 from sled_sessions.errors import DecodeError, RecordTooLarge
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import kept_store, open_database, refuse_tree_of_index
+from sled_sessions.operate.inspect import record_of
 from sled_sessions.operate.transfer import checked_lines, read_lines
 from sled_sessions.records import Record, jsonl
 from sled_sessions.stores.adapter import AsyncStore
@@ -45,7 +46,8 @@ class CopyReport:
         there: Sessions that the target had already, the same or used since, and that were left alone.
         differs: Sessions of which the target, a file, has another state, which was left alone.
         expired: Sessions that had expired and were left behind.
-        failed: Records that cannot be read, or are too large for the target; they stay where they are.
+        failed: Records that cannot be read, lie under another id, or are too large for the target; they stay where they
+            are.
     """
 
     copied: int = 0
@@ -58,6 +60,8 @@ class CopyReport:
 Outcome: TypeAlias = Literal["copied", "there", "differs", "expired", "failed"]
 """Which number of the report counts a session."""
 
+_Pair: TypeAlias = tuple[bytes | None, bytes]
+
 Put = Callable[[Record], Awaitable[Outcome]]
 """Writes a session, unless there is one to be left alone."""
 
@@ -67,11 +71,11 @@ class Sessions:
     """What lies in a place.
 
     Attributes:
-        values: The records' bytes.
+        pairs: The records' keys and bytes; a server's keys are its own, and None here.
         total: How many there are; None where only reading them all would tell.
     """
 
-    values: AsyncIterator[bytes]
+    pairs: AsyncIterator[_Pair]
     total: int | None = None
 
 
@@ -122,9 +126,9 @@ async def copy_sessions(source: Place, target: Place, *, progress: Progress | No
     """
     counts = Counter[str]()
     async with source.reading() as sessions, target.writing() as put:
-        async for batch in _batches(sessions.values):
+        async for batch in _batches(sessions.pairs):
             # Every outcome is waited for before an error is told: nothing writes on when the places have been closed.
-            outcomes = await asyncio.gather(*(_copy(value, put) for value in batch), return_exceptions=True)
+            outcomes = await asyncio.gather(*(_copy(*pair, put) for pair in batch), return_exceptions=True)
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     raise outcome
@@ -134,9 +138,9 @@ async def copy_sessions(source: Place, target: Place, *, progress: Progress | No
     return CopyReport(**counts)
 
 
-async def _copy(value: bytes, put: Put) -> Outcome:
+async def _copy(key: bytes | None, value: bytes, put: Put) -> Outcome:
     try:
-        record = Record.decode(value)
+        record = Record.decode(value) if key is None else record_of(key, value)
         if record.expiry_date <= utc_now():
             return "expired"
         return await put(record)
@@ -144,10 +148,10 @@ async def _copy(value: bytes, put: Put) -> Outcome:
         return "failed"
 
 
-async def _batches(values: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
-    batch: list[bytes] = []
-    async for value in values:
-        batch.append(value)
+async def _batches(pairs: AsyncIterator[_Pair]) -> AsyncIterator[list[_Pair]]:
+    batch: list[_Pair] = []
+    async for pair in pairs:
+        batch.append(pair)
         if len(batch) == _BATCH:
             yield batch
             batch = []
@@ -165,7 +169,7 @@ class _Server:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Sessions]:
         async with self._store() as store:
-            yield Sessions(store.values(), await store.count())
+            yield Sessions(((None, value) async for value in store.values()), await store.count())
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Put]:
@@ -190,15 +194,15 @@ class _Database:
     async def reading(self) -> AsyncIterator[Sessions]:
         with open_database(self.path) as db:
             records = kept_store(db, self.tree).tree
-            yield Sessions(_async(records.values()), len(records))
+            yield Sessions(_async(records), len(records))
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Put]:
         _refuse_name_of_file(self.path)
         refuse_tree_of_index(self.tree)
+        name = os.fsencode(self.tree)
         with sled.open(self.path) as db:
-            is_there = self.tree.encode() in db.tree_names()
-            store = kept_store(db, self.tree) if is_there else SledStore(db.open_tree(self.tree))
+            store = kept_store(db, name) if name in db.tree_names() else SledStore(db.open_tree(name))
             yield _into(AsyncStore(store))
             store.flush(fsync=True)
 
@@ -210,7 +214,7 @@ class _Lines:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Sessions]:
         with self._open(0, os.O_RDONLY, "rb") as lines:
-            yield Sessions(_async(value for _, value in read_lines(checked_lines(lines))))
+            yield Sessions(_async(read_lines(checked_lines(lines))))
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Put]:
@@ -290,6 +294,6 @@ def _into(store: AsyncSessionStore) -> Put:
     return put
 
 
-async def _async(values: Iterable[bytes]) -> AsyncIterator[bytes]:
-    for value in values:
-        yield value
+async def _async(pairs: Iterable[tuple[bytes, bytes]]) -> AsyncIterator[_Pair]:
+    for pair in pairs:
+        yield pair

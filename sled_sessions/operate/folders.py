@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from os import PathLike
 from pathlib import Path
+from typing import IO
 
 from sled_sessions import sled
 from sled_sessions.operate.errors import NoDatabase, OperationError, TargetExists
@@ -105,7 +106,7 @@ def refuse_tree_of_index(tree: str) -> None:
     Raises:
         OperationError: Its name is that of an index.
     """
-    if tree.encode().endswith((ENTRIES, META)):
+    if os.fsencode(tree).endswith((ENTRIES, META)):
         raise OperationError(f"the name {tree!r} is that of an expiry index: sessions go into a tree of another name")
 
 
@@ -239,6 +240,26 @@ def _require_writable(folder: Path) -> None:
 def partial_file(target: Path) -> Path:
     """Where a file is written that appears at `target` when it is whole."""
     return target.with_name(f".{target.name}.partial")
+
+
+@contextmanager
+def opened_partial(partial: Path, *, resume: bool = False) -> Iterator[IO[bytes]]:
+    """Open a partial file to read and write, for its owner only: whoever reads it holds the sessions.
+
+    Whatever lies there is removed, or with `resume` gone on with; what a symbolic link leads to is never written to.
+
+    Raises:
+        OperationError: The file to go on with is a symbolic link.
+        OSError: It could not be opened, or belongs to somebody else.
+    """
+    if resume and partial.is_symlink():
+        raise OperationError(f"{partial} cannot be resumed, delete it: it is a symbolic link")
+    if not resume:
+        partial.unlink(missing_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | (0 if resume else os.O_EXCL)
+    with open(partial, "r+b", opener=lambda path, _: os.open(path, flags, 0o600)) as file:
+        os.fchmod(file.fileno(), 0o600)  # one to go on with may have been made by others
+        yield file
 
 
 def sync_folder(folder: Path) -> None:

@@ -92,9 +92,29 @@ def all_records(store: SledStore) -> Iterator[tuple[bytes, Record | None]]:
     """
     for key, value in store.tree:
         try:
-            yield key, _decode(key, value)
+            yield key, record_of(key, value)
         except DecodeError:
             yield key, None
+
+
+def record_of(key: bytes, value: bytes) -> Record:
+    """The record of this key, as a store would load it.
+
+    Raises:
+        DecodeError: The bytes are no record, or that of another key.
+    """
+    record = Record.decode(value)
+    if record.id.key != key:
+        raise not_its_record()
+    return record
+
+
+def expiry_of(key: bytes, value: bytes) -> int | None:
+    """When a record expires, in microseconds since the Unix epoch; None for one that is not readable or has no id."""
+    try:
+        return codec.decode_expiry(value) if len(key) == KEY_LENGTH else None
+    except DecodeError:
+        return None
 
 
 def find_id(store: SledStore, text: str) -> Id | None:
@@ -130,7 +150,7 @@ def find_session(store: SledStore, text: str) -> Record | None:
     """
     id = find_id(store, text)
     value = None if id is None else store.tree.get(id.key)
-    return None if id is None or value is None else _decode(id.key, value)
+    return None if id is None or value is None else record_of(id.key, value)
 
 
 def matching(condition: str) -> Callable[[Record], bool]:
@@ -195,11 +215,3 @@ def count_expired(
         if sweep.step():
             return sweep.report(complete=False)
     return sweep.report(complete=True)
-
-
-def _decode(key: bytes, value: bytes) -> Record:
-    """The record of this key, as a store would load it."""
-    record = Record.decode(value)
-    if record.id.key != key:
-        raise not_its_record()
-    return record

@@ -1,5 +1,6 @@
 """Getting out of a damaged database whatever can still be read."""
 
+import os
 from os import PathLike
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def salvage(
                     target.insert(key, value)
                 written += len(pairs)
             else:
-                target = db.open_tree(tree)
+                target = db.open_tree(os.fsencode(tree))
                 for key, value in pairs:
                     try:
                         found = Record.decode(value)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from sled_sessions.errors import DecodeError
+from sled_sessions.operate.inspect import expiry_of
 from sled_sessions.records import codec
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
@@ -36,7 +36,7 @@ class Stats:
             this is many times `live_bytes`.
         sessions: Sessions that have not expired.
         expired: Sessions that have, and that no sweep has met.
-        undecodable: Records that cannot be read.
+        undecodable: Records that cannot be read, or whose key is no id.
         first_expiry: When the first session expires, or did.
         last_expiry: When the last one does.
         resolution: The step of the expiry index; None when none is kept.
@@ -91,9 +91,8 @@ def stats(store: SledStore, *, progress: Progress | None = None) -> Stats:
                 progress(done + keys, None)
             if name != store.tree.name:
                 continue
-            try:
-                expiry = codec.decode_expiry(value)
-            except DecodeError:
+            expiry = expiry_of(key, value)
+            if expiry is None:
                 undecodable += 1
                 continue
             expired += expiry <= now

@@ -11,8 +11,9 @@ import attrs
 from sled_sessions import sled
 from sled_sessions.errors import DecodeError
 from sled_sessions.operate.errors import OperationError
-from sled_sessions.operate.folders import new_file, partial_file, refuse_existing, sync_folder
-from sled_sessions.records import codec, jsonl
+from sled_sessions.operate.folders import new_file, opened_partial, partial_file, refuse_existing, sync_folder
+from sled_sessions.operate.inspect import expiry_of
+from sled_sessions.records import jsonl
 from sled_sessions.stores.indexed_tree import IndexedTree
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
@@ -25,7 +26,7 @@ class ImportReport:
     Attributes:
         written: Sessions that were not there, or were replaced.
         kept: Sessions that were there already and were left alone.
-        unreadable: Lines of records that cannot be read; their bytes were written all the same.
+        unreadable: Lines of records that cannot be read, or whose key is no id; their bytes were written all the same.
     """
 
     written: int = 0
@@ -62,8 +63,7 @@ def export_sessions(
     """
     target = new_file(file, source=tree.db.path)
     partial = partial_file(target)
-    flags = os.O_RDWR | os.O_CREAT | (0 if resume else os.O_TRUNC)
-    with open(os.open(partial, flags, 0o600), "r+b") as out:  # whoever reads it holds the sessions
+    with opened_partial(partial, resume=resume) as out:
         lines, last = _resume_point(out)
         for line in export_lines(tree, last):
             out.write(line)
@@ -108,11 +108,12 @@ def import_sessions(
         if there is not None and (there == value or not replace):
             kept += 1
             continue
-        try:
-            sessions.save(key, value, codec.decode_expiry(value))
-        except DecodeError:
+        expiry = expiry_of(key, value)
+        if expiry is None:  # no store can load it, and the index has no entry for it
             store.tree.insert(key, value)
             unreadable += 1
+        else:
+            sessions.save(key, value, expiry)
         written += 1
     store.flush(fsync=True)
     return ImportReport(written=written, kept=kept, unreadable=unreadable)

@@ -64,6 +64,44 @@ def test_json_with_escapes_is_json(run, storage):
         assert json.loads(line)["data"]["nested"] == [{CONTROLS: CONTROLS}]
 
 
+def test_a_tree_whose_name_is_no_text(tmp_path):
+    """Every command reaches a tree whose name is no UTF-8, as the shell passes it; one that is missing is one line."""
+    name, source = b"\xff", tmp_path / "more.jsonl"
+    fill(tmp_path / "storage", 3)
+    subprocess.run([*COMMAND, "copy", tmp_path / "storage", source], check=True, capture_output=True)
+
+    def call(command, *arguments):
+        return subprocess.run([*COMMAND, command, *arguments, "--tree", name], capture_output=True, check=False)
+
+    for command in ("stats", "list", "verify"):
+        result = call(command, tmp_path / "storage")
+        assert (result.returncode, result.stderr.count(b"\n")) == (1, 1), result.stderr
+    for number, command in enumerate((["import", "0", source], ["copy", source, "1"], ["salvage", "storage", "2"])):
+        result = call(*(tmp_path / each if number else each for number, each in enumerate(command)))
+        assert result.returncode == 0, result.stderr
+    for number in (0, 1):
+        for command in ("stats", "list", "verify"):
+            result = call(command, tmp_path / str(number))
+            assert result.returncode == 0, result.stderr
+        with sled.open(tmp_path / str(number)) as db:
+            assert len(db.open_tree(name)) == 3
+    result = call("import", tmp_path / "0", source, "--replace")
+    assert result.stdout == b"0 sessions written; 3 there already\n"
+
+
+@pytest.mark.parametrize("tree", [b"\xff:expiry", b"\xff:meta"])
+def test_an_index_whose_name_is_no_text(tmp_path, tree):
+    """The place of an index is refused whatever the name before it."""
+    fill(tmp_path / "storage", 3)
+    for command in (
+        ["copy", tmp_path / "storage", tmp_path / "new"],
+        ["salvage", tmp_path / "storage", tmp_path / "new"],
+    ):
+        result = subprocess.run([*COMMAND, *command, "--tree", tree], capture_output=True, check=False)
+        assert (result.returncode, result.stderr.count(b"\n")) == (1, 1), result.stderr
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(
     "data", ['{"n":18446744073709551616}', f'{{"n":{"1" * 400}}}', '{"n":"\\ud800"}', "[" * 100_000]
 )

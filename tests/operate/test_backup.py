@@ -70,6 +70,16 @@ def test_a_damaged_backup_is_refused_wherever_it_is_damaged(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged", "file", "old"]
 
 
+@pytest.mark.parametrize("content", [None, b"", b"something else, and more of it than the first line has"])
+def test_a_backup_that_is_none_makes_no_folder(tmp_path, content):
+    """A file that is missing or something else is told before any folder is made, those on the way included."""
+    if content is not None:
+        (tmp_path / "file").write_bytes(content)
+    with pytest.raises(FileNotFoundError if content is None else NoDatabase):
+        restore(tmp_path / "file", tmp_path / "on" / "the" / "way")
+    assert not (tmp_path / "on").exists()
+
+
 def test_a_backup_is_for_its_owner_only(tmp_path):
     """The file holds every session, so nobody else may read it."""
     save(tmp_path, 1)

@@ -15,7 +15,7 @@ from command import COMMAND
 from servers import shared_cluster, shared_server
 
 from sled_sessions import Id, Record, SledStore
-from sled_sessions.operate import CopyReport, OperationError, copy_sessions, place_at
+from sled_sessions.operate import CopyReport, OperationError, copy_sessions, export_lines, place_at
 from sled_sessions.records import jsonl
 from sled_sessions.redis import RedisStore
 
@@ -217,6 +217,20 @@ def test_what_cannot_be_copied(new_place, tmp_path):
     assert result.returncode == 3
     assert result.stdout == ("5 sessions copied, 0 there already, 0 expired; 2 not copied (unreadable, or too large)\n")
     assert values_in(target) == encoded(records)
+
+
+@pytest.mark.parametrize("source", ["database", "file"])
+def test_a_record_that_lies_under_another_id(new_place, tmp_path, source):
+    """A record that no store can load, as its key is not its id, is not brought to life under the id inside of it."""
+    (record,) = new_records(1)
+    database, target = new_place("database", 0), new_place("database", 1)
+    with SledStore.open(database) as store:
+        store.tree.insert(Id.new().key, record.encode())
+        store.tree.insert(b"short", record.encode())
+        lines = b"".join(export_lines(store.tree))
+    (tmp_path / "lines.jsonl").write_bytes(lines)
+    assert copy(database if source == "database" else str(tmp_path / "lines.jsonl"), target) == CopyReport(failed=2)
+    assert values_in(target) == set()
 
 
 def test_progress(new_place):

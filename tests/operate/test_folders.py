@@ -131,6 +131,55 @@ def test_what_is_restored_is_for_its_owner_only(tmp_path):
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
 
 
+def resumed(db, file):
+    export_sessions(db.open_tree("session"), file, resume=True)
+
+
+@pytest.mark.parametrize("make", [backup, export, resumed])
+def test_a_file_that_others_may_read_beforehand(tmp_path, make):
+    """A partial file that is there already with wider rights makes no backup and no export that others may read."""
+    fill(tmp_path / "old", 3)
+    (tmp_path / ".file.partial").touch()
+    (tmp_path / ".file.partial").chmod(0o666)
+    with open_database(tmp_path / "old") as db:
+        make(db, tmp_path / "file")
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("make", [backup, export])
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+def test_no_file_is_written_through_a_link(tmp_path, make, link):
+    """A partial file that is a link to another file is replaced, and the other one stays as it is."""
+    fill(tmp_path / "old", 3)
+    (tmp_path / "victim").write_bytes(b"mine")
+    link(tmp_path / ".file.partial", tmp_path / "victim")
+    with open_database(tmp_path / "old") as db:
+        make(db, tmp_path / "file")
+    assert (tmp_path / "victim").read_bytes() == b"mine"
+    assert (tmp_path / "file").is_file()
+    assert not (tmp_path / "file").is_symlink()
+
+
+def test_no_export_is_resumed_through_a_link(tmp_path):
+    """A partial file that is a symbolic link is not gone on with: the error names it and says to delete it."""
+    fill(tmp_path / "old", 3)
+    (tmp_path / "victim").touch()
+    (tmp_path / ".file.partial").symlink_to(tmp_path / "victim")
+    with open_database(tmp_path / "old") as db, pytest.raises(OperationError, match=r"\.file\.partial .*delete it"):
+        resumed(db, tmp_path / "file")
+    assert (tmp_path / "victim").read_bytes() == b""
+    assert not (tmp_path / "file").exists()
+
+
+def test_what_cannot_be_resumed_is_named(tmp_path):
+    """A partial file of something else is named in the error, and is left as it is."""
+    fill(tmp_path / "old", 3)
+    (tmp_path / ".file.partial").write_bytes(b"to do: everything\n")
+    with open_database(tmp_path / "old") as db, pytest.raises(OperationError, match=r"\.file\.partial .*delete it"):
+        resumed(db, tmp_path / "file")
+    assert (tmp_path / ".file.partial").read_bytes() == b"to do: everything\n"
+
+
 @pytest.mark.parametrize("name", ["conf", "db", "durability_cookie"])
 def test_a_folder_of_something_else_is_no_database(tmp_path, name):
     """A project that has a folder of this name is no database, and none is made in it."""

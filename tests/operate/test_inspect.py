@@ -34,6 +34,17 @@ def test_stats_count_everything(storage):
         assert found.bytes_on_disk == store.tree.db.size_on_disk()
 
 
+@pytest.mark.parametrize("key", [b"", b"short", b"k" * 17])
+def test_stats_count_no_session_that_has_no_id(storage, key):
+    """A record whose key has another length than an id is counted as unreadable, as a check counts it."""
+    with opened_store(storage) as store:
+        store.tree.insert(key, store.tree.first()[1])
+        found = stats(store)
+        assert (found.sessions + found.expired, found.undecodable) == (57, 1)
+        checked = check_everything(store)
+        assert (checked.sessions, checked.unreadable) == (57, 1)
+
+
 @pytest.mark.parametrize("strategy", [None, *SweepStrategy])
 def test_a_dry_run_counts_what_a_sweep_deletes(storage, strategy):
     """Counting deletes nothing, and a sweep right after it deletes just as many."""

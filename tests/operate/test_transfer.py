@@ -10,10 +10,12 @@ from json_values import JSON
 from operate.databases import contents, fill, lines
 from reference import read_jsonl
 
-from sled_sessions import DecodeError, Id, Record, SledStore, sled
+from sled_sessions import DecodeError, Id, Record, SledStore, SweepStrategy, sled
 from sled_sessions.operate import (
+    ImportReport,
     OperationError,
     TargetExists,
+    check_everything,
     export_lines,
     export_sessions,
     import_sessions,
@@ -85,6 +87,23 @@ def test_export_and_import_round_trip(tmp_path):
         assert (report.written, report.kept, report.unreadable) == (321, 0, 1)
         assert dict(store.tree) == expected
         assert store.verify_index()
+
+
+@pytest.mark.parametrize("strategy", SweepStrategy)
+@pytest.mark.parametrize("key", [b"", b"short", b"k" * 17])
+def test_a_record_under_a_key_that_is_no_id(tmp_path, key, strategy):
+    """A record whose key has another length than an id comes through a file as it was, and gets no index entry."""
+    (record,) = fill(tmp_path / "old", 1)
+    with opened_store(tmp_path / "old") as store:
+        store.tree.insert(key, record.encode())
+        export_sessions(store.tree, tmp_path / "out.jsonl")
+        expected, pairs = check_everything(store), dict(store.tree)
+    assert (expected.sessions, expected.unreadable, expected.index.stale) == (1, 1, 0)
+    with SledStore.open(tmp_path / "new", strategy=strategy) as store, (tmp_path / "out.jsonl").open("rb") as file:
+        assert import_sessions(store, file) == ImportReport(written=2, unreadable=1)
+        found = check_everything(store)
+        assert dict(store.tree) == pairs
+    assert (found.sessions, found.unreadable, found.index.missing, found.index.stale) == (1, 1, 0, 0)
 
 
 def test_an_export_is_for_its_owner_only(tmp_path):
