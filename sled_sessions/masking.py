@@ -21,12 +21,16 @@ def is_secret(key: str) -> bool:
 def masked(value: Any) -> Any:
     """A copy of JSON data, at any depth with `MASK` for the values of secret keys; None and bools are no secrets."""
     if isinstance(value, dict):
-        return {
-            key: MASK if is_secret(key) and each is not None and not isinstance(each, bool) else masked(each)
-            for key, each in dict(value).items()
-        }
+        shown_dict = {}
+        for key, each in dict(value).items():  # no comprehensions: each would take a frame of its own on each level
+            is_hidden = is_secret(key) and each is not None and not isinstance(each, bool)
+            shown_dict[key] = MASK if is_hidden else masked(each)
+        return shown_dict
     if isinstance(value, list):
-        return [masked(each) for each in value]
+        shown_list = []
+        for each in value:
+            shown_list.append(masked(each))  # noqa: PERF401 - as above
+        return shown_list
     return value
 
 

@@ -6,6 +6,7 @@ session; 4 another process has the database open; 5 the database is damaged; 130
 
 import errno
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -45,6 +46,9 @@ _COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in se
 def main() -> None:
     """Run the command line."""
     _fill_standard_files()
+    for file in (sys.stdout, sys.stderr):
+        if isinstance(file, io.TextIOWrapper):
+            file.reconfigure(errors="backslashreplace")  # what the terminal's encoding lacks
     try:
         import click
         import rich  # noqa: F401 - the commands print with it

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -199,11 +199,12 @@ def _records(store: SledStore, expiring_within: timedelta | None) -> Iterator[tu
         yield from all_records(store)
         return
     now, step = store.clock(), store.resolution or timedelta(0)
-    try:
+    start = stop = None  # nothing expires before the year 1 or after 9999
+    with suppress(OverflowError):
+        start = now - step
+    with suppress(OverflowError):
         stop = now + expiring_within + step
-    except OverflowError:  # nothing expires after the year 9999
-        stop = None
-    for _, id in store.expiring(now - step, stop):
+    for _, id in store.expiring(start, stop):
         with suppress(DecodeError):
             yield id.key, store.load(id)
 
@@ -220,7 +221,15 @@ def _plain(key: bytes, record: Record | None, *, reveal: bool) -> dict[str, Any]
     if record is None:
         return {"id": id, "expiry_date": None, "data": None}
     data = record.data if reveal else masked(record.data)
-    return {"id": id, "expiry_date": record.expiry_date, "data": data}
+    return {"id": id, "expiry_date": _exact(record.expiry_date), "data": data}
+
+
+def _exact(expiry: datetime) -> datetime | str:
+    """An expiry for JSON in UTC, as msgspec rounds an offset to minutes; in its own where UTC has no such year."""
+    try:
+        return expiry.astimezone(UTC)
+    except OverflowError:
+        return expiry.isoformat()
 
 
 def _moment(record: Record) -> str:

@@ -70,6 +70,26 @@ def test_a_standard_file_that_is_closed(storage, tmp_path, closed):
     assert contents(storage) == before
 
 
+@pytest.mark.parametrize(
+    "locale",
+    [
+        {"PYTHONIOENCODING": "latin-1"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+)
+def test_a_terminal_that_has_not_all_characters(storage, ann, locale):
+    """What the terminal's encoding lacks is shown as an escape, and ends no command."""
+    with SledStore.open(storage) as store:
+        store.update(Id.parse(ann), lambda record: attrs.evolve(record, data={"name": "Ωµ…"}))
+    for arguments in (("list", storage), ("show", storage, ann), ("stats", storage), ("--help",), ("list", "--help")):
+        command = subprocess.run([*COMMAND, *arguments], capture_output=True, check=False, env=os.environ | locale)
+        assert (command.returncode, command.stderr) in ((0, b""), (0, b"There are more: --page 2\n"))
+        assert command.stdout
+    shown = subprocess.run([*COMMAND, "show", storage, ann], capture_output=True, env=os.environ | locale).stdout
+    assert rb"\u03a9" in shown
+
+
 def test_it_runs_as_a_module(storage):
     """`python -m sled_sessions` is the command."""
     command = subprocess.run(
@@ -394,13 +414,14 @@ def test_salvage(run, tmp_path, storage):
     assert run("verify", tmp_path / "rest").code == 0
 
 
-def test_salvage_into_a_tree(run, tmp_path, storage, monkeypatch):
+@pytest.mark.parametrize("tree", ["cart", os.fsdecode(b"\xff")])
+def test_salvage_into_a_tree(run, tmp_path, storage, monkeypatch, tree):
     """Sessions whose tree nobody knows go into the one that --tree names, which is none of an index."""
     pages = Pages.__iter__
     monkeypatch.setattr(Pages, "__iter__", lambda self: ((None, pairs) for _, pairs in pages(self)))
-    assert "found 35 sessions outside" in run("salvage", storage, tmp_path / "rest", "--tree", "cart").out
-    assert len(rows(run("list", tmp_path / "rest", "--tree", "cart", "--limit", "99", "--json"))) == 35
-    assert run("salvage", storage, tmp_path / "more", "--tree", "cart:expiry").code == 1
+    assert "found 35 sessions outside" in run("salvage", storage, tmp_path / "rest", "--tree", tree).out
+    assert len(rows(run("list", tmp_path / "rest", "--tree", tree, "--limit", "99", "--json"))) == 35
+    assert run("salvage", storage, tmp_path / "more", "--tree", f"{tree}:expiry").code == 1
     assert not (tmp_path / "more").exists()
 
 
