@@ -1,6 +1,6 @@
 """Pictures of what a store holds and costs. Each function draws into `ax`, or a new figure, and returns the Axes."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sled_sessions import drawing
@@ -51,6 +51,8 @@ def plot_expiries(
         ax.hist(
             [waiting, moments[len(waiting) :]], bins=bins, color=(_DUE, _ALIVE), stacked=True, label=("due", "alive")
         )
+        # A margin may reach beyond the calendar, where matplotlib finds no dates; `auto` lets another plot widen it.
+        ax.set_xlim(*(min(max(at, _FIRST), _LAST) for at in ax.get_xlim()), auto=None)
         if moments[0] <= _days(now) <= moments[-1]:
             ax.axvline(_days(now), color=_NOW, linestyle="--", label="now")
     locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
@@ -116,3 +118,6 @@ def plot_write_cost(comparison: "SweepComparison", *, ax: "Axes | None" = None) 
 def _days(at: datetime) -> float:
     """A moment as matplotlib counts them: days since the Unix epoch."""
     return at.timestamp() / 86400
+
+
+_FIRST, _LAST = (_days(at.replace(microsecond=0, tzinfo=UTC)) for at in (datetime.min, datetime.max))

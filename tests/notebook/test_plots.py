@@ -1,7 +1,7 @@
 """Plots, the simulated day, progress bars and the server: what a notebook has besides magics."""
 
 import threading
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx2
 import matplotlib as mpl
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from sessions import save_numbered
 from starlette.applications import Starlette
 
-from sled_sessions import MemoryStore, SledStore, SweepStrategy
+from sled_sessions import Id, MemoryStore, Record, SledStore, SweepStrategy
 from sled_sessions.bench import compare_sweeps
 from sled_sessions.examples import counter
 from sled_sessions.notebook import plot_day, plot_expiries, plot_write_cost, progress_bar, serve, simulate_day
@@ -54,6 +54,28 @@ def test_expiries_of_a_span(clock, ax):
 def test_expiries_of_nothing(clock):
     """An empty store is an empty plot, in a figure of its own."""
     assert plot_expiries(MemoryStore(clock=clock)).get_title("left") == "0 sessions, 0 of them due"
+
+
+@pytest.mark.parametrize("at", [datetime.max, datetime.min])
+@pytest.mark.parametrize("others", [0, 1])
+def test_expiries_at_the_ends_of_the_calendar(tmp_path, clock, ax, at, others):
+    """Sessions that expire at either end of the calendar are drawn, though the margins around them have no dates."""
+    with SledStore.open(tmp_path / "storage", clock=clock) as store:
+        save_numbered(store, others)
+        store.save(Record(Id.new(), {}, at.replace(tzinfo=UTC)))
+        plot_expiries(store, ax=ax).figure.savefig(tmp_path / "plot.png")
+    assert heights(ax) == others + 1
+
+
+def test_expiries_of_two_stores(clock, ax):
+    """A second store drawn into the same axes is in view as a whole, as the first one is."""
+    for days in (1, 100):
+        store = MemoryStore(clock=clock)
+        store.save(Record(Id.new(), {}, clock() + timedelta(days=days)))
+        plot_expiries(store, ax=ax)
+    left, right = ax.get_xlim()
+    today = clock().timestamp() / 86400
+    assert left < today + 1 < today + 100 < right
 
 
 def test_a_day_adds_up(ax):
