@@ -9,7 +9,6 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from os import PathLike
 from pathlib import Path
 from typing import IO
@@ -18,7 +17,6 @@ from sled_sessions import sled
 from sled_sessions.operate.errors import NoDatabase, OperationError, TargetExists
 from sled_sessions.stores.expiry_index import ENTRIES, META, VERSION, index_trees, marker_in
 from sled_sessions.stores.sled import SledStore
-from sled_sessions.stores.sweep import SweepStrategy
 
 
 class Format(enum.Enum):
@@ -67,15 +65,13 @@ def opened_store(path: str | PathLike[str], tree: str | bytes = "session") -> It
 
 
 def kept_store(db: sled.Db, tree: str | bytes) -> SledStore:
-    """A store on a tree that exists, with the index that it has: none is built or changed.
-
-    One whose building did not come to an end is dropped: it is no index yet.
+    """A store on a tree that exists, with the index that it has: none is built, changed or dropped.
 
     Raises:
         NoDatabase: There is no such tree, or it is that of an index.
         OperationError: The index is of a newer version.
     """
-    name = tree.encode() if isinstance(tree, str) else tree
+    name = os.fsencode(tree)
     names = db.tree_names()
     for end in (ENTRIES, META):
         records = name.removesuffix(end)
@@ -91,13 +87,7 @@ def kept_store(db: sled.Db, tree: str | bytes) -> SledStore:
             f"the expiry index of {_text(name)!r} has version {marker.version}, "
             f"and this program knows version {VERSION}: use a newer sled_sessions"
         )
-    if marker is None or not marker.resolution_us:
-        return SledStore(db.open_tree(name), strategy=SweepStrategy.FULL_SCAN)
-    return SledStore(
-        db.open_tree(name),
-        index=db.open_tree(marker.tree) if marker.tree else None,
-        resolution=timedelta(microseconds=marker.resolution_us),
-    )
+    return SledStore.as_it_is(db.open_tree(name))
 
 
 def refuse_tree_of_index(tree: str) -> None:

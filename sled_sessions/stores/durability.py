@@ -29,8 +29,7 @@ class GroupCommit:
 
     def __init__(self, flush: Callable[[], object]) -> None:
         self._flush = flush
-        self._changed = threading.Condition()
-        self._is_running = False
+        self._turn = threading.Lock()
         self._begun = self._done = 0  # the number of the flush that began last, and of the last one that succeeded
 
     @classmethod
@@ -49,24 +48,11 @@ class GroupCommit:
         """Return when everything that the caller wrote before is durable.
 
         Raises:
-            SledError: The flush failed; what was written may be lost in a crash.
+            SledError: The flush failed; what was written may be lost in a crash. The next one who waits tries again.
         """
-        with self._changed:
-            needed = self._begun + 1  # the one that is running may have begun before the caller's write
-            while self._is_running and self._done < needed:
-                self._changed.wait()
-            if self._done >= needed:
-                return
-            self._is_running = True
-            self._begun += 1
-            number = self._begun
-        is_done = False
-        try:
-            self._flush()
-            is_done = True
-        finally:
-            with self._changed:
-                self._is_running = False
-                if is_done:
-                    self._done = number
-                self._changed.notify_all()  # after a failure the next one tries, and learns for itself
+        needed = self._begun + 1  # the one that is running may have begun before the caller's write
+        with self._turn:  # a bare lock, which Ctrl-C never leaves held, as it may a condition
+            if self._done < needed:
+                self._begun = number = self._begun + 1
+                self._flush()
+                self._done = number

@@ -65,14 +65,7 @@ class ExpiryIndex:
     """
 
     def __init__(self, entries: sled.Tree, meta: sled.Tree, resolution: timedelta) -> None:
-        if not isinstance(resolution, timedelta):
-            msg = f"resolution must be a timedelta, not {type(resolution).__name__}"
-            raise TypeError(msg)
-        step = resolution // timedelta(microseconds=1)
-        if not 1 <= step < _SIGN:
-            msg = "resolution must be from one microsecond to 292,000 years"
-            raise ValueError(msg)
-        self.step = step
+        self.step = step_of(resolution)
         self._meta = meta
         self.tree = entries
         self.insert, self.remove = entries.insert, entries.remove
@@ -105,10 +98,26 @@ class ExpiryIndex:
         """Note that every record has its entry now."""
         _mark(self._meta, self.tree, self.step)
 
-    def clear(self) -> None:
-        """Empty the index, the marker first: what a crash leaves half-built is then known to be so."""
+    def unmark(self) -> None:
+        """Note that not every record may have its entry: before anything is done that an interruption leaves so."""
         _mark(self._meta, self.tree, 0)
-        self.tree.clear()
+
+
+def step_of(resolution: timedelta) -> int:
+    """The step of an index in microseconds.
+
+    Raises:
+        TypeError: `resolution` is no timedelta.
+        ValueError: It is too short or too long.
+    """
+    if not isinstance(resolution, timedelta):
+        msg = f"resolution must be a timedelta, not {type(resolution).__name__}"
+        raise TypeError(msg)
+    step = resolution // timedelta(microseconds=1)
+    if not 1 <= step < _SIGN:
+        msg = "resolution must be from one microsecond to 292,000 years"
+        raise ValueError(msg)
+    return step
 
 
 def open_index(records: sled.Tree, entries: sled.Tree | None, resolution: timedelta) -> ExpiryIndex:
@@ -123,6 +132,9 @@ def open_index(records: sled.Tree, entries: sled.Tree | None, resolution: timede
     if not (entries is None or isinstance(entries, sled.Tree)):
         msg = f"index must be a sled.Tree, not {type(entries).__name__}"
         raise TypeError(msg)
+    if entries is not None and not entries.name:
+        msg = "index must be a tree with a name: without one the marker could not tell it from the sibling"
+        raise ValueError(msg)
     if entries is not None and entries.db != db:
         msg = "index must be a tree of the same database: only one log keeps records and entries in step in a crash"
         raise ValueError(msg)
@@ -141,6 +153,16 @@ def open_index(records: sled.Tree, entries: sled.Tree | None, resolution: timede
     return ExpiryIndex(db.open_tree(place), db.open_tree(meta), resolution)
 
 
+def kept_index(records: sled.Tree) -> ExpiryIndex | None:
+    """The index that these records have, as it is; None without one, or if its building has not come to the end."""
+    names = index_trees(records.db, records.name)
+    meta, entries = map(records.db.open_tree, names) if names else (None, None)
+    marker = None if meta is None else marker_in(meta)
+    if meta is None or entries is None or marker is None or marker.version != VERSION or not marker.resolution_us:
+        return None
+    return ExpiryIndex(entries, meta, timedelta(microseconds=marker.resolution_us))
+
+
 def index_trees(db: sled.Db, records: bytes) -> tuple[bytes, ...]:
     """The names of the trees in which the index of these records lies, that of the marker first; none without one.
 
@@ -153,12 +175,19 @@ def index_trees(db: sled.Db, records: bytes) -> tuple[bytes, ...]:
     return meta, (marker and marker.tree) or records + ENTRIES
 
 
+def unmark_index(db: sled.Db, records: bytes) -> None:
+    """Note that the index of these records, if there is one, may not have an entry for each."""
+    if names := index_trees(db, records):
+        meta, entries = map(db.open_tree, names)
+        _mark(meta, entries, 0)
+
+
 def drop_index(db: sled.Db, records: bytes) -> None:
     """Drop the index of these records, and nothing else that lies in or beside its trees."""
+    unmark_index(db, records)  # first: a crash may leave a part of the entries
     if not (names := index_trees(db, records)):
         return
     meta, entries = map(db.open_tree, names)
-    _mark(meta, entries, 0)  # first: a crash may leave a part of the entries
     if entries.name == records + ENTRIES:
         db.drop_tree(entries.name)
     elif _may_hold_entries(db, entries.name):  # the name may have been used again

@@ -10,9 +10,9 @@ A transaction over both trees would do the same at several times the cost: sled'
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import attrs
@@ -21,13 +21,15 @@ from sled_sessions import sled
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
 from sled_sessions.records.id import KEY_LENGTH
-from sled_sessions.stores.expiry_index import ExpiryIndex, drop_index, open_index
+from sled_sessions.stores.expiry_index import ExpiryIndex, drop_index, kept_index, open_index, unmark_index
 from sled_sessions.stores.forks import ModuleLock, make_locks
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
 _log = logging.getLogger(__name__)
 
 _STRIPES = 64
+
+_T = TypeVar("_T")
 
 
 @attrs.frozen
@@ -183,24 +185,38 @@ class IndexedTree:
 
     def keep_index(self, entries: sled.Tree | None, resolution: timedelta, progress: Progress | None) -> None:
         """Keep the index that `open_index` makes of these from now on, and build it if it is not whole."""
-        with self._all_locked():
+
+        def keep() -> None:
             index = self._kept = open_index(self.tree, entries, resolution)
             # A tree may have been dropped, or imported, behind the marker's back.
-            if index.is_whole and (self.tree.is_empty() or not index.tree.is_empty()):
+            if index.is_whole and self.tree.is_empty() == index.tree.is_empty():
                 self.index = index
             else:
                 self._build(index, progress)
 
+        self._alone(keep)
+
+    def use_index(self) -> None:
+        """Keep the index that there is, as it is, or none: nothing is built, and nothing dropped."""
+
+        def use() -> None:
+            self.index = self._kept = kept_index(self.tree)
+
+        self._alone(use)
+
     def drop_index(self) -> None:
         """Keep no index from now on, and drop the one that is there."""
-        with self._all_locked():
+
+        def drop() -> None:
+            unmark_index(self.tree.db, self.tree.name)
             self.index = self._kept = None
             drop_index(self.tree.db, self.tree.name)
 
+        self._alone(drop)
+
     def rebuild(self, progress: Progress | None) -> IndexReport | None:
         """Build the index anew; None when none is kept. Writers wait meanwhile."""
-        with self._all_locked():
-            return None if self._kept is None else self._build(self._kept, progress)
+        return self._alone(lambda: None if self._kept is None else self._build(self._kept, progress))
 
     def verify(self, progress: Progress | None = None) -> IndexReport:
         """Compare index and records. Writers go on; what they change meanwhile is looked at again under its lock."""
@@ -241,12 +257,15 @@ class IndexedTree:
         """The lock of a key. What every request does has it without this call; the keys there are those of ids."""
         return self._locks[key[-1] % _STRIPES if key else 0]  # the last byte of an id is as random as any
 
-    @contextmanager
-    def _all_locked(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for lock in self._locks:
-                stack.enter_context(lock)
-            yield
+    def _alone(self, work: Callable[[], _T], locked: int = 0) -> _T:
+        """Do this while nobody writes to the tree.
+
+        One `with` inside the other, as of these Ctrl-C leaves no lock held, whenever it comes.
+        """
+        if locked == _STRIPES:
+            return work()
+        with self._locks[locked]:
+            return self._alone(work, locked + 1)
 
     def _move(self, index: ExpiryIndex, key: bytes, value: bytes, expiry: int, old_expiry: int | None) -> None:
         """Write entry, record, old entry's removal; the caller holds the lock, and the two steps differ."""
@@ -257,8 +276,9 @@ class IndexedTree:
 
     def _build(self, index: ExpiryIndex, progress: Progress | None) -> IndexReport:
         start = time.perf_counter()
+        index.unmark()
         self.index = None  # until it is whole: whatever ends this before leaves a tree that every sweep scans
-        index.clear()
+        index.tree.clear()
         records = undecodable = 0
         for key, value in self.tree:
             entry = _entry(index, key, value)
@@ -282,6 +302,8 @@ class IndexedTree:
 
     def _is_missing(self, index: ExpiryIndex, key: bytes) -> bool:
         with self._lock(key):
+            if self.index is not index:  # another store keeps another one meanwhile
+                return False
             value = self.tree.get(key)
             entry = None if value is None else _entry(index, key, value)
             return entry is not None and entry not in index.tree
@@ -291,7 +313,7 @@ class IndexedTree:
         if self._belongs(index, entry, key):
             return False
         with self._lock(key):
-            return entry in index.tree and not self._belongs(index, entry, key)
+            return self.index is index and entry in index.tree and not self._belongs(index, entry, key)
 
     def _belongs(self, index: ExpiryIndex, entry: bytes, key: bytes) -> bool:
         """Whether the record is there and this is its entry; an unreadable record is given the benefit of the doubt."""

@@ -78,22 +78,26 @@ class SledStore:
         clock: Clock = utc_now,
         progress: Progress | None = None,
     ) -> None:
-        if not isinstance(tree, sled.Tree):
-            msg = f"tree must be a sled.Tree, not {type(tree).__name__}; SledStore.open(path) opens a folder"
-            raise TypeError(msg)
-        self.tree = tree
-        self.strategy = SweepStrategy(strategy)  # any other word would drop the index
-        self.max_record_bytes = max_record_bytes
-        self.clock = checked(clock)
-        self._get = tree.get
-        self._group = GroupCommit.of(tree.db, durability)
-        self._sessions = IndexedTree.of(tree)
-        self._owned: sled.Db | None = None
-        self._resume_after: dict[SweepStrategy, bytes] = {}
+        self._begin(tree, strategy, durability, max_record_bytes, clock)
         if self.strategy is SweepStrategy.EXPIRY_INDEX:
             self._sessions.keep_index(index, resolution, progress)
         else:
             self._sessions.drop_index()
+
+    @classmethod
+    def as_it_is(cls, tree: sled.Tree) -> Self:
+        """A store with the index that the tree has, be it whole, wrong or none: nothing is built, changed or dropped.
+
+        For looking at a database; its sweeps and saves do with such an index what they can.
+
+        Raises:
+            sled.SledError: The engine could not read the trees.
+            TypeError: `tree` is no tree.
+        """
+        store = cls.__new__(cls)
+        store._begin(tree, SweepStrategy.EXPIRY_INDEX, "interval", MAX_RECORD_BYTES, utc_now)
+        store._sessions.use_index()
+        return store
 
     @classmethod
     def open(
@@ -392,6 +396,23 @@ class SledStore:
 
     # -- how ----------------------------------------------------------------------------------------------------------
 
+    def _begin(
+        self, tree: sled.Tree, strategy: SweepStrategy, durability: Durability, max_record_bytes: int, clock: Clock
+    ) -> None:
+        """All of `__init__` but for the index."""
+        if not isinstance(tree, sled.Tree):
+            msg = f"tree must be a sled.Tree, not {type(tree).__name__}; SledStore.open(path) opens a folder"
+            raise TypeError(msg)
+        self.tree = tree
+        self.strategy = SweepStrategy(strategy)  # any other word would drop the index
+        self.max_record_bytes = max_record_bytes
+        self.clock = checked(clock)
+        self._get = tree.get
+        self._group = GroupCommit.of(tree.db, durability)
+        self._sessions = IndexedTree.of(tree)
+        self._owned: sled.Db | None = None
+        self._resume_after: dict[SweepStrategy, bytes] = {}
+
     def _settle(self) -> None:
         """Wait, after a write, for what `durability` says."""
         if self._group is not None:
@@ -419,6 +440,9 @@ class SledStore:
                 moment = decode_moment(value)
                 is_due = moment <= latest and codec.moment_to_microseconds(moment) <= until
             except DecodeError:
+                sweep.undecodable += 1
+                is_due = False
+            if is_due and len(key) != KEY_LENGTH:  # no session: nobody can ask for it
                 sweep.undecodable += 1
                 is_due = False
             if is_due:

@@ -86,12 +86,18 @@ def test_writers_share_a_flush():
     flushes = []
     has_begun, may_go_on, waits = threading.Event(), threading.Event(), threading.Semaphore(0)
 
-    class Condition(threading.Condition):
-        """Tells of each thread that waits for it."""
+    class Turn:
+        """A lock that tells of each thread that waits for it."""
 
-        def wait(self, timeout=None):
+        def __init__(self):
+            self.lock = threading.Lock()
+
+        def __enter__(self):
             waits.release()
-            return super().wait(timeout)
+            self.lock.acquire()
+
+        def __exit__(self, *error):
+            self.lock.release()
 
     def flush():
         flushes.append(threading.current_thread())
@@ -99,14 +105,14 @@ def test_writers_share_a_flush():
         assert may_go_on.wait(30)
 
     group = GroupCommit(flush)
-    group._changed = Condition()
+    group._turn = Turn()
     first = threading.Thread(target=group.wait)
     first.start()
     assert has_begun.wait(30)
     others = [threading.Thread(target=group.wait) for _ in range(8)]
     for each in others:
         each.start()
-    for _ in others:
+    for _ in (first, *others):
         assert waits.acquire(timeout=30)
     may_go_on.set()
     for each in (first, *others):
@@ -128,6 +134,45 @@ def test_whoever_waits_for_a_flush_that_fails_tries_again():
         group.wait()
     group.wait()
     assert outcomes == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", ["store.save(record)", "store.rebuild_index()", "scanned()"])
+def test_an_interrupt_leaves_nobody_waiting(tmp_path, work):
+    """Whenever Ctrl-C comes, the next writer goes on, and every record has its entry once the store is opened again."""
+    code = """
+import random, signal, sys, threading
+from datetime import UTC, datetime, timedelta
+from sled_sessions import Id, Record, SledStore, SweepStrategy
+
+def interrupt(*_): raise KeyboardInterrupt
+
+def scanned():
+    SledStore(store.tree, strategy=SweepStrategy.FULL_SCAN)
+    SledStore(store.tree)
+
+record = Record(Id.new(), {}, datetime.now(UTC) + timedelta(hours=1))
+store = SledStore.open(sys.argv[1], durability="flush")
+for _ in range(100): store.save(Record(Id.new(), {}, record.expiry_date))
+signal.signal(signal.SIGALRM, interrupt)
+for _ in range(300):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 2e-3))
+        while True: WORK
+    except KeyboardInterrupt: pass
+    record.id = Id.new()
+    writer = threading.Thread(target=store.save, args=[record], daemon=True)
+    writer.start()
+    writer.join(10)
+    assert not writer.is_alive()
+store.close()
+with SledStore.open(sys.argv[1]) as store:
+    assert store.verify_index(), store.verify_index()
+""".replace("WORK", work)
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "storage"], capture_output=True, text=True, timeout=100
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(("durability", "writes"), [("interval", 0), ("flush", 4), ("fsync", 4)])

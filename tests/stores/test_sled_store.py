@@ -22,6 +22,7 @@ from sled_sessions import (
     sled,
 )
 from sled_sessions.records import codec
+from sled_sessions.stores import indexed_tree
 
 STRATEGIES = pytest.mark.parametrize("strategy", list(SweepStrategy), ids=lambda strategy: strategy.value)
 
@@ -411,6 +412,12 @@ def test_an_index_empties_no_tree_that_is_in_use(db, clock, new_record, place):
     assert store.verify_index()
 
 
+def test_an_index_tree_has_a_name(db, tree):
+    """The marker names the tree of the entries, so that it has to have a name."""
+    with pytest.raises(ValueError, match="a tree with a name"):
+        SledStore(tree, index=db.open_tree(""))
+
+
 def test_an_index_lies_beside_its_records(tree, tmp_path):
     """What is no tree, or one of another database, is refused as an index: a crash would take them apart."""
     with pytest.raises(TypeError, match=r"sled\.Tree"):
@@ -475,6 +482,77 @@ def test_a_record_without_an_id_for_a_key_is_not_due(tree, clock, new_record, st
     store.save(record)
     assert [id for _, id in store.expiring()] == [record.id]
     assert store.first_expiry().replace(microsecond=0) == record.expiry_date.replace(microsecond=0)
+
+
+@STRATEGIES
+def test_no_sweep_deletes_what_is_no_session(tree, clock, new_record, strategy):
+    """An expired record under a key that is no id stays, however one sweeps, and a full scan counts it."""
+    store = SledStore(tree, clock=clock)
+    tree.insert(b"short", new_record(-1).encode())
+    report = store.delete_expired(strategy)
+    assert (report.deleted, report.undecodable) == (0, strategy is SweepStrategy.FULL_SCAN)
+    assert b"short" in tree
+
+
+def test_a_store_as_it_is(db, clock, new_record):
+    """Looking at an index that lost its entries, or was never built to the end, changes nothing, and says so."""
+    tree = db.open_tree("session")
+    store = SledStore(tree, resolution=timedelta(minutes=1))
+    for _ in range(3):
+        store.save(new_record())
+    del store
+    _index(SledStore.as_it_is(tree)).clear()  # as a program may that does not know what it is
+    seen = SledStore.as_it_is(tree)
+    assert seen.resolution == timedelta(minutes=1)
+    assert seen.verify_index().missing == 3
+    db.open_tree("session:meta").insert(b"expiry_index", msgspec.msgpack.encode({"version": 1, "resolution_us": 0}))
+    before = db.checksum()
+    assert SledStore.as_it_is(tree).resolution is None
+    assert db.checksum() == before
+    db.drop_tree("session:meta")
+    before = db.checksum()
+    assert SledStore.as_it_is(tree).delete_expired().strategy is SweepStrategy.FULL_SCAN
+    assert db.checksum() == before
+
+
+def test_a_drop_that_is_interrupted(db, tree, clock, new_record, monkeypatch):
+    """When a store that keeps no index is interrupted while it drops that of others, what they write has its entry."""
+    store = SledStore(tree, clock=clock)
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(indexed_tree, "drop_index", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            SledStore(tree, strategy=SweepStrategy.FULL_SCAN, clock=clock)
+    for _ in range(5):
+        store.save(new_record())
+    del store
+    assert SledStore(tree, clock=clock).verify_index()
+
+
+def test_entries_of_records_that_were_dropped(db, clock, new_record):
+    """What a dropped tree of records has left in the index is gone when a store opens the next one of that name."""
+    SledStore(db.open_tree("session"), clock=clock).save(new_record())
+    db.drop_tree("session")
+    store = SledStore(db.open_tree("session"), clock=clock)
+    assert list(store.expiring()) == []
+    assert store.verify_index()
+
+
+def test_verify_beside_a_store_of_another_resolution(store, tree, clock, new_record):
+    """An index that another store builds anew while it is compared with the records is not taken for a wrong one."""
+    for _ in range(2500):
+        store.save(new_record())
+    others = []
+
+    def progress(done, total):
+        others.append(SledStore(tree, resolution=timedelta(minutes=len(others) + 1), clock=clock))
+
+    report = store.verify_index(progress)
+    assert report, report
+    assert len(others) > 1
 
 
 def test_a_tree_that_is_opened_again(db, clock, new_record):
