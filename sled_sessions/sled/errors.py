@@ -1,4 +1,4 @@
-"""Every exception that the engine raises. All are ``SledError``, so one ``except`` covers the engine."""
+"""What the engine raises, all of it below ``SledError``; and ``TypeError`` or ``ValueError`` for a wrong argument."""
 
 
 class SledError(Exception):

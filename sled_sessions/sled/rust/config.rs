@@ -4,7 +4,6 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io,
-    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,31 +12,18 @@ use pyo3::{exceptions::PyTypeError, prelude::*};
 
 use crate::{
     buffer::{Folder, Number},
+    conf::{SEGMENT_SIZE, SEGMENT_SIZES, WRONG_CONF, is_segment_size, stored_config},
+    creation::Creation,
     db::Db,
     engine::{Engine, Opening, open_here},
-    error::{Error, Result},
-    files::{at, lock_file, locked, locked_here, patiently, remove_if_there, sync_folder},
-    guard,
-    log::{self, damaged},
+    error::{Error, Result, damaged},
+    files::{at, is_v1, lock_file, locked, locked_here, patiently, prepare},
+    guard, log,
     tree::Tree,
 };
 
 /// sled panics below this.
 const MIN_CACHE_CAPACITY: u64 = 256;
-
-/// sled's own default.
-pub const SEGMENT_SIZE: usize = 512 * 1024;
-
-/// What sled allows; it must be a power of two, too.
-pub const SEGMENT_SIZES: RangeInclusive<usize> = 256..=1 << 24;
-
-/// sled takes a `conf` that is not longer for none, and writes it anew.
-const EMPTY_CONF: usize = 8;
-
-/// The mark of a database that is being made.
-pub const CREATING: &str = "creating";
-
-const WRONG_CONF: &str = "the file conf is not what sled 0.34 writes, unless a sled before 0.29 made the database";
 
 // `mode` and `snapshot_after_ops` do nothing in 0.34, `compression_factor` belongs to a feature that is not built in,
 // `print_profile_on_drop` has nothing to print without sled's metrics, `snapshot_path` is gone, and with another
@@ -54,7 +40,6 @@ const WRONG_CONF: &str = "the file conf is not what sled 0.34 writes, unless a s
     segment_size = None,
 ), text_signature = "(path=None, *, cache_capacity=1073741824, flush_every_ms=500, create_new=False, temporary=False, \
     segment_size=None)")]
-#[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub fn open(
     py: Python<'_>,
     path: Option<Folder>,
@@ -145,26 +130,6 @@ fn explain(error: Error, path: &Path) -> Error {
     }
 }
 
-/// Make the folder and find its one true name: sled looks files up by path all its life, even after a `chdir`.
-pub fn prepare(path: &Path, temporary: bool) -> Result<PathBuf> {
-    if path.is_file() {
-        let what = io::Error::new(io::ErrorKind::NotADirectory, "a database is a folder, and this is a file");
-        return Err(at(what, path));
-    }
-    if temporary && fs::read_dir(path).is_ok_and(|mut files| files.next().is_some()) {
-        return Err(Error::Misuse(format!(
-            "temporary=True would delete {}, which holds files already",
-            path.display()
-        )));
-    }
-    let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).count();
-    let name = fs::create_dir_all(path).and_then(|()| path.canonicalize()).map_err(|error| at(error, path))?;
-    for parent in name.ancestors().skip(1).take(missing) {
-        sync_folder(parent).map_err(|error| at(error, parent))?;
-    }
-    Ok(name)
-}
-
 /// sled 1.0 opens a 0.34 folder as an empty database, and the other way round.
 fn refuse_1_0(path: &Path) -> Result<()> {
     if is_v1(path) {
@@ -175,97 +140,6 @@ fn refuse_1_0(path: &Path) -> Result<()> {
         ))));
     }
     Ok(())
-}
-
-/// The segment size of the database in this folder, if there is one; refuse what this sled would misread.
-///
-/// `conf` holds lines such as `use_compression: false`, then their CRC, of which sled only logs that it is wrong.
-pub fn stored_config(path: &Path) -> Result<Option<usize>> {
-    let file = path.join("conf");
-    let content = match fs::read(&file) {
-        Ok(content) => content,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(at(error, &file)),
-    };
-    let (lines, crc) = match content.split_last_chunk::<4>() {
-        Some(parts) if content.len() > EMPTY_CONF => parts,
-        _ => return Ok(None),
-    };
-    if crc32fast::hash(lines) != u32::from_le_bytes(*crc) {
-        return Err(damaged(path, WRONG_CONF));
-    }
-    let text = String::from_utf8_lossy(lines);
-    let value = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-    if value("use_compression") == Some("true") {
-        return Err(Error::Sled(sled::Error::Unsupported(format!(
-            "{} was written with sled's compression, which is not built in: export it with the program that wrote it",
-            path.display()
-        ))));
-    }
-    let size = value("segment_size").and_then(|size| size.parse().ok()).filter(|size| is_segment_size(*size));
-    size.map(Some).ok_or_else(|| damaged(path, WRONG_CONF))
-}
-
-pub fn is_segment_size(size: usize) -> bool {
-    SEGMENT_SIZES.contains(&size) && size.is_power_of_two()
-}
-
-/// Is this a folder of sled 1.0? Its mark is a `durability_cookie`.
-pub fn is_v1(path: &Path) -> bool {
-    path.join("durability_cookie").exists()
-}
-
-/// A database that nothing has been written to yet. The mark tells one whose making was cut off from one that lost its
-/// file `db`; its lock keeps others away until sled's own does.
-struct Creation {
-    mark: PathBuf,
-    _lock: File,
-}
-
-impl Creation {
-    fn begin(path: &Path) -> Result<Option<Self>> {
-        let mark = path.join(CREATING);
-        let is_new = || {
-            let is_marked = mark.exists() && !path.join(log::END).exists();
-            let is_empty = fs::metadata(path.join("db")).map_or(true, |file| file.len() == 0);
-            (is_empty && (is_marked || !path.join("conf").exists())) || (is_marked && is_unfinished(path))
-        };
-        let remove = |name: &str| remove_if_there(&path.join(name)).map_err(|error| at(error, path));
-        if !is_new() {
-            // Whoever made it was killed when only the mark was left to remove. Later the mark would lie.
-            return if mark.exists() { remove(CREATING).map(|()| None) } else { Ok(None) };
-        }
-        let lock = File::create(&mark).map_err(|error| at(error, &mark))?;
-        lock_file(&lock, path)?;
-        if !is_new() {
-            return remove(CREATING).map(|()| None); // somebody has finished it meanwhile
-        }
-        sync_folder(path).map_err(|error| at(error, path))?; // a power cut must not leave the rest without the mark
-        remove("conf")?; // it may be half written
-        remove("db")?;
-        remove(log::END)?; // it speaks of another log
-        Ok(Some(Creation { mark, _lock: lock }))
-    }
-
-    /// Call it when the disk has the file `db`. What leads to it, and what sled needs to read it, must be there as well.
-    fn end(self) -> Result<()> {
-        let folder = self.mark.parent().unwrap_or(Path::new("."));
-        let around = folder.parent().unwrap_or(folder);
-        let conf = folder.join("conf");
-        File::open(&conf).and_then(|file| file.sync_all()).map_err(|error| at(error, &conf))?;
-        for folder in [folder, around] {
-            sync_folder(folder).map_err(|error| at(error, folder))?;
-        }
-        remove_if_there(&self.mark).map_err(|error| at(error, &self.mark))
-    }
-}
-
-/// Is this what a power cut may leave of a database that was being made? Nobody had opened it yet.
-fn is_unfinished(path: &Path) -> bool {
-    let db = path.join("db");
-    let is_short = fs::metadata(&db).is_ok_and(|file| file.len() <= 4096);
-    let is_blank = || fs::read(&db).is_ok_and(|content| content.iter().all(|byte| *byte == 0));
-    is_short && (is_blank() || !matches!(stored_config(path), Ok(Some(_))))
 }
 
 /// What sled does not do: see whether the files are whole. Only under the lock, for a running process may be writing.

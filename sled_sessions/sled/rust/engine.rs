@@ -22,7 +22,7 @@ use pyo3::prelude::*;
 
 use crate::{
     blobs::Blobs,
-    config::CREATING,
+    creation::CREATING,
     error::{Error, Result},
     files::{OTHERS_TIMEOUT, at},
     guard,
@@ -139,14 +139,18 @@ impl Engine {
     }
 
     /// Remove a tree, while no call is at work on it: a removal beside it may never return, and a transaction that had
-    /// begun would be written in part. Watchers get what is on its way to them, and those of a new tree of that name
-    /// start afresh.
+    /// begun would be written in part. Nor does sled's own removal return where a crash has left pages half merged, so
+    /// they are read first, which ends the merge. Watchers get what is on its way to them, and those of a new tree of
+    /// that name start afresh.
     pub fn drop_tree(&self, name: &[u8]) -> Result<bool> {
         let mut hubs = lock(&self.hubs);
         self.with(|db| {
             let handles = lock(&self.handles);
             let of_tree: Vec<_> = handles.iter().filter_map(Weak::upgrade).filter(|it| it.name == name).collect();
             let mut slots: Vec<_> = of_tree.iter().map(|handle| write(&handle.tree)).collect();
+            if db.tree_names().iter().any(|it| it == name) {
+                db.open_tree(name)?.iter().keys().try_for_each(|key| key.map(drop))?;
+            }
             let dropped = db.drop_tree(name)?;
             slots.iter_mut().for_each(|slot| drop(slot.take()));
             hubs.remove(name);

@@ -8,8 +8,6 @@ use std::{
 use pyo3::{exceptions::PyValueError, prelude::*};
 use sled::DiskPtr;
 
-use crate::log::damaged;
-
 mod python {
     use pyo3::import_exception;
     import_exception!(sled_sessions.sled.errors, SledError);
@@ -97,6 +95,15 @@ impl From<Error> for PyErr {
             Error::Value(why) => PyValueError::new_err(why),
         }
     }
+}
+
+/// The error for a database of 0.34 whose files are not whole.
+pub fn damaged(folder: &Path, what: &str) -> Error {
+    Error::Damaged(format!(
+        "{} is damaged: {what}. Restore a backup (sled-sessions restore), or copy what can still be read \
+         (sled-sessions salvage)",
+        folder.display()
+    ))
 }
 
 fn from_sled(error: sled::Error, path: Option<PathBuf>) -> PyErr {

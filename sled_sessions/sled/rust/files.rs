@@ -1,4 +1,4 @@
-//! Files and folders: their locks, their names on the disk, and the errors that say where.
+//! Files and folders: their names, their locks, and the errors that say where.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -6,7 +6,7 @@ use std::{
         self,
         ErrorKind::{InvalidInput, PermissionDenied, Unsupported},
     },
-    path::Path,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
@@ -66,4 +66,29 @@ pub fn remove_if_there(file: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Make the folder and find its one true name: sled looks files up by path all its life, even after a `chdir`.
+pub fn prepare(path: &Path, temporary: bool) -> Result<PathBuf> {
+    if path.is_file() {
+        let what = io::Error::new(io::ErrorKind::NotADirectory, "a database is a folder, and this is a file");
+        return Err(at(what, path));
+    }
+    if temporary && fs::read_dir(path).is_ok_and(|mut files| files.next().is_some()) {
+        return Err(Error::Misuse(format!(
+            "temporary=True would delete {}, which holds files already",
+            path.display()
+        )));
+    }
+    let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).count();
+    let name = fs::create_dir_all(path).and_then(|()| path.canonicalize()).map_err(|error| at(error, path))?;
+    for parent in name.ancestors().skip(1).take(missing) {
+        sync_folder(parent).map_err(|error| at(error, parent))?;
+    }
+    Ok(name)
+}
+
+/// Is this a folder of sled 1.0? Its mark is a `durability_cookie`.
+pub fn is_v1(path: &Path) -> bool {
+    path.join("durability_cookie").exists()
 }

@@ -16,8 +16,8 @@ use std::{
 };
 
 use crate::{
-    config::{SEGMENT_SIZES, is_segment_size, stored_config},
-    error::{Error, Result},
+    conf::{SEGMENT_SIZES, is_segment_size, stored_config},
+    error::{Error, Result, damaged},
     files,
 };
 
@@ -432,12 +432,4 @@ pub fn last_snapshot(folder: &Path) -> io::Result<Option<u64>> {
         last = last.max(position.and_then(|position| u64::from_str_radix(position, 16).ok()));
     }
     Ok(last)
-}
-
-pub fn damaged(folder: &Path, what: &str) -> Error {
-    Error::Damaged(format!(
-        "{} is damaged: {what}. Restore a backup (sled-sessions restore), or copy what can still be read \
-         (sled-sessions salvage)",
-        folder.display()
-    ))
 }

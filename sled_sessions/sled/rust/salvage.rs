@@ -15,7 +15,7 @@ use pyo3::{prelude::*, types::PyBytes};
 
 use crate::{
     buffer::Folder,
-    config::{SEGMENT_SIZE, stored_config},
+    conf::{SEGMENT_SIZE, stored_config},
     error::Result,
     files, guard,
     locks::lock,

@@ -31,10 +31,9 @@ use sled_v1::InlineArray;
 
 use crate::{
     buffer::{self, Data, Name},
-    config::{is_v1, prepare},
     db::{DEFAULT_TREE, NOT_EMPTY},
     error::{Error, Result},
-    files::{at, locked, locked_here, patiently},
+    files::{at, is_v1, locked, locked_here, patiently, prepare},
     guard,
     locks::{lock, try_lock},
     v1_log::{self, damaged},
