@@ -27,6 +27,7 @@ from sled_sessions.operate.folders import refuse_tree_of_index
 from sled_sessions.records import Id, Record
 from sled_sessions.session import Session, SessionManager
 from sled_sessions.stores import shown
+from sled_sessions.stores.expiry_index import step_of
 from sled_sessions.stores.indexed_tree import IndexReport
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.sled import SledStore
@@ -89,6 +90,7 @@ class SessionMagics(Magics):
             msg = "the path is empty; `.` is the folder that the notebook runs in"
             raise UsageError(msg)
         resolution = durations.parse(given.resolution)
+        step_of(resolution)  # which refuses what no index can have, before anything is made or closed
         before = self._variables.get(given.name)
         if not (isinstance(before, SledStore) and before.tree.db.path == path.resolve() and _is_open(before.tree.db)):
             before = None

@@ -70,6 +70,7 @@ def test_open_mistakes(run, tmp_path, store):
     assert_one_line(run("%sessions_open --create ''"), "empty")
     assert_one_line(run(f"%sessions_open {nowhere} --bogus"), "--bogus", "%sessions_open?")
     assert_one_line(run(f"%sessions_open {nowhere} --create --resolution soon"), "soon", "30s")
+    assert_one_line(run(f"%sessions_open {nowhere} --create --resolution 0s"), "resolution")
     assert_one_line(run("%sessions_open"), "path")
     assert_one_line(run("%sessions_open 'half"), "quotation")
     assert not nowhere.exists()
@@ -90,7 +91,7 @@ def test_open_makes_no_tree_by_mistake(run, ipython, tmp_path, store):
 
 def test_open_mistakes_leave_the_store_open(run, ipython, store):
     """What is refused closes nothing: the store that has the name goes on."""
-    for mistake in ("--resolution 1w", "--tree sesion"):
+    for mistake in ("--resolution 1w", "--resolution 0s", "--resolution 999999999d", "--tree sesion"):
         assert not run(f"%sessions_open {store.tree.db.path} {mistake}")[0].success
         assert store.count() == 12
 
