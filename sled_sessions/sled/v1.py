@@ -47,9 +47,12 @@ class Db:
         """Insert what an `export` gave. Memory stays small, and nothing is overwritten.
 
         Raises:
-            SledError: A key is there already.
+            SledError: A key is there already, or this is not what `export` gives.
         """
-        for _, name, pairs in export:
+        for kind, name, pairs in export:
+            if kind != b"tree":
+                msg = "only collections of type b'tree' can be imported"
+                raise SledError(msg)
             self._native.insert_new(name, [])  # so that an empty tree arrives, too
             for chunk in _chunks(pairs):
                 self._native.insert_new(name, chunk)

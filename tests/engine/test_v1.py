@@ -39,6 +39,14 @@ def test_a_lock_that_is_gone_soon(folder: Path, name: str) -> None:
         v1.Db(folder).close()
 
 
+def test_another_type_of_collection(folder: Path) -> None:
+    """What is no tree is refused, as by 0.34, before anything of it is written."""
+    with v1.Db(folder) as db:
+        with pytest.raises(sled.SledError, match="only collections of type b'tree'"):
+            db.import_([(b"table", b"name", PAIRS)])
+        assert b"name" not in db.tree_names()
+
+
 def test_closing_after_an_interrupt(folder: Path) -> None:
     """When Ctrl-C has ended a call, close() waits for what goes on of it, and the folder is free."""
     code = """
