@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import IO
@@ -139,6 +139,9 @@ def appearing(path: str | PathLike[str], *, like: str | PathLike[str] | None = N
             sync_folder(folder.parent)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        for folder in missing:
+            with suppress(OSError):  # if somebody has put something there
+                folder.rmdir()
         raise
 
 

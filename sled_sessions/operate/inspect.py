@@ -109,14 +109,6 @@ def record_of(key: bytes, value: bytes) -> Record:
     return record
 
 
-def expiry_of(key: bytes, value: bytes) -> int | None:
-    """When a record expires, in microseconds since the Unix epoch; None for one that is not readable or has no id."""
-    try:
-        return codec.decode_expiry(value) if len(key) == KEY_LENGTH else None
-    except DecodeError:
-        return None
-
-
 def find_id(store: SledStore, text: str) -> Id | None:
     """This id, or the only one that begins so, if a record lies under it, expired or unreadable as it may be.
 

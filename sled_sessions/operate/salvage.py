@@ -12,7 +12,7 @@ from sled_sessions.html import plural
 from sled_sessions.operate.contents import Contents, contents_of
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import Format, appearing, copied, format_of
-from sled_sessions.records import Record
+from sled_sessions.operate.inspect import record_of
 from sled_sessions.sled.salvage import Pages
 from sled_sessions.stores.expiry_index import ENTRY_LENGTH, META, drop_index
 from sled_sessions.stores.sweep import Progress
@@ -91,11 +91,11 @@ def salvage(
                 target = db.open_tree(os.fsencode(tree))
                 for key, value in pairs:
                     try:
-                        found = Record.decode(value)
+                        record_of(key, value)
                     except DecodeError:
                         dropped += len(key) != ENTRY_LENGTH or bool(value)  # an entry is derived from a session
                         continue
-                    recovered += target.compare_and_swap(found.id.key, None, value)
+                    recovered += target.compare_and_swap(key, None, value)
             if progress is not None:
                 progress(written + recovered, None)
         for name in db.tree_names():

@@ -4,8 +4,8 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from sled_sessions.operate.inspect import expiry_of
 from sled_sessions.records import codec
+from sled_sessions.stores.indexed_tree import expiry_of
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 

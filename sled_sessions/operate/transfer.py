@@ -12,9 +12,8 @@ from sled_sessions import sled
 from sled_sessions.errors import DecodeError
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import new_file, opened_partial, partial_file, refuse_existing, sync_folder
-from sled_sessions.operate.inspect import expiry_of
 from sled_sessions.records import jsonl
-from sled_sessions.stores.indexed_tree import IndexedTree
+from sled_sessions.stores.indexed_tree import IndexedTree, expiry_of
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 

@@ -125,7 +125,7 @@ class IndexedTree:
         with self._locks[key[-1] % _STRIPES]:
             index = self.index
             old = None if index is None else self._get(key)
-            old_expiry = None if old is None else _expiry_or_none(key, old)
+            old_expiry = None if old is None else expiry_of(key, old)
             if index is None or (old_expiry is not None and old_expiry // index.step == expiry // index.step):
                 self._insert(key, value)
             else:
@@ -224,7 +224,7 @@ class IndexedTree:
         index = self.index
         records = entries = missing = stale = undecodable = 0
         for key, value in self.tree:
-            expiry = _expiry_or_none(key, value)
+            expiry = expiry_of(key, value)
             if expiry is None:
                 undecodable += 1
                 continue
@@ -325,8 +325,8 @@ _shared: WeakValueDictionary[tuple[sled.Db, bytes], IndexedTree] = WeakValueDict
 _shared_lock = ModuleLock()
 
 
-def _expiry_or_none(key: bytes, value: bytes) -> int | None:
-    """When a record expires, None for one that cannot be read or has no id for a key."""
+def expiry_of(key: bytes, value: bytes) -> int | None:
+    """When a record expires, in microseconds since the Unix epoch; None for one that is not readable, or has no id."""
     try:
         return codec.decode_expiry(value) if len(key) == KEY_LENGTH else None
     except DecodeError:
@@ -335,5 +335,5 @@ def _expiry_or_none(key: bytes, value: bytes) -> int | None:
 
 def _entry(index: ExpiryIndex, key: bytes, value: bytes) -> bytes | None:
     """The entry of a record, None for one that cannot be read."""
-    expiry = _expiry_or_none(key, value)
+    expiry = expiry_of(key, value)
     return None if expiry is None else index.entry(expiry, key)

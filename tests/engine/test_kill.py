@@ -3,11 +3,13 @@
 import ast
 import random
 import struct
+import tarfile
 import time
 from pathlib import Path
 
 import pytest
 from engine.processes import python, running
+from reference import DATA
 
 THREADS = 24
 KILLS = 30
@@ -70,3 +72,20 @@ def assert_all_is_there(folder: Path, noted: Path) -> None:
     content = noted.read_bytes()
     for number, count in struct.iter_unpack(">IQ", content[: len(content) // 12 * 12]):
         assert found[number] >= count
+
+
+def test_dropping_a_tree_that_a_kill_has_left_half_merged(tmp_path: Path) -> None:
+    """A tree whose pages a kill has left half merged (in `data/half_merged.tar.xz`) can be dropped."""
+    with tarfile.open(DATA / "half_merged.tar.xz") as archive:
+        for member in archive:
+            archive.extract(member, tmp_path / "storage", set_attrs=False)
+    code = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))  # sled's own way goes on until memory ends
+from sled_sessions import sled
+with sled.open(sys.argv[1]) as db:
+    print(db.tree_names(), db.drop_tree("tree"), db.tree_names())
+"""
+    done = python(code, tmp_path / "storage")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "[b'__sled__default', b'tree'] True [b'__sled__default']\n"

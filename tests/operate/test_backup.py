@@ -66,7 +66,7 @@ def test_a_damaged_backup_is_refused_wherever_it_is_damaged(tmp_path):
         for damaged in (flipped, whole[:place]):
             (tmp_path / "damaged").write_bytes(damaged)
             with pytest.raises((ContentsDiffer, NoDatabase)):
-                restore(tmp_path / "damaged", tmp_path / "new")
+                restore(tmp_path / "damaged", tmp_path / "on the way" / "new")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged", "file", "old"]
 
 
