@@ -130,6 +130,7 @@ class SessionMiddleware:
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        outer = scope.get("session")  # of another middleware around this one
         exchange = _Exchange(self, scope, send)
         if self.store_is_async:
             await exchange.open_async()
@@ -148,7 +149,8 @@ class SessionMiddleware:
             if exchange.is_unfinished:
                 await self._finish(exchange)
         finally:
-            exchange.end()
+            if outer is not None:
+                scope["session"] = outer
 
     async def _finish(self, exchange: "_Exchange", *, only_end: bool = False) -> None:
         """Do what is left, on an asyncio store in a task of its own: a cancelled request may not wait any more."""
@@ -177,13 +179,12 @@ class SessionMiddleware:
 class _Exchange:
     """One request and its response, or one WebSocket, with its session."""
 
-    __slots__ = ("_failed", "_middleware", "_outer", "_presented", "_scope", "_send", "_session")
+    __slots__ = ("_failed", "_middleware", "_presented", "_scope", "_send", "_session")
 
     def __init__(self, middleware: SessionMiddleware, scope: Scope, send: Send) -> None:
         self._middleware = middleware
         self._scope = scope
         self._send = send
-        self._outer = scope.get("session")  # of another middleware around this one
         self._presented = middleware.cookie.find(scope["headers"])
         self._failed = True  # until there is a response, and it is no 5xx, or the WebSocket was accepted
 
@@ -232,11 +233,6 @@ class _Exchange:
         """Whether the app may have changed the session since the response began."""
         session = self._session
         return (session.is_loaded and not session.is_untouched) or self._scope.get("session") is not session
-
-    def end(self) -> None:
-        """Give the scope back its session, if another middleware had put one there."""
-        if self._outer is not None:
-            self._scope["session"] = self._outer
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass a message on; the first one of the response goes after the commit, with the cookie."""
