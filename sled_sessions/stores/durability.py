@@ -20,6 +20,14 @@ no fsync has covered may reach the disk in part and in any order, so that the da
 """
 
 
+class _Flush:
+    """A flush that has not begun, and those who wait for it at its lock; the first of them makes it."""
+
+    def __init__(self) -> None:
+        self.turn = threading.Lock()
+        self.is_done = False
+
+
 class GroupCommit:
     """Flushes for many writers at once: all that arrive while a flush is under way share the next one.
 
@@ -29,8 +37,8 @@ class GroupCommit:
 
     def __init__(self, flush: Callable[[], object]) -> None:
         self._flush = flush
-        self._turn = threading.Lock()
-        self._begun = self._done = 0  # the number of the flush that began last, and of the last one that succeeded
+        self._flushing = threading.Lock()
+        self._next = _Flush()
 
     @classmethod
     def of(cls, db: sled.Db, durability: Durability) -> "GroupCommit | None":
@@ -50,9 +58,12 @@ class GroupCommit:
         Raises:
             SledError: The flush failed; what was written may be lost in a crash. The next one who waits tries again.
         """
-        needed = self._begun + 1  # the one that is running may have begun before the caller's write
-        with self._turn:  # a bare lock, which Ctrl-C never leaves held, as it may a condition
-            if self._done < needed:
-                self._begun = number = self._begun + 1
+        ours = self._next  # the one that is running may have begun before the caller's write
+        # Bare locks, each in a `with`: Ctrl-C never leaves one of these held, as it may a condition's.
+        with ours.turn:
+            if ours.is_done:
+                return
+            with self._flushing:
+                self._next = _Flush()  # for those who write from now on
                 self._flush()
-                self._done = number
+                ours.is_done = True
