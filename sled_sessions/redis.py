@@ -92,6 +92,7 @@ class RedisStore:
     Raises:
         TypeError: `client` is no asyncio client of the package redis, or `timeout` no timedelta.
         ValueError: `client` decodes responses.
+        EncodeError: `clock` returns no aware datetime.
     """
 
     def __init__(

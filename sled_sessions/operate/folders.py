@@ -121,24 +121,34 @@ def appearing(path: str | PathLike[str], *, like: str | PathLike[str] | None = N
     target = refuse_existing(path)
     if like is not None:
         _refuse_inside(target, like)
-    missing = [folder for folder in target.parents if not folder.exists()]
     _require_writable(next(filter(Path.exists, target.parents), target.parent))
-    target.parent.mkdir(parents=True, exist_ok=True)
     # The owner may write to it, be `like` read-only: sled writes to what it opens.
     mode = 0o700 if like is None else stat.S_IMODE(Path(like).stat().st_mode) | 0o700
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    with _parents_of(target) as made:
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+        try:
+            yield partial
+            partial.chmod(mode)
+            refuse_existing(target)
+            # The files are on the disk, and now their names are: else a power cut might leave less of them at `path`.
+            for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
+                sync_folder(folder)
+            partial.rename(target)
+            for folder in (target, *made):
+                sync_folder(folder.parent)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _parents_of(target: Path) -> Iterator[list[Path]]:
+    """Make the folders on the way that are missing, and take them back if the block fails; yields them."""
+    missing = [folder for folder in target.parents if not folder.exists()]
     try:
-        yield partial
-        partial.chmod(mode)
-        refuse_existing(target)
-        # The files are on the disk, and now their names are, too: else a power cut might leave less of them at `path`.
-        for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
-            sync_folder(folder)
-        partial.rename(target)
-        for folder in (target, *missing):
-            sync_folder(folder.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield missing
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
         for folder in missing:
             with suppress(OSError):  # if somebody has put something there
                 folder.rmdir()

@@ -15,7 +15,7 @@ from sled_sessions.operate.errors import OperationError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.id import KEY_LENGTH, TEXT_LENGTH
 from sled_sessions.stores.encoded import not_its_record
-from sled_sessions.stores.indexed_tree import IndexReport
+from sled_sessions.stores.indexed_tree import IndexReport, expiry_of
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import Progress, Sweep, SweepReport, SweepStrategy
 
@@ -199,11 +199,10 @@ def count_expired(
     due = (id.key for _, id in store.expiring(stop=now + _STEP)) if by_index else store.tree.keys()
     for key in due:
         sweep.examined += 1
-        value = store.tree.get(key)
-        try:
-            sweep.deleted += value is not None and codec.decode_expiry(value) <= until
-        except DecodeError:
-            sweep.undecodable += 1
+        if (value := store.tree.get(key)) is not None:
+            expiry = expiry_of(key, value)
+            sweep.undecodable += expiry is None
+            sweep.deleted += expiry is not None and expiry <= until
         if sweep.step():
             return sweep.report(complete=False)
     return sweep.report(complete=True)

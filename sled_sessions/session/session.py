@@ -95,7 +95,7 @@ class Session(TrackedDict):
         self._expiry = expiry or _SESSION_END
         self._clock = clock
         self._stored: Record | None = None  # as it was last seen in the store; a new session has none
-        self._ending: list[Id] = []  # were flushed, are to be deleted
+        self._ending: dict[Id, None] = {}  # were flushed, are to be deleted, in this order
         self._flushes = 0  # a commit that awaits a store sees by it what has happened meanwhile
         self._cycling = False
         self._expiry_is_new = False
@@ -213,7 +213,7 @@ class Session(TrackedDict):
         What is set afterwards begins another session with another id.
         """
         if (id := self.id) is not None:
-            self._ending.append(id)
+            self._ending[id] = None
         self._flushes += 1
         self._forget()
 
@@ -280,10 +280,10 @@ class Session(TrackedDict):
 
     def _end(self) -> Steps[Outcome]:
         while self._ending:
-            id = self._ending[0]
+            id = next(iter(self._ending))
             if (yield "delete", (id,)):
                 events.deleted(id)
-            self._ending.remove(id)
+            self._ending.pop(id, None)  # another commit may be at it
         return Outcome.GONE
 
     def _create(self, changes: Changes, before: _Before) -> Steps[Outcome]:
@@ -304,41 +304,45 @@ class Session(TrackedDict):
             return Outcome.GONE
         if latest.expiry_date == ENDED:
             self._gone(before)
-            yield from _clear_away(id)
             events.deleted(id)
+            yield from _clear_away(id)
             return Outcome.GONE
         self._saved(latest, changes, before)
         return Outcome.SAVED
 
     def _cycle(self, stored: Record, changes: Changes, before: _Before) -> Steps[Outcome]:
         """Go on under a new id. Whatever fails on the way leaves the old session, or a new one that nobody knows."""
-        id, latest, is_seen = stored.id, self._changed(changes, stored), True
-        new: Record | None = None
-        if latest.expiry_date is not ENDED:
-            new = yield "create", (_checked(Record(Id.new(), latest.data, latest.expiry_date)),)
+        id, seen, new = stored.id, stored, None
+        latest = self._changed(changes, stored)
 
         def end(record: Record) -> Record:
-            nonlocal latest, is_seen
-            latest, is_seen = self._changed(changes, record), record is stored
+            nonlocal latest, seen
+            latest, seen = self._changed(changes, record), record
+            if new is None and latest.expiry_date is not ENDED:  # what others have added needs a new record first
+                return record
             return _checked(Record(id, latest.data, ENDED))  # in the step that reads its last state
 
-        found = yield "update", (id, BasedOn(stored, end))
-        if found is None or latest.expiry_date is ENDED:  # this request or others have ended or emptied it
-            self._gone(before)
+        while True:
+            copied = seen
+            if latest.expiry_date is not ENDED:
+                new = yield "create", (_checked(Record(Id.new(), latest.data, latest.expiry_date)),)
+            found = yield "update", (id, BasedOn(stored, end))
+            if found is None or latest.expiry_date is ENDED:  # this request or others have ended or emptied it
+                self._gone(before)
+                if found is not None:
+                    events.deleted(id)
+                for ended in (id,) if new is None else (new.id, id):
+                    yield from _clear_away(ended)
+                return Outcome.GONE
             if new is not None:
-                yield from _clear_away(new.id)
-            yield from _clear_away(id)
-            if found is not None:
-                events.deleted(id)
-            return Outcome.GONE
-        if new is None:  # this request has emptied it, and others have written meanwhile
-            new = yield "create", (_checked(Record(Id.new(), latest.data, latest.expiry_date)),)
-        elif not is_seen:
+                break
+        self._is_now(new, before)
+        if seen is not copied:  # others have written meanwhile
             new = _checked(Record(new.id, latest.data, latest.expiry_date))
             yield "save", (new,)
         self._saved(new, changes, before)
-        yield from _clear_away(id)
         events.rotated(id, new.id)
+        yield from _clear_away(id)
         return Outcome.SAVED
 
     def _changed(self, changes: Changes, record: Record) -> Record:
@@ -374,17 +378,22 @@ class Session(TrackedDict):
 
     def _saved(self, record: Record, changes: Changes, before: _Before) -> None:
         """Take note of what a commit has stored; what was asked for meanwhile is for the next one."""
-        flushes, expiry, was_cycling = before
-        if self._flushes != flushes:
-            if record.id not in self._ending:
-                self._ending.append(record.id)
+        if not self._is_now(record, before):
             return
-        self._stored = record
+        _, expiry, was_cycling = before
         if was_cycling:
             self._cycling = False
         if self._expiry is expiry:
             self._expiry_is_new = False
         self.settle(changes)
+
+    def _is_now(self, record: Record, before: _Before) -> bool:
+        """Take note of the record that the session is now; false if it was flushed meanwhile, and so ends."""
+        if self._flushes != before[0]:
+            self._ending[record.id] = None
+            return False
+        self._stored = record
+        return True
 
     def _gone(self, before: _Before) -> None:
         """Take note that there is no such session; what was begun meanwhile is another one."""
@@ -408,7 +417,7 @@ def _clear_away(id: Id) -> Steps[None]:
     try:
         yield "delete", (id,)
     except SessionError as error:  # all that counts has been done
-        _log.warning("an ended session could not be deleted, which is left to a sweep: %s", error)
+        _log.warning("what is left of a session could not be deleted, and waits for a sweep: %s", error)
 
 
 def _checked(record: Record) -> Record:

@@ -68,7 +68,7 @@ class CachingStore:
         """Choose the kind.
 
         Raises:
-            TypeError: `cache` or `store` is no store.
+            TypeError: `cache` or `store` is no store, or `max_age` no timedelta.
         """
         check_store(cache)
         check_store(store)
@@ -300,7 +300,9 @@ class AsyncCachingStore(CachingStore):
         asked = self._asked.get(key_of(id))
         if asked is None or time.monotonic() - asked >= self.max_age.total_seconds():
             return None
-        return await self._cache.load(id)
+        with suppress(SessionError):  # then the store is asked
+            return await self._cache.load(id)
+        return None
 
     def _invalidate(self, id: Id) -> float:
         """Show nothing from the cache until `_keep`, even if that never comes; returns the time."""

@@ -64,6 +64,7 @@ class GroupCommit:
             if ours.is_done:
                 return
             with self._flushing:
-                self._next = _Flush()  # for those who write from now on
+                if self._next is ours:  # it is another one's after a failure
+                    self._next = _Flush()  # for those who write from now on
                 self._flush()
                 ours.is_done = True

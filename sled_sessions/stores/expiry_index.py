@@ -129,6 +129,7 @@ def open_index(records: sled.Tree, entries: sled.Tree | None, resolution: timede
             was written.
     """
     db = records.db
+    step_of(resolution)  # which refuses a wrong one
     if not (entries is None or isinstance(entries, sled.Tree)):
         msg = f"index must be a sled.Tree, not {type(entries).__name__}"
         raise TypeError(msg)
@@ -154,13 +155,16 @@ def open_index(records: sled.Tree, entries: sled.Tree | None, resolution: timede
 
 
 def kept_index(records: sled.Tree) -> ExpiryIndex | None:
-    """The index that these records have, as it is; None without one, or if its building has not come to the end."""
-    names = index_trees(records.db, records.name)
-    meta, entries = map(records.db.open_tree, names) if names else (None, None)
-    marker = None if meta is None else marker_in(meta)
-    if meta is None or entries is None or marker is None or marker.version != VERSION or not marker.resolution_us:
+    """The index that these records have, as it is; None without one, or if it is not whole, as far as one can see."""
+    db = records.db
+    names = index_trees(db, records.name)
+    marker = marker_in(db.open_tree(names[0])) if names else None
+    if marker is None or marker.version != VERSION or not marker.resolution_us:
         return None
-    return ExpiryIndex(entries, meta, timedelta(microseconds=marker.resolution_us))
+    meta, entries = names
+    if entries not in db.tree_names() or db.open_tree(entries).is_empty() != records.is_empty():
+        return None  # what lay there was dropped, or the records imported, behind the marker's back
+    return ExpiryIndex(db.open_tree(entries), db.open_tree(meta), timedelta(microseconds=marker.resolution_us))
 
 
 def index_trees(db: sled.Db, records: bytes) -> tuple[bytes, ...]:
@@ -183,8 +187,10 @@ def unmark_index(db: sled.Db, records: bytes) -> None:
 
 
 def drop_index(db: sled.Db, records: bytes) -> None:
-    """Drop the index of these records, and nothing else that lies in or beside its trees."""
-    unmark_index(db, records)  # first: a crash may leave a part of the entries
+    """Drop the index of these records, and nothing else that lies in or beside its trees.
+
+    What ends this early leaves a part of the entries: unmark it first where anybody may look.
+    """
     if not (names := index_trees(db, records)):
         return
     meta, entries = map(db.open_tree, names)

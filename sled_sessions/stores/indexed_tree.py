@@ -197,10 +197,11 @@ class IndexedTree:
         self._alone(keep)
 
     def use_index(self) -> None:
-        """Keep the index that there is, as it is, or none: nothing is built, and nothing dropped."""
+        """Keep the index that there is, as it is, if nobody keeps one yet: nothing is built, and nothing dropped."""
 
         def use() -> None:
-            self.index = self._kept = kept_index(self.tree)
+            if self._kept is None:
+                self.index = self._kept = kept_index(self.tree)
 
         self._alone(use)
 

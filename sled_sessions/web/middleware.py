@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 # The messages before which a session is saved; all but the last one carry headers.
 _GATES = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept", "websocket.close"})
+_ABSENT = object()
 _UNFINISHED = "a session could not be ended or saved after its request had failed"
 _VARIES = re.compile(rb"(^|,)\s*(cookie|\*)\s*(,|$)", re.IGNORECASE)
 
@@ -130,7 +131,7 @@ class SessionMiddleware:
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        outer = scope.get("session")  # of another middleware around this one
+        outer = scope.get("session", _ABSENT)  # of another middleware around this one
         exchange = _Exchange(self, scope, send)
         if self.store_is_async:
             await exchange.open_async()
@@ -149,7 +150,7 @@ class SessionMiddleware:
             if exchange.is_unfinished:
                 await self._finish(exchange)
         finally:
-            if outer is not None:
+            if outer is not _ABSENT:
                 scope["session"] = outer
 
     async def _finish(self, exchange: "_Exchange", *, only_end: bool = False) -> None:

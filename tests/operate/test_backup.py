@@ -80,6 +80,14 @@ def test_a_backup_that_is_none_makes_no_folder(tmp_path, content):
     assert not (tmp_path / "on").exists()
 
 
+def test_a_folder_that_cannot_be_made_leaves_none_on_the_way(tmp_path):
+    """When the new folder's name is too long for the disk, the folders on the way to it are taken back."""
+    save(tmp_path, 1)
+    with pytest.raises(OSError, match="too long"):
+        restore(tmp_path / "file", tmp_path / "on" / "the way" / ("x" * 250))
+    assert not (tmp_path / "on").exists()
+
+
 def test_a_backup_is_for_its_owner_only(tmp_path):
     """The file holds every session, so nobody else may read it."""
     save(tmp_path, 1)

@@ -182,7 +182,7 @@ def test_an_ended_record_that_cannot_be_deleted(clock, monkeypatch, caplog, act)
         patched.setattr(store, "delete", fail)
         assert manager.commit(session) is (Outcome.SAVED if act == "cycle_id" else Outcome.GONE)
     assert store.load(old) is None
-    assert "left to a sweep" in caplog.text
+    assert "waits for a sweep" in caplog.text
     assert store.delete_expired().deleted == 1
     assert (session.id and store.load(session.id).data) == ({"n": 1} if act == "cycle_id" else None)
 
@@ -345,6 +345,77 @@ def test_a_new_id_and_an_equal_value_of_another_type(manager, store):
         other["flag"] = True
     manager.commit(session)
     assert store.load(session.id).data["flag"] is True
+
+
+def test_two_commits_of_a_session_that_has_ended(manager, store):
+    """Two commits under way at the same time, as of a WebSocket that is closed twice, may both end the session."""
+    session = opened(manager, "changed")
+    session.flush()
+    commits = [session.commit(), session.commit()]
+    calls = [next(steps) for steps in commits]
+    for steps, (method, arguments) in zip(commits, calls, strict=True):
+        with pytest.raises(StopIteration) as ended:
+            steps.send(getattr(store, method)(*arguments))
+        assert ended.value.value is Outcome.GONE
+    assert store.count() == 0
+
+
+def test_a_new_id_whose_last_save_fails(manager, store, monkeypatch):
+    """A commit that has ended the old record and failed then goes on from the new one when it is made again."""
+    with manager.session() as session:
+        session["n"] = 1
+    session["n"] = 2
+    session.cycle_id()
+    with manager.session(session.id) as other:
+        other["theirs"] = 3
+
+    def fail(*arguments):
+        raise BackendError("not now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "save", fail)  # by which a MemoryStore writes whatever it writes
+        patched.setattr(store, "create", MemoryStore.create.__get__(store))
+        with pytest.raises(BackendError):
+            manager.commit(session)
+    assert manager.commit(session) is Outcome.SAVED
+    assert store.load(session.id).data["n"] == 2
+
+
+def test_a_new_id_that_cannot_be_made_for_what_others_have_added(manager, store, monkeypatch):
+    """What others write to a session that is emptied and gets another id is there until that one is."""
+    with manager.session() as session:
+        session["mine"] = 1
+    old = session.id
+    session.cycle_id()
+    session.clear()
+    with manager.session(old) as other:
+        other["theirs"] = 2
+
+    def fail(*arguments):
+        raise BackendError("not now")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "create", fail)
+        with pytest.raises(BackendError):
+            manager.commit(session)
+    assert store.load(old).data["theirs"] == 2
+    assert manager.commit(session) is Outcome.SAVED
+    assert store.load(old) is None
+    assert store.load(session.id).data == {"theirs": 2}
+
+
+@pytest.mark.parametrize(("act", "event"), [("clear", "deleted"), ("cycle_id", "rotated")])
+def test_events_come_before_what_is_left_is_cleared_away(manager, store, caplog, act, event):
+    """A request that is cancelled while it clears away what has ended has told of the end already."""
+    with manager.session() as session:
+        session["n"] = 1
+    getattr(session, act)()
+    caplog.clear()
+    steps, answer = session.commit(), None
+    with caplog.at_level(logging.INFO, "sled_sessions.events"):
+        while (call := steps.send(answer))[0] != "delete":
+            answer = getattr(store, call[0])(*call[1])
+    assert [record.event for record in caplog.records] == [event]
 
 
 def test_new_ids_are_never_taken_ones(manager, store, monkeypatch):

@@ -79,6 +79,9 @@ def test_a_cache_that_cannot_be_written(clock, backing, new_record):
         def delete(self, id):
             raise BackendError("the cache's disk is full")
 
+        def load(self, id):
+            raise BackendError("the cache's disk cannot be read")
+
     store = CachingStore(Broken(clock=clock), AsyncStore(backing))
     record = new_record(n=1)
 

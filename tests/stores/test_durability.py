@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import nullcontext
 
 import pytest
 
@@ -119,6 +120,30 @@ def test_writers_share_a_flush(monkeypatch):
     for each in (first, *others):
         each.join(30)
     assert len(flushes) == 2
+
+
+def test_a_second_try_does_not_part_those_who_came_later():
+    """Who makes a flush anew that had failed leaves the one together that has gathered for the next."""
+    outcomes = [OSError("disk full"), None]
+
+    def flush():
+        if (outcome := outcomes.pop(0)) is not None:
+            raise outcome
+
+    group = GroupCommit(flush)
+    ours = group._next
+    with pytest.raises(OSError, match="disk full"):
+        group.wait()
+    later, group._next = group._next, ours  # as another one saw it that has waited for the same flush
+
+    class AfterOthers(nullcontext):
+        def __enter__(self):
+            group._next = later
+
+    group._flushing = AfterOthers()
+    group.wait()
+    assert ours.is_done
+    assert group._next is later
 
 
 def test_whoever_waits_for_a_flush_that_fails_tries_again():

@@ -21,8 +21,10 @@ from sled_sessions import (
     SweepStrategy,
     sled,
 )
+from sled_sessions.operate import count_expired
 from sled_sessions.records import codec
 from sled_sessions.stores import indexed_tree
+from sled_sessions.stores.expiry_index import ExpiryIndex
 
 STRATEGIES = pytest.mark.parametrize("strategy", list(SweepStrategy), ids=lambda strategy: strategy.value)
 
@@ -489,8 +491,10 @@ def test_no_sweep_deletes_what_is_no_session(tree, clock, new_record, strategy):
     """An expired record under a key that is no id stays, however one sweeps, and a full scan counts it."""
     store = SledStore(tree, clock=clock)
     tree.insert(b"short", new_record(-1).encode())
+    expected = count_expired(store, strategy)
     report = store.delete_expired(strategy)
     assert (report.deleted, report.undecodable) == (0, strategy is SweepStrategy.FULL_SCAN)
+    assert (expected.deleted, expected.undecodable) == (report.deleted, report.undecodable)
     assert b"short" in tree
 
 
@@ -501,18 +505,48 @@ def test_a_store_as_it_is(db, clock, new_record):
     for _ in range(3):
         store.save(new_record())
     del store
-    _index(SledStore.as_it_is(tree)).clear()  # as a program may that does not know what it is
+    entries = db.open_tree("session:expiry")
+    entries.pop_min()
     seen = SledStore.as_it_is(tree)
     assert seen.resolution == timedelta(minutes=1)
-    assert seen.verify_index().missing == 3
-    db.open_tree("session:meta").insert(b"expiry_index", msgspec.msgpack.encode({"version": 1, "resolution_us": 0}))
-    before = db.checksum()
+    assert seen.verify_index().missing == 1
+    del seen
+
+    def unfinished():
+        marker = {"version": 1, "resolution_us": 0}
+        db.open_tree("session:meta").insert(b"expiry_index", msgspec.msgpack.encode(marker))
+
+    for change in (
+        entries.clear,
+        lambda: db.drop_tree("session:expiry"),
+        unfinished,
+        lambda: db.drop_tree("session:meta"),
+    ):
+        change()
+        before = db.checksum()
+        assert SledStore.as_it_is(tree).delete_expired().strategy is SweepStrategy.FULL_SCAN
+        assert db.checksum() == before
+
+
+def test_a_store_as_it_is_beside_another(tree, clock, new_record, monkeypatch):
+    """Looking at a tree changes nothing of what a store of the same process keeps, whatever that is at."""
+    store = SledStore(tree, clock=clock)
+    for _ in range(3):
+        store.save(new_record())
+    with monkeypatch.context() as patched:
+        patched.setattr(ExpiryIndex, "mark_whole", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            store.rebuild_index()
     assert SledStore.as_it_is(tree).resolution is None
-    assert db.checksum() == before
-    db.drop_tree("session:meta")
-    before = db.checksum()
-    assert SledStore.as_it_is(tree).delete_expired().strategy is SweepStrategy.FULL_SCAN
-    assert db.checksum() == before
+    assert store.rebuild_index().entries == 3
+    assert SledStore.as_it_is(tree).verify_index().entries == 3
+
+
+def test_a_wrong_resolution_makes_no_trees(db, tree):
+    """An argument that is refused has written nothing."""
+    with pytest.raises(ValueError, match="resolution must be"):
+        SledStore(tree, resolution=timedelta(0))
+    assert db.tree_names() == [b"__sled__default", b"session"]
 
 
 def test_a_drop_that_is_interrupted(db, tree, clock, new_record, monkeypatch):
