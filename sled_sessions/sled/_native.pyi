@@ -112,8 +112,9 @@ class Tree:
     and ``list(iter(tree))`` read it once, and what others write meanwhile may or may not be in them; ``dict(tree)`` and
     ``list(tree)`` ask it for more than that.
 
-    Going backwards takes a search where going forwards does not: ``last``, ``get_lt`` and ``pop_max`` some tens of
-    microseconds, where ``first`` and ``get_gt`` take one or two.
+    Going backwards takes a search where going forwards does not: ``last``, ``get_lt`` and ``pop_max`` some tens or
+    hundreds of microseconds, where ``first`` and ``get_gt`` take one or two. Iterating backwards takes about as long as
+    forwards, and some times that where keys are long or of very different kinds.
     """
 
     _repr_html_: ClassVar[Callable[[Tree], str]]

@@ -13,7 +13,8 @@ Durability: TypeAlias = Literal["interval", "flush", "fsync"]
 - "interval": at once. sled writes its buffers to the file every `flush_every_ms` (half a second): that much is lost
   when the process is killed.
 - "flush": when it is in the file. Nothing is lost when the process is killed.
-- "fsync": when the disk has confirmed it. Nothing is lost, on a power cut neither.
+- "fsync": when the disk has confirmed it. Nothing is lost, on a power cut neither, as long as records are below 8 KB
+  (README says more under Durability).
 
 What a killed process loses is the end: sled recovers everything up to some moment. A power cut is another matter: what
 no fsync has covered may reach the disk in part and in any order, so that the database may be found damaged on opening.

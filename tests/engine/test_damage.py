@@ -143,6 +143,43 @@ def test_an_error_stops_an_iterator(whole: Path, folder: Path) -> None:
                 call()
 
 
+def test_backwards_to_a_damaged_page(whole: Path, folder: Path) -> None:
+    """An iterator that goes backwards yields what can be read behind the damage, and raises when it has come there."""
+    shutil.copytree(whole, folder)
+    DAMAGES["a page of zeros"](folder)
+    forwards: list[bytes] = []
+    backwards: list[bytes] = []
+    with sled.open(folder) as db:
+        tree = db.open_tree("tree")
+        for keys, seen in ((tree.keys(), forwards), (tree.keys(reverse=True), backwards)):
+            with pytest.raises(sled.Corruption, match="db is, at byte"):
+                seen.extend(keys)
+        assert tree.last() is not None
+    assert forwards == sorted(forwards)
+    assert backwards == sorted(backwards, reverse=True)
+    assert max(forwards) < min(backwards)
+    lost = PAIRS + 1 - len(forwards) - len(backwards)
+    assert 0 < lost < 100
+
+
+def test_a_damaged_tree_can_be_dropped(whole: Path, folder: Path) -> None:
+    """Damage does not keep a tree from being dropped."""
+    shutil.copytree(whole, folder)
+    DAMAGES["a page of zeros"](folder)
+    with sled.open(folder) as db:
+        assert db.drop_tree("tree")
+        assert db.tree_names() == [b"__sled__default"]
+
+
+def test_a_damaged_header_of_the_only_segment(folder: Path) -> None:
+    """A small database whose first bytes are damaged is not taken for another program's file."""
+    with sled.open(folder) as db:
+        db.insert(b"key", b"value")
+    overwrite("db", 5, b"\0\0")(folder)
+    with pytest.raises(sled.Corruption, match="the file db was cut short"):
+        sled.open(folder)
+
+
 def test_damage_that_a_transaction_meets(whole: Path, folder: Path) -> None:
     """Damage that is met inside a transaction names the database, too."""
     shutil.copytree(whole, folder)

@@ -379,6 +379,21 @@ def test_backwards_over_keys_that_count_down(db: sled.Db) -> None:
     assert db.pop_max() is db.last() is None
 
 
+def test_backwards_over_long_keys(db: sled.Db) -> None:
+    """Keys that have a lot in common, or are long and have nothing, are found backwards as well."""
+    random = Random(1)
+    long = [b"x" * 30_000 + b"%02d" % number for number in range(20)]
+    groups = [random.randbytes(1000) + b"%03d" % number for number in range(20)]
+    keys = sorted(
+        [*long, *groups, *(b"a" * length for length in range(200)), *(bytes(length) for length in range(1, 50))]
+    )
+    for key in keys:
+        db.insert(key, b"value")
+    assert list(db.keys(reverse=True)) == keys[::-1]
+    for place in range(1, len(keys)):
+        assert db.get_lt(keys[place]) == (keys[place - 1], b"value")
+
+
 @given(keys=st.sets(st.lists(st.sampled_from([0, 1, 97, 255]), max_size=12).map(bytes), max_size=300), data=st.data())
 def test_backwards_over_any_keys(keys: set[bytes], data: st.DataObject) -> None:
     """Whatever the keys are, they are read backwards from any place to any other."""

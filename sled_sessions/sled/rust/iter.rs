@@ -163,18 +163,16 @@ impl State {
         let guess = std::mem::take(&mut self.guess);
         match last_pairs(tree, &self.rest.start, stop.as_deref(), self.chunk, guess) {
             Ok(pairs) => {
-                let bytes = pairs.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
-                let fitting = pairs.len() * MAX_CHUNK_BYTES / bytes.max(1);
                 if let (Some((first, _)), Some((last, _))) = (pairs.first(), pairs.last()) {
                     // As far again as these came, and twice as far if that could have been more.
-                    self.guess = mirrored(first, Some(last));
+                    self.guess = mirrored(first, Some(stop.as_ref().unwrap_or(last)));
                     if pairs.len() < self.chunk / 2 {
                         self.guess = mirrored(&self.guess, Some(first));
                     }
                     self.rest.stop = Some(first.clone());
                     self.ended = false;
                 }
-                self.chunk = (self.chunk * 4).min(MAX_CHUNK).min(fitting.max(1));
+                self.chunk = (self.chunk * 4).min(MAX_CHUNK);
                 self.ready = pairs.into_iter().rev().collect();
             }
             Err(error) => self.error = Some(error.into()),

@@ -416,7 +416,8 @@ fn is_begun(log: &Log, segments: &[Segment]) -> io::Result<bool> {
     for segment in segments {
         let mut start = [0; SEGMENT_HEADER];
         log.read_into(&mut start, segment.offset)?;
-        if start == [0; SEGMENT_HEADER] && log.first_message(&log.read(segment)?, |_| true).is_some() {
+        let may_be = start == [0; SEGMENT_HEADER] || segment.offset == 0; // where the header may be damaged, too
+        if may_be && log.first_message(&log.read(segment)?, |_| true).is_some() {
             return Ok(true);
         }
     }

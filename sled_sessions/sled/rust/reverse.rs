@@ -3,7 +3,8 @@
 //! At the lower end of a leaf sled's own way back looks for the leaf before it at a key that ends in four bytes of 255.
 //! Where a whole leaf of keys lies above that, as with timestamps that are counted down, it looks a million times and
 //! panics with all that the tree holds. Reading forwards knows no such place; all it takes is a place to begin at,
-//! right before the end. That is guessed, then moved nearer or farther: keys are fractions, with digits to base 256.
+//! right before the end. That is guessed, then moved nearer or farther: by halving and doubling, for which keys are
+//! fractions with digits to base 256, and by leaving out or going past what keys have in common, which may be long.
 
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
@@ -11,11 +12,17 @@ use sled::{IVec, Tree};
 
 pub type Pair = (IVec, IVec);
 
-/// After so many halvings it is looked whether there is still much to halve.
+/// After so many steps nearer it is looked whether the end has been reached, or nearly so.
 const PROBES: usize = 8;
 
 /// Enough to find one pair in few rounds.
 const FEW: usize = 16;
+
+/// More than that is not read at once, but for a single pair.
+const MOST_BYTES: usize = 1 << 20;
+
+/// So often a damaged page is passed by on the side of the end.
+const MOST_FAILURES: usize = 64;
 
 /// The last pair before `stop`; None is the end of the tree.
 pub fn last(tree: &Tree, stop: Option<&[u8]>) -> sled::Result<Option<Pair>> {
@@ -24,7 +31,8 @@ pub fn last(tree: &Tree, stop: Option<&[u8]>) -> sled::Result<Option<Pair>> {
 
 /// The last pairs from `start` on and before `stop`, at least one if there is one, and `most` at most.
 ///
-/// `guess` is where they may begin. A good one takes a single round; without one there are some tens.
+/// `guess` is where they may begin. A good one takes a single round; without one there are some tens. A page that
+/// cannot be read is an error only if nothing can be read between it and `stop`.
 pub fn last_pairs(
     tree: &Tree,
     start: &[u8],
@@ -36,32 +44,74 @@ pub fn last_pairs(
     let is_between = |key: &[u8]| key > start && stop.is_none_or(|stop| key < stop);
     let mut low = if is_between(&guess) { guess } else { start.to_vec() };
     let mut high = stop.map(<[u8]>::to_vec); // nothing lies between this and `stop`
+    let (mut steps_back, mut failures) = (0, 0);
     loop {
-        let found = from(&low).take(most + 1).collect::<sled::Result<Vec<_>>>()?;
-        match found.last() {
-            None if low.as_slice() <= start => return Ok(found),
-            None => {
-                let farther = Some(mirrored(&low, stop)).filter(|farther| farther.as_slice() > start && *farther < low);
-                high = Some(std::mem::replace(&mut low, farther.unwrap_or_else(|| start.to_vec())));
+        let (mut found, mut bytes, mut are_all) = (Vec::new(), 0, true);
+        for pair in from(&low) {
+            match pair {
+                Ok((key, value)) => {
+                    bytes += key.len() + value.len();
+                    found.push((key, value));
+                }
+                Err(error) if failures == MOST_FAILURES => return Err(error),
+                Err(_) => {
+                    failures += 1;
+                    are_all = false;
+                    break;
+                }
             }
-            Some(_) if found.len() <= most => return Ok(found),
-            Some((seen, _)) => {
-                low = seen.to_vec();
-                for _ in 0..PROBES {
-                    let Some(middle) = middle(&low, high.as_deref()) else { break };
-                    match from(&middle).next().transpose()? {
-                        None => high = Some(middle),
-                        Some((key, _)) => {
-                            low = key.to_vec();
-                            if most > FEW {
-                                break; // or there might be far fewer than wanted
-                            }
-                        }
+            if found.len() > most || (found.len() > 1 && bytes > MOST_BYTES) {
+                are_all = false;
+                break;
+            }
+        }
+        if are_all && (!found.is_empty() || low.as_slice() <= start) {
+            return Ok(found);
+        }
+        if are_all {
+            steps_back += 1;
+            let farther = if steps_back % 4 > 0 { mirrored(&low, stop) } else { before_common(&low, stop) };
+            let farther = if farther.as_slice() > start && farther < low { farther } else { start.to_vec() };
+            high = Some(std::mem::replace(&mut low, farther));
+            continue;
+        }
+        if let Some((seen, _)) = found.pop() {
+            low = seen.to_vec();
+        }
+        for probe in 0..PROBES {
+            let nearer = if probe % 2 > 0 { past_common(&low, high.as_deref()) } else { None };
+            let Some(nearer) = nearer.or_else(|| middle(&low, high.as_deref())) else { break };
+            match from(&nearer).next() {
+                None => high = Some(nearer),
+                Some(pair) => {
+                    low = pair.map_or(nearer, |(key, _)| key.to_vec()); // in a damaged page there is something, too
+                    if most > FEW {
+                        break; // or there might be far fewer than wanted
                     }
                 }
             }
         }
     }
+}
+
+/// The first key behind all that begin as `low` does, up to half of what it has not in common with `high`.
+fn past_common(low: &[u8], high: Option<&[u8]>) -> Option<Vec<u8>> {
+    let common = common(low, high);
+    let mut past = low[..(common + low.len()).div_ceil(2)].to_vec();
+    while past.last() == Some(&u8::MAX) {
+        past.pop();
+    }
+    *past.last_mut()? += 1;
+    Some(past).filter(|past| past.as_slice() > low && high.is_none_or(|high| past.as_slice() < high))
+}
+
+/// Half of what two keys have in common, which comes before both.
+fn before_common(low: &[u8], high: Option<&[u8]>) -> Vec<u8> {
+    low[..common(low, high) / 2].to_vec()
+}
+
+fn common(low: &[u8], high: Option<&[u8]>) -> usize {
+    high.map_or(0, |high| low.iter().zip(high).take_while(|(one, other)| one == other).count())
 }
 
 /// The key halfway between two, of which the second is greater; None where there is none.

@@ -44,8 +44,8 @@ pub fn transaction(py: Python<'_>, function: Py<PyAny>, trees: &Bound<'_, PyTupl
     let positions: Vec<_> = trees.iter().map(|tree| position(&handles, tree.get().handle())).collect();
     guard::call(py, || {
         let held = handles.iter().map(|handle| handle.hold()).collect::<Result<Vec<_>>>()?;
-        let trees = handles.iter().zip(&held).map(|(handle, tree)| handle.living(tree)).collect::<Result<Vec<_>>>()?;
-        let trees: Vec<_> = trees.into_iter().cloned().collect();
+        let trees = handles.iter().zip(&held).map(|(handle, tree)| handle.living(tree).cloned());
+        let trees = trees.collect::<Result<Vec<_>>>()?;
         let outcome = trees.as_slice().transaction(|views| attempt(&function, views, &positions, &handles));
         outcome.map_err(|error| match error {
             TransactionError::Abort(error) => error,
