@@ -16,7 +16,7 @@ import os, random, sys, threading
 from datetime import UTC, datetime, timedelta
 from sled_sessions import Id, Record, SledStore, sled
 
-db = sled.open(sys.argv[1], segment_size=1 << 16)  # small, so that segments are used again
+db = sled.open(sys.argv[1], segment_size=1 << 18)  # so that segments are used again, and hold what an fsync covers
 store = SledStore(db.open_tree("session"), durability=sys.argv[2])
 
 def work(thread):
