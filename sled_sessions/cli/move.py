@@ -1,6 +1,5 @@
 """`sled-sessions export`, `import`, `backup`, `restore`, `compact`, `migrate` and `salvage`: whole databases."""
 
-import os
 import sys
 from pathlib import Path
 from typing import IO
@@ -8,7 +7,7 @@ from typing import IO
 import attrs
 import click
 
-from sled_sessions import SledStore, operate, sled
+from sled_sessions import operate, sled
 from sled_sessions.cli.common import (
     FOUND,
     database_argument,
@@ -20,7 +19,7 @@ from sled_sessions.cli.common import (
 )
 from sled_sessions.html import plural
 from sled_sessions.operate import Contents, Format
-from sled_sessions.operate.folders import partial_file, refuse_tree_of_index
+from sled_sessions.operate.folders import made_store, partial_file, refuse_tree_of_index
 
 old_argument = click.argument("old", type=click.Path(path_type=Path))
 new_argument = click.argument("new", type=click.Path(path_type=Path))
@@ -72,8 +71,7 @@ def import_sessions(database: Path, file: IO[bytes], tree: str, replace: bool, a
     refuse_tree_of_index(tree)
     lines = operate.checked_lines(file)
     with sled.open(database) as db, progress_bar("importing") as progress:
-        name = os.fsencode(tree)
-        store = operate.kept_store(db, name) if name in db.tree_names() else SledStore(db.open_tree(name))
+        store = made_store(db, tree)
         size = Path(file.name).stat().st_size if Path(file.name).is_file() else None
         report = operate.import_sessions(store, lines, replace=replace, progress=lambda done: progress(done, size))
     if as_json:

@@ -15,14 +15,13 @@ import attrs
 from sled_sessions import sled
 from sled_sessions.errors import DecodeError, RecordTooLarge
 from sled_sessions.operate.errors import OperationError
-from sled_sessions.operate.folders import kept_store, open_database, refuse_tree_of_index
+from sled_sessions.operate.folders import kept_store, made_store, open_database, refuse_tree_of_index
 from sled_sessions.operate.inspect import record_of
 from sled_sessions.operate.transfer import checked_lines, read_lines
 from sled_sessions.records import Record, jsonl
 from sled_sessions.stores.adapter import AsyncStore
 from sled_sessions.stores.clock import utc_now
 from sled_sessions.stores.protocol import AsyncSessionStore
-from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import Progress
 
 if TYPE_CHECKING:
@@ -200,9 +199,8 @@ class _Database:
     async def writing(self) -> AsyncIterator[Put]:
         _refuse_name_of_file(self.path)
         refuse_tree_of_index(self.tree)
-        name = os.fsencode(self.tree)
         with sled.open(self.path) as db:
-            store = kept_store(db, name) if name in db.tree_names() else SledStore(db.open_tree(name))
+            store = made_store(db, self.tree)
             yield _into(AsyncStore(store))
             store.flush(fsync=True)
 

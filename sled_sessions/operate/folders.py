@@ -90,6 +90,12 @@ def kept_store(db: sled.Db, tree: str | bytes) -> SledStore:
     return SledStore.as_it_is(db.open_tree(name))
 
 
+def made_store(db: sled.Db, tree: str) -> SledStore:
+    """A store on a tree, which is made, with an index, if it is missing: to write sessions into."""
+    name = os.fsencode(tree)
+    return kept_store(db, name) if name in db.tree_names() else SledStore(db.open_tree(name))
+
+
 def refuse_tree_of_index(tree: str) -> None:
     """Write no sessions into a tree that is the expiry index of another one, or lies where that one would have it.
 

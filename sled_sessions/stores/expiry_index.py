@@ -162,9 +162,14 @@ def kept_index(records: sled.Tree) -> ExpiryIndex | None:
     if marker is None or marker.version != VERSION or not marker.resolution_us:
         return None
     meta, entries = names
-    if entries not in db.tree_names() or db.open_tree(entries).is_empty() != records.is_empty():
-        return None  # what lay there was dropped, or the records imported, behind the marker's back
+    if entries not in db.tree_names() or not seem_to_agree(records, db.open_tree(entries)):
+        return None
     return ExpiryIndex(db.open_tree(entries), db.open_tree(meta), timedelta(microseconds=marker.resolution_us))
+
+
+def seem_to_agree(records: sled.Tree, entries: sled.Tree) -> bool:
+    """Whether neither tree was dropped, or imported, behind the marker's back, as far as one can see."""
+    return records.is_empty() == entries.is_empty()
 
 
 def index_trees(db: sled.Db, records: bytes) -> tuple[bytes, ...]:

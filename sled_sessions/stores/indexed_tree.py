@@ -21,7 +21,14 @@ from sled_sessions import sled
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
 from sled_sessions.records.id import KEY_LENGTH
-from sled_sessions.stores.expiry_index import ExpiryIndex, drop_index, kept_index, open_index, unmark_index
+from sled_sessions.stores.expiry_index import (
+    ExpiryIndex,
+    drop_index,
+    kept_index,
+    open_index,
+    seem_to_agree,
+    unmark_index,
+)
 from sled_sessions.stores.forks import ModuleLock, make_locks
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
@@ -169,7 +176,10 @@ class IndexedTree:
                 if entry is not None and index is not None:
                     index.remove(entry)
                 return None
-            expiry = codec.decode_expiry(value)
+            expiry = expiry_of(key, value)
+            if expiry is None:
+                msg = "the bytes are no session record, or their key is no id"
+                raise DecodeError(msg)
             is_due = expiry <= until
             if is_due:
                 self._remove(key)
@@ -188,8 +198,7 @@ class IndexedTree:
 
         def keep() -> None:
             index = self._kept = open_index(self.tree, entries, resolution)
-            # A tree may have been dropped, or imported, behind the marker's back.
-            if index.is_whole and self.tree.is_empty() == index.tree.is_empty():
+            if index.is_whole and seem_to_agree(self.tree, index.tree):
                 self.index = index
             else:
                 self._build(index, progress)

@@ -442,9 +442,6 @@ class SledStore:
             except DecodeError:
                 sweep.undecodable += 1
                 is_due = False
-            if is_due and len(key) != KEY_LENGTH:  # no session: nobody can ask for it
-                sweep.undecodable += 1
-                is_due = False
             if is_due:
                 self._expire(sweep, key, until, None, announce)
             if sweep.is_watched and (is_due or sweep.examined % PROGRESS_STEP == 0) and sweep.step():

@@ -122,15 +122,19 @@ def test_writers_share_a_flush(monkeypatch):
     assert len(flushes) == 2
 
 
-def test_a_second_try_does_not_part_those_who_came_later():
-    """Who makes a flush anew that had failed leaves the one together that has gathered for the next."""
-    outcomes = [OSError("disk full"), None]
+def flush_with(outcomes):
+    """A flush with these outcomes, one after the other."""
 
     def flush():
         if (outcome := outcomes.pop(0)) is not None:
             raise outcome
 
-    group = GroupCommit(flush)
+    return flush
+
+
+def test_a_second_try_does_not_part_those_who_came_later():
+    """Who makes a flush anew that had failed leaves the one together that has gathered for the next."""
+    group = GroupCommit(flush_with([OSError("disk full"), None]))
     ours = group._next
     with pytest.raises(OSError, match="disk full"):
         group.wait()
@@ -149,13 +153,7 @@ def test_a_second_try_does_not_part_those_who_came_later():
 def test_whoever_waits_for_a_flush_that_fails_tries_again():
     """A flush that fails fails for the one who made it; the others make their own."""
     outcomes = [OSError("disk full"), None]
-
-    def flush():
-        outcome = outcomes.pop(0)
-        if outcome is not None:
-            raise outcome
-
-    group = GroupCommit(flush)
+    group = GroupCommit(flush_with(outcomes))
     with pytest.raises(OSError, match="disk full"):
         group.wait()
     group.wait()

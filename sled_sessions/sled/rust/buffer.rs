@@ -11,6 +11,9 @@ use sled::IVec;
 
 use crate::error::Error;
 
+/// What is read or written in one go ends early when its pairs have more bytes than that.
+pub const CHUNK_BYTES: usize = 1 << 20;
+
 /// A key or value given by the caller. `bytes` is borrowed as it stands, because nobody can change it while the GIL is
 /// released; any other buffer can change under our feet, so it is copied first.
 pub enum Data<'a, 'py> {

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use sled::IVec;
 
 use crate::{
-    buffer::{Blob, Data, Name},
+    buffer::{Blob, CHUNK_BYTES, Data, Name},
     engine::{Engine, Handle},
     error::{Error, Result},
     guard,
@@ -26,9 +26,8 @@ pub const NOT_EMPTY: &str = "holds a key of the import already: import into an e
 /// The type of a collection, its name, its pairs.
 type Exported = (Blob, Blob, Iter);
 
-/// Pairs, and bytes of pairs, that `import_` writes in one go, before it looks whether Ctrl-C was pressed.
+/// Pairs that `import_` writes in one go, before it looks whether Ctrl-C was pressed.
 const IMPORT_CHUNK: usize = 512;
-const IMPORT_BYTES: usize = 1 << 20;
 
 #[doc = doc!("Db")]
 #[pyclass(extends = Tree, frozen, weakref, module = "sled_sessions.sled")]
@@ -144,7 +143,7 @@ impl Db {
                     let (key, value) = pair(&item?)?;
                     bytes += key.len() + value.len();
                     chunk.push((key, value));
-                    if chunk.len() == IMPORT_CHUNK || bytes > IMPORT_BYTES {
+                    if chunk.len() == IMPORT_CHUNK || bytes > CHUNK_BYTES {
                         break;
                     }
                 }

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use sled::IVec;
 
 use crate::{
-    buffer::{Blob, Data},
+    buffer::{Blob, CHUNK_BYTES, Data},
     error::{Error, Result},
     guard,
     locks::{lock, try_lock},
@@ -23,8 +23,6 @@ use crate::{
 /// The first chunk is small, for those who only want to look at the first few pairs.
 const FIRST_CHUNK: usize = 4;
 const MAX_CHUNK: usize = 1024;
-/// A chunk ends early when its pairs are large.
-const MAX_CHUNK_BYTES: usize = 1 << 20;
 
 /// What an iterator yields.
 #[derive(Clone, Copy, PartialEq)]
@@ -132,7 +130,7 @@ impl State {
         let mut ready = VecDeque::new();
         let mut bytes = 0;
         let goes_on = loop {
-            if ready.len() == self.chunk || bytes > MAX_CHUNK_BYTES {
+            if ready.len() == self.chunk || bytes > CHUNK_BYTES {
                 break true;
             }
             match pairs.next() {

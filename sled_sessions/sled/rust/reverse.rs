@@ -10,6 +10,8 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use sled::{IVec, Tree};
 
+use crate::buffer::CHUNK_BYTES;
+
 pub type Pair = (IVec, IVec);
 
 /// After so many steps nearer it is looked whether the end has been reached, or nearly so.
@@ -17,9 +19,6 @@ const PROBES: usize = 8;
 
 /// Enough to find one pair in few rounds.
 const FEW: usize = 16;
-
-/// More than that is not read at once, but for a single pair.
-const MOST_BYTES: usize = 1 << 20;
 
 /// So often a damaged page is passed by on the side of the end.
 const MOST_FAILURES: usize = 64;
@@ -60,7 +59,7 @@ pub fn last_pairs(
                     break;
                 }
             }
-            if found.len() > most || (found.len() > 1 && bytes > MOST_BYTES) {
+            if found.len() > most || (found.len() > 1 && bytes > CHUNK_BYTES) {
                 are_all = false;
                 break;
             }

@@ -30,7 +30,7 @@ use pyo3::{prelude::*, types::PyBytes};
 use sled_v1::InlineArray;
 
 use crate::{
-    buffer::{self, Data, Name},
+    buffer::{self, CHUNK_BYTES, Data, Name},
     db::{DEFAULT_TREE, NOT_EMPTY},
     error::{Error, Result},
     files::{at, is_v1, locked, locked_here, patiently, prepare},
@@ -40,9 +40,6 @@ use crate::{
 };
 
 const REOPEN_BYTES: usize = 16 << 20;
-
-/// A read ends early when its pairs are large.
-const READ_BYTES: usize = 1 << 20;
 
 /// Fixed in the folder when it is made; this is 1.0's default, which `sled::open` expects.
 const LEAF_FANOUT: usize = 1024;
@@ -130,7 +127,7 @@ impl V1 {
                 let (key, value) = pair.map_err(|error| folder.error(error))?;
                 size += key.len() + value.len();
                 pairs.push((key, value));
-                if size > READ_BYTES {
+                if size > CHUNK_BYTES {
                     break;
                 }
             }
