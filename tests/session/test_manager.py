@@ -325,8 +325,8 @@ def test_a_new_id_that_is_asked_for_during_a_commit(manager, store):
     assert store.load(old) is None
 
 
-def test_a_new_id_for_what_others_fill_again(manager, store):
-    """A session that is emptied, and gets another id, does not go on under the old one when others write to it."""
+def emptied_and_filled_again(manager):
+    """A session that is to get another id and has been emptied, when another one writes to it; and its id so far."""
     with manager.session() as session:
         session["mine"] = 1
     old = session.id
@@ -334,6 +334,12 @@ def test_a_new_id_for_what_others_fill_again(manager, store):
     session.clear()
     with manager.session(old) as other:
         other["theirs"] = 2
+    return session, old
+
+
+def test_a_new_id_for_what_others_fill_again(manager, store):
+    """A session that is emptied, and gets another id, does not go on under the old one when others write to it."""
+    session, old = emptied_and_filled_again(manager)
     assert manager.commit(session) is Outcome.SAVED
     assert session.id != old
     assert store.load(old) is None
@@ -387,13 +393,7 @@ def test_a_new_id_whose_last_save_fails(manager, store):
 
 def test_a_new_id_that_cannot_be_made_for_what_others_have_added(manager, store, monkeypatch):
     """What others write to a session that is emptied and gets another id is there until that one is."""
-    with manager.session() as session:
-        session["mine"] = 1
-    old = session.id
-    session.cycle_id()
-    session.clear()
-    with manager.session(old) as other:
-        other["theirs"] = 2
+    session, old = emptied_and_filled_again(manager)
 
     with broken(monkeypatch, store, "create"), pytest.raises(BackendError):
         manager.commit(session)
