@@ -2,7 +2,7 @@
 
 What to look at: the handshake is an HTTP request, so the cookie comes with it, and the WebSocket sees the same session
 as the pages. It is loaded at the handshake and saved when the socket is accepted and when it closes; what other
-requests change meanwhile stays, key by key. Open the page in two windows, send lines in both, and reload.
+requests change meanwhile stays, key by key. Open the page, send lines, and reload.
 
 A page of another site can open a WebSocket here, too: the `same_site="strict"` of the cookie keeps the visitor's
 session out of it.

@@ -166,6 +166,11 @@ class Session(TrackedDict):
     # Starlette's and Quart's names. They let them be set, Quart on its own for each request; here that is known anyway.
 
     @property
+    def new(self) -> bool:
+        """Whether the session is not stored yet."""
+        return self.id is None
+
+    @property
     def permanent(self) -> bool:
         """Whether the cookie outlives the browser, as the policy has it. Setting it changes nothing."""
         return not self._expiry.ends_with_browser

@@ -15,7 +15,8 @@ from sled_sessions.web.sealing import Seal
 SameSite = Literal["strict", "lax", "none"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_ATTRIBUTE = re.compile(r"[\x20-\x3a\x3c-\x7e]+")
+_PATH = re.compile(r"[\x20-\x3a\x3c-\x7e]+")
+_DOMAIN = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
 @attrs.frozen
@@ -105,9 +106,10 @@ class SessionCookie:
             return "name must be a cookie name: ASCII letters, digits and !#$%&'*+-.^_`|~"
         if self.same_site not in ("strict", "lax", "none"):
             return "same_site must be 'strict', 'lax' or 'none'"
-        for option, value in (("path", self.path), ("domain", self.domain)):
-            if value is not None and not _ATTRIBUTE.fullmatch(value):
-                return f"{option} must be printable ASCII text without a semicolon"
+        if self.domain is not None and not _DOMAIN.fullmatch(self.domain):
+            return "domain must be a host name, such as 'example.org', without scheme, port, path or asterisk"
+        if not _PATH.fullmatch(self.path):
+            return "path must be printable ASCII text without a semicolon"
         if not self.path.startswith("/"):
             return "path must begin with '/': browsers put another in the place of one that does not"
         if not self.secure:

@@ -64,7 +64,8 @@ class SessionMiddleware:
         clock: Returns the present moment as an aware datetime; None is the store's.
 
     Raises:
-        ValueError: Browsers would refuse such a cookie, a key is too short, or `touch_after` too long.
+        ValueError: Browsers would refuse such a cookie, a key is too short, or `touch_after` is too long or without
+            `always_save`.
         TypeError: `store` is no session store, `expiry` no policy, or `touch_after` no timedelta.
         ImportError: `private_key` without the package cryptography.
         EncodeError: `clock` returns no aware datetime.
@@ -94,6 +95,9 @@ class SessionMiddleware:
         if not (touch_after is None or isinstance(touch_after, timedelta)):
             msg = f"touch_after must be a timedelta, not {type(touch_after).__name__}"
             raise TypeError(msg)
+        if touch_after is not None and not always_save:
+            msg = "touch_after spares writes that always_save=True makes; give both"
+            raise ValueError(msg)
         lifetime = SESSION_END_LIFETIME if expiry is None or expiry.idle is None else expiry.idle
         has_deadline = expiry is not None and expiry.deadline is not None
         if touch_after is not None and not has_deadline and touch_after >= lifetime:

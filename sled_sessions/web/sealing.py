@@ -96,7 +96,7 @@ def _base64(data: bytes) -> str:
 
 
 def _check(keys: Keys, name: str) -> list[bytes]:
-    found = [keys] if isinstance(keys, bytes) else list(keys)
+    found = [keys] if isinstance(keys, bytes) or not isinstance(keys, Iterable) else list(keys)
     if not found:
         msg = f"{name} is an empty list; give at least one key"
         raise ValueError(msg)

@@ -513,7 +513,7 @@ def test_a_closed_pipe_and_an_interrupt(tmp_path):
     with subprocess.Popen(
         [*COMMAND, "import", tmp_path / "storage", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
     ) as waiting:
-        waiting.stdin.write(b"\n" * 100_000)
+        waiting.stdin.write(b"\n" * 1_000_000)  # more than lies in buffers: the command is reading
         waiting.send_signal(signal.SIGINT)
         assert waiting.wait(60) == 130
         assert waiting.stderr.read().strip() == b"sled-sessions: interrupted"

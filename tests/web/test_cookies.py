@@ -57,12 +57,20 @@ def test_max_age_is_rounded_up(seconds, age):
         ({"path": "/; Domain=evil"}, "path must be"),
         ({"path": "app"}, "path must begin with '/'"),
         ({"domain": "a\r\nX: y"}, "domain must be"),
+        ({"domain": "*.example.org"}, "domain must be"),
+        ({"domain": "example.org:8000"}, "domain must be"),
+        ({"domain": "https://example.org"}, "domain must be"),
+        ({"domain": "example.org/app"}, "domain must be"),
         ({"same_site": "Strict"}, "same_site must be"),
-        ({"touch_after": timedelta(weeks=2)}, "touch_after must be shorter than 14 days"),
+        ({"touch_after": MINUTE}, "always_save=True"),
+        ({"touch_after": timedelta(weeks=2), "always_save": True}, "touch_after must be shorter than 14 days"),
         ({"name": "__Http-id", "secure": False}, "without secure=True"),
         ({"name": "__Http-id", "http_only": False}, "without http_only=True"),
         ({"name": "__Host-Http-id", "http_only": False}, "without http_only=True"),
-        ({"touch_after": MINUTE, "expiry": Expiry.on_inactivity(MINUTE)}, "touch_after must be shorter than 0:01:00"),
+        (
+            {"touch_after": MINUTE, "always_save": True, "expiry": Expiry.on_inactivity(MINUTE)},
+            "touch_after must be shorter than 0:01:00",
+        ),
     ],
 )
 def test_what_browsers_refuse(options, message, store):

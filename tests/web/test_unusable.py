@@ -142,6 +142,7 @@ def test_starlettes_names(store, clock):
     async def app(scope, receive, send):
         session = scope["session"]
         seen.append((session.accessed, session.modified))
+        assert not session.new
         session["cart"].append(1)
         session.mark_modified()
         session.modified = session.accessed = session.permanent = True
@@ -159,6 +160,7 @@ def test_starlettes_names(store, clock):
     [
         lambda app, store: SessionMiddleware(app, store, expiry=timedelta(hours=1)),
         lambda app, store: SessionMiddleware(app, store, touch_after=60),
+        lambda app, store: SessionMiddleware(app, store, signed_key=64),
         lambda app, store: SessionMiddleware(app, MemoryStore),
         lambda app, store: SessionMiddleware(app, None),
         lambda app, store: SessionMiddleware(app, store, name=None),
