@@ -16,11 +16,11 @@ from sled_sessions import sled
 from sled_sessions.errors import DecodeError, RecordTooLarge
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import kept_store, made_store, open_database, refuse_tree_of_index
-from sled_sessions.operate.inspect import record_of
 from sled_sessions.operate.transfer import checked_lines, read_lines
 from sled_sessions.records import Record, jsonl
 from sled_sessions.stores.adapter import AsyncStore
 from sled_sessions.stores.clock import utc_now
+from sled_sessions.stores.encoded import record_of
 from sled_sessions.stores.protocol import AsyncSessionStore
 from sled_sessions.stores.sweep import Progress
 

@@ -14,7 +14,7 @@ from sled_sessions.operate.contents import Contents, contents_of
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.id import KEY_LENGTH, TEXT_LENGTH
-from sled_sessions.stores.encoded import not_its_record
+from sled_sessions.stores.encoded import record_of
 from sled_sessions.stores.indexed_tree import IndexReport, expiry_of
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import Progress, Sweep, SweepReport, SweepStrategy
@@ -95,18 +95,6 @@ def all_records(store: SledStore) -> Iterator[tuple[bytes, Record | None]]:
             yield key, record_of(key, value)
         except DecodeError:
             yield key, None
-
-
-def record_of(key: bytes, value: bytes) -> Record:
-    """The record of this key, as a store would load it.
-
-    Raises:
-        DecodeError: The bytes are no record, or that of another key.
-    """
-    record = Record.decode(value)
-    if record.id.key != key:
-        raise not_its_record()
-    return record
 
 
 def find_id(store: SledStore, text: str) -> Id | None:

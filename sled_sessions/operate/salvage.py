@@ -8,12 +8,11 @@ import attrs
 
 from sled_sessions import sled
 from sled_sessions.errors import DecodeError
-from sled_sessions.html import plural
 from sled_sessions.operate.contents import Contents, contents_of
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import Format, appearing, copied, format_of
-from sled_sessions.operate.inspect import record_of
 from sled_sessions.sled.salvage import Pages
+from sled_sessions.stores.encoded import record_of
 from sled_sessions.stores.expiry_index import ENTRY_LENGTH, META, drop_index
 from sled_sessions.stores.sweep import Progress
 
@@ -39,12 +38,6 @@ class SalvageReport:
     def is_incomplete(self) -> bool:
         """Whether something could not be read, or not be placed."""
         return bool(self.lost or self.dropped)
-
-    def __str__(self) -> str:
-        return (
-            f"could not read {plural(self.lost, 'place')}; found {plural(self.recovered, 'session')} outside of any "
-            f"tree, and dropped {plural(self.dropped, 'other key')}"
-        )
 
 
 def salvage(

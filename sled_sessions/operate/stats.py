@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 
 import attrs
 
+from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
-from sled_sessions.stores.indexed_tree import expiry_of
+from sled_sessions.stores.encoded import record_of
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
@@ -36,7 +37,7 @@ class Stats:
             this is many times `live_bytes`.
         sessions: Sessions that have not expired.
         expired: Sessions that have, and that no sweep has met.
-        undecodable: Records that cannot be read, or whose key is no id.
+        unreadable: Records that no store can load, as `CheckReport.unreadable`.
         first_expiry: When the first session expires, or did.
         last_expiry: When the last one does.
         resolution: The step of the expiry index; None when none is kept.
@@ -47,7 +48,7 @@ class Stats:
     bytes_on_disk: int
     sessions: int
     expired: int
-    undecodable: int
+    unreadable: int
     first_expiry: datetime | None
     last_expiry: datetime | None
     resolution: timedelta | None
@@ -59,7 +60,7 @@ class Stats:
         facts: dict[str, object] = {
             "live sessions": self.sessions,
             "expired, not yet swept": self.expired,
-            "unreadable records": self.undecodable,
+            "unreadable records": self.unreadable,
             "first expiry": None if self.first_expiry is None else html.moment(self.first_expiry),
             "last expiry": None if self.last_expiry is None else html.moment(self.last_expiry),
             "index": shown.steps(self.resolution),
@@ -79,7 +80,7 @@ def stats(store: SledStore, *, progress: Progress | None = None) -> Stats:
     db = store.tree.db
     now = codec.to_microseconds(store.clock())
     trees = []
-    sessions = expired = undecodable = done = 0
+    sessions = expired = unreadable = done = 0
     first: int | None = None
     last: int | None = None
     for _, name, pairs in db.export():
@@ -91,9 +92,10 @@ def stats(store: SledStore, *, progress: Progress | None = None) -> Stats:
                 progress(done + keys, None)
             if name != store.tree.name:
                 continue
-            expiry = expiry_of(key, value)
-            if expiry is None:
-                undecodable += 1
+            try:
+                expiry = codec.to_microseconds(record_of(key, value).expiry_date)
+            except DecodeError:
+                unreadable += 1
                 continue
             expired += expiry <= now
             sessions += expiry > now
@@ -109,7 +111,7 @@ def stats(store: SledStore, *, progress: Progress | None = None) -> Stats:
         bytes_on_disk=db.size_on_disk(),
         sessions=sessions,
         expired=expired,
-        undecodable=undecodable,
+        unreadable=unreadable,
         first_expiry=None if first is None else codec.from_microseconds(first),
         last_expiry=None if last is None else codec.from_microseconds(last),
         resolution=store.resolution,

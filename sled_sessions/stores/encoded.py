@@ -33,7 +33,7 @@ def decode_live(id: Id, value: bytes, now: datetime) -> Record | None:
     """
     key, data, expiry_date = codec.decode(value)
     if key != id.key:
-        raise not_its_record()
+        raise _not_its_record()
     if expiry_date <= now:
         return None
     record = Record(id, data, expiry_date)
@@ -41,6 +41,17 @@ def decode_live(id: Id, value: bytes, now: datetime) -> Record | None:
     return record
 
 
-def not_its_record() -> DecodeError:
-    """The error for a record that lies under another session's id."""
+def record_of(key: bytes, value: bytes) -> Record:
+    """The record that lies under this key, expired or not: what `load` would return of a live one.
+
+    Raises:
+        DecodeError: The bytes are no record, or another session's.
+    """
+    record = Record.decode(value)
+    if record.id.key != key:
+        raise _not_its_record()
+    return record
+
+
+def _not_its_record() -> DecodeError:
     return DecodeError("the bytes under this id are the record of another one")

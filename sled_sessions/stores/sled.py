@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
 from os import PathLike
-from types import TracebackType
 from typing import Self, TypeAlias
 
 import attrs
@@ -19,9 +18,9 @@ from sled_sessions.records.id import KEY_LENGTH
 from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.durability import Durability, GroupCommit
-from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
+from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within, record_of
 from sled_sessions.stores.expiry_index import ExpiryIndex
-from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport
+from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport, expiry_of
 from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
 from sled_sessions.stores.sweep import PROGRESS_STEP, OnExpired, Progress, Sweep, SweepReport, SweepStrategy
 
@@ -142,9 +141,7 @@ class SledStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -316,9 +313,9 @@ class SledStore:
             BackendError: The engine failed.
         """
         with _backend_errors():
-            for value in self.tree.values():
+            for key, value in self.tree:
                 try:
-                    record = Record.decode(value)
+                    record = record_of(key, value)
                 except DecodeError:
                     _log.warning("skipped a record that cannot be read")
                 else:
@@ -471,18 +468,13 @@ class SledStore:
         for _, id in self._expiring(None, None):
             with suppress(DecodeError):
                 if (value := self._get(id.key)) is not None:
-                    yield Record.decode(value)
+                    yield record_of(id.key, value)
 
     def _expiries(self, low: int | None = None, high: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Expiries and keys read off the records, for want of an index."""
         for key, value in self.tree:
-            if len(key) != KEY_LENGTH:
-                continue
-            try:
-                at = codec.decode_expiry(value)
-            except DecodeError:
-                continue
-            if (low is None or at >= low) and (high is None or at < high):
+            at = expiry_of(key, value)
+            if at is not None and (low is None or at >= low) and (high is None or at < high):
                 yield at, key
 
 

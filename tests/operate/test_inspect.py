@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from operate.databases import contents, fill
 
@@ -20,7 +21,7 @@ def test_stats_count_everything(storage):
     with opened_store(storage) as store:
         store.tree.insert(b"k" * 16, b"no record")
         found = stats(store)
-        assert (found.sessions, found.expired, found.undecodable) == (50, 7, 1)
+        assert (found.sessions, found.expired, found.unreadable) == (50, 7, 1)
         assert found.first_expiry == datetime(2020, 1, 1, tzinfo=UTC)
         assert found.last_expiry == datetime(2099, 1, 1, 0, 0, 49, tzinfo=UTC)
         assert found.resolution == timedelta(seconds=1)
@@ -34,13 +35,24 @@ def test_stats_count_everything(storage):
         assert found.bytes_on_disk == store.tree.db.size_on_disk()
 
 
-@pytest.mark.parametrize("key", [b"", b"short", b"k" * 17])
-def test_stats_count_no_session_that_has_no_id(storage, key):
-    """A record whose key has another length than an id is counted as unreadable, as a check counts it."""
+@pytest.mark.parametrize(
+    ("key", "data"),
+    [
+        (b"", {}),
+        (b"short", {}),
+        (b"k" * 17, {}),
+        pytest.param(b"k" * 16, {}, id="the record of another id"),
+        pytest.param(b"k" * 16, {1: 2}, id="data with a key that is no text"),
+    ],
+)
+def test_what_cannot_be_read(storage, key, data):
+    """Whatever `load` would refuse is no session for `stats`, for a check and for `records()`, which agree on it."""
     with opened_store(storage) as store:
-        store.tree.insert(key, store.tree.first()[1])
+        id = key if data else b"other" * 3 + b"!"
+        store.tree.insert(key, msgspec.msgpack.encode((id, data, (2099, 1, 0, 0, 0, 0, 0, 0, 0))))
+        assert len(list(store.records())) == 57
         found = stats(store)
-        assert (found.sessions + found.expired, found.undecodable) == (57, 1)
+        assert (found.sessions + found.expired, found.unreadable) == (57, 1)
         checked = check_everything(store)
         assert (checked.sessions, checked.unreadable) == (57, 1)
 
