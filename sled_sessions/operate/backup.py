@@ -5,7 +5,6 @@ then a MessagePack array. A block of a tree is its name and a list of pairs; the
 whole. So a reader needs little memory, knows which block is damaged, and that nothing is missing.
 """
 
-import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -18,15 +17,7 @@ import msgspec
 from sled_sessions import sled
 from sled_sessions.operate.contents import Contents, Reading, contents_of
 from sled_sessions.operate.errors import ContentsDiffer, NoDatabase
-from sled_sessions.operate.folders import (
-    appearing,
-    kept_store,
-    new_file,
-    opened_partial,
-    partial_file,
-    refuse_existing,
-    sync_folder,
-)
+from sled_sessions.operate.folders import appearing, appearing_file, kept_store
 from sled_sessions.stores.expiry_index import index_trees
 from sled_sessions.stores.sweep import Progress
 
@@ -58,20 +49,10 @@ def backup(db: sled.Db, file: str | PathLike[str], *, progress: Progress | None 
         sled.SledError: The database could not be read.
         OSError: The file could not be written.
     """
-    target = new_file(file, source=db.path)
-    partial = partial_file(target)
-    try:
-        with opened_partial(partial) as out:
-            written = _write(out, Reading(db.export(), progress))
-            out.flush()
-            os.fsync(out.fileno())
-        written.require(check_backup(partial, progress=progress), str(partial))
-        refuse_existing(target)
-        partial.rename(target)
-        sync_folder(target.parent)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    with appearing_file(file, source=db.path) as out:
+        written = _write(out, Reading(db.export(), progress))
+        out.flush()
+        written.require(check_backup(out.name, progress=progress), out.name)
     return written
 
 

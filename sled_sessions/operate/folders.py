@@ -40,15 +40,15 @@ def format_of(path: str | PathLike[str]) -> Format:
     raise NoDatabase(f"{folder} is no sled database: {'it has no database files' if folder.exists() else 'not found'}")
 
 
-def open_database(path: str | PathLike[str], **options: int) -> sled.Db:
-    """Open a database that exists, where `sled.open` would make a new one; the options are those of `sled.open`.
+def open_database(path: str | PathLike[str]) -> sled.Db:
+    """Open a database that exists, where `sled.open` would make a new one.
 
     Raises:
         NoDatabase: None is there.
         sled.SledError: It could not be opened; `sled.open` lists the reasons.
     """
     format_of(path)
-    return sled.open(path, **options)  # type: ignore[arg-type]
+    return sled.open(path)
 
 
 @contextmanager
@@ -215,25 +215,6 @@ def refuse_existing(path: str | PathLike[str]) -> Path:
     return target
 
 
-def new_file(path: str | PathLike[str], *, source: str | PathLike[str]) -> Path:
-    """Return `path`, if a file can be made there: found out before there is a partial one to tell about.
-
-    Args:
-        path: The file to make.
-        source: The folder of the database that it will be made of.
-
-    Raises:
-        TargetExists: Something is there already.
-        OperationError: Its folder is missing, or may not be written to, or it would lie inside of `source`.
-    """
-    target = refuse_existing(path)
-    _refuse_inside(target, source)
-    if not target.parent.is_dir():
-        raise OperationError(f"there is no folder {target.parent} for {target.name}")
-    _require_writable(target.parent)
-    return target
-
-
 def _refuse_inside(target: Path, source: str | PathLike[str]) -> None:
     if target.resolve().is_relative_to(Path(source).resolve()):
         raise OperationError(
@@ -252,23 +233,50 @@ def partial_file(target: Path) -> Path:
 
 
 @contextmanager
-def opened_partial(partial: Path, *, resume: bool = False) -> Iterator[IO[bytes]]:
-    """Open a partial file to read and write, for its owner only: whoever reads it holds the sessions.
+def appearing_file(
+    path: str | PathLike[str], *, source: str | PathLike[str], keep: bool = False, resume: bool = False
+) -> Iterator[IO[bytes]]:
+    """A file to write and read, which appears at `path`, on the disk, when the block ends well.
 
-    Whatever lies there is removed, or with `resume` gone on with; what a symbolic link leads to is never written to.
+    Until then `partial_file` says what it is called. It is for its owner only: whoever reads it holds the sessions.
+    What a symbolic link leads to is never written to.
+
+    Args:
+        path: The file to make.
+        source: The folder of the database that it will be made of.
+        keep: Leave the partial file when the block fails.
+        resume: Go on with the partial file that is there, instead of removing it.
 
     Raises:
-        OperationError: The file to go on with is a symbolic link.
+        TargetExists: Something is there already.
+        OperationError: Its folder is missing, or may not be written to, or it would lie inside of `source`; or the file
+            to go on with is a symbolic link.
         OSError: It could not be opened, or belongs to somebody else.
     """
+    target = refuse_existing(path)  # found out, like the rest, before there is a partial file to tell about
+    _refuse_inside(target, source)
+    if not target.parent.is_dir():
+        raise OperationError(f"there is no folder {target.parent} for {target.name}")
+    _require_writable(target.parent)
+    partial = partial_file(target)
     if resume and partial.is_symlink():
         raise OperationError(f"{partial} cannot be resumed, delete it: it is a symbolic link")
     if not resume:
         partial.unlink(missing_ok=True)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | (0 if resume else os.O_EXCL)
-    with open(partial, "r+b", opener=lambda path, _: os.open(path, flags, 0o600)) as file:
-        os.fchmod(file.fileno(), 0o600)  # one to go on with may have been made by others
-        yield file
+    try:
+        with open(partial, "r+b", opener=lambda path, _: os.open(path, flags, 0o600)) as file:
+            os.fchmod(file.fileno(), 0o600)  # one to go on with may have been made by others
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        refuse_existing(target)
+        partial.rename(target)
+        sync_folder(target.parent)
+    except BaseException:
+        if not keep:
+            partial.unlink(missing_ok=True)
+        raise
 
 
 def sync_folder(folder: Path) -> None:

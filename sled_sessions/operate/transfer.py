@@ -1,6 +1,5 @@
 """Sessions out into a file of JSON Lines and back, as a stream of any length; `records.jsonl` describes a line."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from os import PathLike
@@ -11,7 +10,7 @@ import attrs
 from sled_sessions import sled
 from sled_sessions.errors import DecodeError
 from sled_sessions.operate.errors import OperationError
-from sled_sessions.operate.folders import new_file, opened_partial, partial_file, refuse_existing, sync_folder
+from sled_sessions.operate.folders import appearing_file
 from sled_sessions.records import jsonl
 from sled_sessions.stores.indexed_tree import IndexedTree, expiry_of
 from sled_sessions.stores.sled import SledStore
@@ -60,20 +59,13 @@ def export_sessions(
         sled.SledError: The tree could not be read.
         OSError: The file could not be written.
     """
-    target = new_file(file, source=tree.db.path)
-    partial = partial_file(target)
-    with opened_partial(partial, resume=resume) as out:
+    with appearing_file(file, source=tree.db.path, keep=True, resume=resume) as out:
         lines, last = _resume_point(out)
         for line in export_lines(tree, last):
             out.write(line)
             lines += 1
             if progress is not None and lines % PROGRESS_STEP == 0:
                 progress(lines, None)
-        out.flush()
-        os.fsync(out.fileno())
-    refuse_existing(target)
-    partial.rename(target)
-    sync_folder(target.parent)
     if progress is not None:
         progress(lines, lines)
     return lines
