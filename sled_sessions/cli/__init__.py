@@ -13,31 +13,31 @@ from typing import Any
 
 _SECTIONS = {
     "Look": {
-        "stats": ("look", "Show how much is stored, how much of the file that is, and what has expired."),
-        "list": ("look", "List sessions, filtered and a page at a time."),
-        "show": ("look", "Show one session."),
+        "stats": ("look.stats", "Show how much is stored, how much of the file that is, and what has expired."),
+        "list": ("look.list_sessions", "List sessions, filtered and a page at a time."),
+        "show": ("look.show", "Show one session."),
     },
     "Keep in order": {
-        "delete": ("keep", "End sessions."),
-        "sweep": ("keep", "Delete the expired sessions."),
-        "verify": ("keep", "Check that everything can be read and the expiry index is right."),
-        "reindex": ("keep", "Build the expiry index anew."),
+        "delete": ("keep.delete", "End sessions."),
+        "sweep": ("keep.sweep", "Delete the expired sessions."),
+        "verify": ("keep.verify", "Check that everything can be read and the expiry index is right."),
+        "reindex": ("keep.reindex", "Build the expiry index anew."),
     },
     "Move": {
-        "export": ("move", "Write sessions as JSON Lines."),
-        "import": ("move", "Read sessions from JSON Lines."),
-        "copy": ("copy", "Copy live sessions between databases, servers and files."),
-        "backup": ("move", "Save a whole database in one file."),
-        "restore": ("move", "Make a database of a backup."),
-        "compact": ("move", "Copy a database without the space of deleted data."),
-        "migrate": ("move", "Copy a database into another format of sled."),
-        "salvage": ("move", "Copy what can still be read of a damaged database."),
+        "export": ("move.export_sessions", "Write sessions as JSON Lines."),
+        "import": ("move.import_sessions", "Read sessions from JSON Lines."),
+        "copy": ("copy.command", "Copy live sessions between databases, servers and files."),
+        "backup": ("move.backup", "Save a whole database in one file."),
+        "restore": ("move.restore", "Make a database of a backup."),
+        "compact": ("move.compact", "Copy a database without the space of deleted data."),
+        "migrate": ("move.migrate", "Copy a database into another format of sled."),
+        "salvage": ("move.salvage", "Copy what can still be read of a damaged database."),
     },
     "Try": {
-        "counter": ("counter", "Serve the counter app."),
-        "example": ("example", "Run an example."),
-        "compare": ("compare", "Compare the strategies of a sweep."),
-        "bench": ("bench", "Measure speed, size and memory."),
+        "counter": ("counter.command", "Serve the counter app."),
+        "example": ("example.command", "Run an example."),
+        "compare": ("compare.command", "Compare the strategies of a sweep."),
+        "bench": ("bench.command", "Measure speed, size and memory."),
     },
 }
 _COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in section.items()}
@@ -64,8 +64,8 @@ def main() -> None:
         def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
             if name not in _COMMANDS:
                 return None
-            module = importlib.import_module(f"sled_sessions.cli.{_COMMANDS[name][0]}")
-            command: click.Command = module.COMMANDS[name]
+            module, _, function = _COMMANDS[name][0].partition(".")
+            command: click.Command = getattr(importlib.import_module(f"sled_sessions.cli.{module}"), function)
             return command
 
         def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

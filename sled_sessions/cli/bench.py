@@ -77,6 +77,3 @@ def command(
         result = run(sizes, peers, parts=parts, repeat=repeat, folder=folder, watch=lambda name: bar.update(1, name))
     click.echo(result.to_json() if as_json else repr(result))
     save(result.plot, plot)
-
-
-COMMANDS = {"bench": command}

@@ -58,6 +58,3 @@ def command(
     else:
         click.echo(repr(found))
     save(found.plot, plot)
-
-
-COMMANDS = {"compare": command}

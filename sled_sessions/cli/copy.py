@@ -51,6 +51,3 @@ def _is_same(source: str, target: str) -> bool:
     if is_url(source) or is_url(target):
         return source == target
     return source != "-" and Path(source).resolve() == Path(target).resolve()
-
-
-COMMANDS = {"copy": command}

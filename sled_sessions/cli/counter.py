@@ -25,6 +25,3 @@ def command(path: Path, host: str, port: int, expiry: timedelta, sweep_every: ti
     counter = example("counter")
     with SledStore.open(path, strategy=SweepStrategy(strategy)) as store:
         serve(counter.make_app(store, expiry=expiry, sweep_every=sweep_every), host, port)
-
-
-COMMANDS = {"counter": command}

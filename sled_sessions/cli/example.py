@@ -19,6 +19,3 @@ def command(name: str, path: Path, host: str, port: int) -> None:
     click.echo(module.__doc__)
     with SledStore.open(path) as store:
         serve(module.make_app(store), host, port)
-
-
-COMMANDS = {"example": command}

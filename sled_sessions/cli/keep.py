@@ -161,6 +161,3 @@ def reindex(database: Path, tree: str, as_json: bool) -> None:
     else:
         sessions = plural(report.records, "session")
         click.echo(f"{sessions}, {report.undecodable:,} unreadable, {report.seconds:.1f} s")
-
-
-COMMANDS = {"delete": delete, "sweep": sweep, "verify": verify, "reindex": reindex}

@@ -64,7 +64,7 @@ def stats(database: Path, tree: str, as_json: bool) -> None:
         ("on disk", megabytes(found.bytes_on_disk) + share),
         ("live sessions", f"{found.sessions:,}"),
         ("expired, not yet swept", f"{found.expired:,}"),
-        ("unreadable records", f"{found.undecodable:,}"),
+        ("unreadable records", f"{found.unreadable:,}"),
         ("first expiry", found.first_expiry or "-"),
         ("last expiry", found.last_expiry or "-"),
         ("expiry index", index),
@@ -239,6 +239,3 @@ def _moment(record: Record) -> str:
 def _data(record: Record, *, reveal: bool) -> str:
     text = json.dumps(record.data if reveal else masked(record.data), ensure_ascii=False)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
-
-
-COMMANDS = {"stats": stats, "list": list_sessions, "show": show}

@@ -149,7 +149,10 @@ def salvage(old: Path, new: Path, tree: str, as_json: bool) -> int:
         print_json(attrs.asdict(report))
     else:
         _tell(report.contents, f"copied to {new}", as_json=False)
-        click.echo(str(report))
+        click.echo(
+            f"could not read {plural(report.lost, 'place')}; found {plural(report.recovered, 'session')} outside of "
+            f"any tree, and dropped {plural(report.dropped, 'other key')}"
+        )
     return FOUND if report.is_incomplete else 0
 
 
@@ -161,14 +164,3 @@ def _tell(contents: Contents, what: str, *, as_json: bool) -> None:
             f"{plural(contents.pairs, 'key')} in {plural(contents.trees, 'tree')}, {megabytes(contents.size)}, "
             f"checksum {contents.checksum}: {what}"
         )
-
-
-COMMANDS = {
-    "export": export_sessions,
-    "import": import_sessions,
-    "backup": backup,
-    "restore": restore,
-    "compact": compact,
-    "migrate": migrate,
-    "salvage": salvage,
-}
