@@ -60,6 +60,11 @@ class Expiry:
         return cls(deadline=require_aware(deadline, "deadline"))
 
     @property
+    def lifetime(self) -> timedelta:
+        """How long a session lives after a save, if there is no `deadline`."""
+        return SESSION_END_LIFETIME if self.idle is None else self.idle
+
+    @property
     def ends_with_browser(self) -> bool:
         """Whether the cookie carries no `Max-Age`."""
         return self.idle is None and self.deadline is None
@@ -68,20 +73,24 @@ class Expiry:
         """When a session that is saved at `now` expires; `at_most` is not in it, since that counts from creation."""
         if self.deadline is not None:
             return self.deadline
-        lifetime = SESSION_END_LIFETIME if self.idle is None else self.idle
         try:
-            return now + lifetime
+            return now + self.lifetime
         except OverflowError:
             return datetime.max.replace(tzinfo=UTC)
 
 
-def check_expiry(expiry: Expiry | None) -> Expiry | None:
-    """Return `expiry`.
+SESSION_END = Expiry.on_session_end()
+
+
+def policy_of(expiry: Expiry | None) -> Expiry:
+    """Return `expiry`, or the policy that is meant by None.
 
     Raises:
         TypeError: It is no policy.
     """
-    if not (expiry is None or isinstance(expiry, Expiry)):
+    if expiry is None:
+        return SESSION_END
+    if not isinstance(expiry, Expiry):
         raise TypeError(
             f"expiry must be an Expiry, such as Expiry.on_inactivity(timedelta(hours=1)), not {type(expiry).__name__}"
         )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sled_sessions.records import Expiry, Id
-from sled_sessions.records.expiry import check_expiry
+from sled_sessions.records.expiry import policy_of
 from sled_sessions.session.drive import drive
 from sled_sessions.session.session import Outcome, Session
 from sled_sessions.stores.clock import Clock, clock_of
@@ -30,7 +30,7 @@ class SessionManager:
     def __init__(self, store: SessionStore, *, expiry: Expiry | None = None, clock: Clock | None = None) -> None:
         check_blocking(store, "give the store that it wraps, or await its own methods")
         self._store = store
-        self._expiry = check_expiry(expiry)
+        self._expiry = policy_of(expiry)
         self._clock = clock_of(store, clock)
 
     def __repr__(self) -> str:

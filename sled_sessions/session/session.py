@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 from sled_sessions.errors import SessionError
 from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.codec import from_microseconds, to_microseconds
-from sled_sessions.records.expiry import ENDED, check_expiry
+from sled_sessions.records.expiry import ENDED, SESSION_END, policy_of
 from sled_sessions.session.tracking import Changes, TrackedDict
 from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, utc_now
@@ -92,7 +92,7 @@ class Session(TrackedDict):
         """Whether anything has used the session yet."""
         dict.__setitem__(self, "", _NOT_LOADED)
         self._load = load
-        self._expiry = expiry or _SESSION_END
+        self._expiry = expiry or SESSION_END
         self._clock = clock
         self._stored: Record | None = None  # as it was last seen in the store; a new session has none
         self._ending: dict[Id, None] = {}  # were flushed, are to be deleted, in this order
@@ -135,7 +135,7 @@ class Session(TrackedDict):
     @expiry.setter
     def expiry(self, expiry: Expiry | None) -> None:
         self.load()
-        self._expiry = check_expiry(expiry) or _SESSION_END
+        self._expiry = policy_of(expiry)
         self._expiry_is_new = True
 
     @property
@@ -433,4 +433,3 @@ def _checked(record: Record) -> Record:
 
 _filling = ModuleLock()  # for microseconds, so one is enough for all sessions
 _NOT_LOADED = NotLoaded()
-_SESSION_END = Expiry.on_session_end()

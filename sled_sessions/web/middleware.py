@@ -11,7 +11,7 @@ import msgspec
 
 from sled_sessions.errors import DecodeError, EncodeError
 from sled_sessions.records import Expiry, Record
-from sled_sessions.records.expiry import SESSION_END_LIFETIME, check_expiry
+from sled_sessions.records.expiry import policy_of
 from sled_sessions.session.drive import drive, drive_async
 from sled_sessions.session.session import Outcome, Session, Steps
 from sled_sessions.stores.clock import Clock, clock_of
@@ -47,7 +47,8 @@ class SessionMiddleware:
     Args:
         app: The ASGI application to wrap.
         store: Where the sessions lie. A blocking store is called on the event loop, since the ones in this package
-            take microseconds; the session is then loaded on first use. An asyncio store is asked before the app runs,
+            take microseconds (with a `durability` that waits for a slow disk put an `AsyncStore(store, in_thread=True)`
+            here); the session is then loaded on first use. An asyncio store is asked before the app runs,
             and when that fails, so does the first use. A record that cannot be read counts as no session.
         name: The cookie's name. `__Host-`, `__Secure-` and `__Http-` bring their conditions with them.
         http_only: Keep the cookie from JavaScript.
@@ -91,17 +92,16 @@ class SessionMiddleware:
         clock: Clock | None = None,
     ) -> None:
         check_store(store)
-        self.expiry = check_expiry(expiry)
+        self.expiry = policy_of(expiry)
         if not (touch_after is None or isinstance(touch_after, timedelta)):
             msg = f"touch_after must be a timedelta, not {type(touch_after).__name__}"
             raise TypeError(msg)
         if touch_after is not None and not always_save:
             msg = "touch_after spares writes that always_save=True makes; give both"
             raise ValueError(msg)
-        lifetime = SESSION_END_LIFETIME if expiry is None or expiry.idle is None else expiry.idle
-        has_deadline = expiry is not None and expiry.deadline is not None
-        if touch_after is not None and not has_deadline and touch_after >= lifetime:
-            msg = f"touch_after must be shorter than {lifetime}, after which a session that is not saved expires"
+        policy = self.expiry
+        if touch_after is not None and policy.deadline is None and touch_after >= policy.lifetime:
+            msg = f"touch_after must be shorter than {policy.lifetime}, after which a session that is not saved expires"
             raise ValueError(msg)
         if signed_key is not None and private_key is not None:
             msg = "give signed_key or private_key, not both: an encrypted cookie is authenticated as well"
