@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import attrs
 
 from sled_sessions import SledStore, SweepStrategy, sled
 from sled_sessions.bench import floors
-from sled_sessions.bench.measuring import Progress
 from sled_sessions.bench.workload import Workload
 from sled_sessions.stores.expiry_index import ENTRIES
+from sled_sessions.stores.sweep import Progress
 
 _TREE = b"session"
 _BATCH = 1000
@@ -67,9 +66,7 @@ class Database:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from sled_sessions import Id, Record, sled
-from sled_sessions.bench.workload import Moment, microseconds, moment
+from sled_sessions.records.codec import Moment, to_microseconds, to_moment
 
 Parts: TypeAlias = tuple[bytes, dict[str, Any], Moment]
 """What is encoded: the id's bytes, the data, the expiry."""
@@ -37,12 +37,12 @@ _DAYS_BEFORE = (datetime(2100, 1, 1) - datetime(1970, 1, 1)).days
 
 def parts(record: Record) -> Parts:
     """A record as its encoder wants it."""
-    return bytes(record.id), record.data, moment(record.expiry_date)
+    return bytes(record.id), record.data, to_moment(record.expiry_date)
 
 
 def entry(record: Record) -> bytes:
     """A record's key in an index whose resolution is a second."""
-    expiry = microseconds(record.expiry_date)
+    expiry = to_microseconds(record.expiry_date)
     return bound(expiry - expiry % _SECOND) + bytes(record.id)
 
 

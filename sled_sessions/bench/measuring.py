@@ -19,9 +19,6 @@ K = TypeVar("K")
 
 _NO_WARM_UP = 1.0
 
-Progress = Callable[[int, int | None], object]
-"""Called now and then with how much was done so far, and of how much, where that is known."""
-
 
 @attrs.frozen
 class Spread:

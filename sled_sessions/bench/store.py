@@ -13,7 +13,8 @@ from sled_sessions.bench import floors
 from sled_sessions.bench.database import Database
 from sled_sessions.bench.measuring import Side, take_turns
 from sled_sessions.bench.result import Line
-from sled_sessions.bench.workload import FIRST_EXPIRY, microseconds, moment
+from sled_sessions.bench.workload import FIRST_EXPIRY
+from sled_sessions.records.codec import to_microseconds, to_moment
 
 BATCH = 2000
 """Operations in a run: some milliseconds, against a timer that is good to a microsecond."""
@@ -156,7 +157,7 @@ def on_all_sessions(database: Database) -> Iterator[Operation]:
 
             return Side(checked, restore=lambda turn: database.put_back(range(due)), operations=divisor)
 
-        stop, until = floors.bound(microseconds(now)), moment(now)
+        stop, until = floors.bound(to_microseconds(now)), to_moment(now)
         rarer = 4 if due < workload.sessions else 10
         yield Operation(
             f"index sweep, {name} due",
@@ -173,7 +174,7 @@ def on_all_sessions(database: Database) -> Iterator[Operation]:
             rarer,
         )
 
-    nothing = floors.bound(microseconds(FIRST_EXPIRY - timedelta(hours=1)))
+    nothing = floors.bound(to_microseconds(FIRST_EXPIRY - timedelta(hours=1)))
     times = range(100)  # one alone takes no longer than the timer's own call
     yield Operation(
         "index sweep, nothing due",

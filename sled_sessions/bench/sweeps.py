@@ -13,8 +13,10 @@ import attrs
 
 from sled_sessions import Id, Record, SledStore, SweepStrategy, html
 from sled_sessions.bench.database import size
-from sled_sessions.bench.measuring import Progress, Side, Spread, machine, take_turns
+from sled_sessions.bench.measuring import Side, Spread, machine, take_turns
 from sled_sessions.bench.workload import Workload
+from sled_sessions.stores.sled import RESOLUTION
+from sled_sessions.stores.sweep import Progress
 from sled_sessions.table import Table
 
 if TYPE_CHECKING:
@@ -200,12 +202,7 @@ def _filled(
         stores, disks = [], []
         for strategy, resolution in configurations:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sled_sessions-")))
-            storage = folder / "storage"
-            opened = (
-                SledStore.open(storage, strategy=strategy)
-                if resolution is None
-                else SledStore.open(storage, strategy=strategy, resolution=resolution)
-            )
+            opened = SledStore.open(folder / "storage", strategy=strategy, resolution=resolution or RESOLUTION)
             store = stack.enter_context(opened)
             for number in range(workload.sessions):
                 store.save(workload.record(number))

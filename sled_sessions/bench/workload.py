@@ -6,14 +6,11 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 
 from sled_sessions import Id, Record
-
-Moment: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
-"""An expiry date as a record holds it."""
 
 FIRST_EXPIRY = datetime(2100, 1, 1, 0, 0, 0, 500_000, UTC)
 """When the first session expires: far away, so that a database can be kept and measured again."""
@@ -21,7 +18,6 @@ FIRST_EXPIRY = datetime(2100, 1, 1, 0, 0, 0, 500_000, UTC)
 LIFETIME = timedelta(days=14)
 """The sessions expire evenly over this time from the first one on."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PAD = "x" * 67  # makes a record 250 bytes long
 _FIRST_VERSION = 1 << 16  # from here on an integer is as long as any other that a run can reach
 _NUMBER = struct.Struct(">Q")
@@ -90,23 +86,3 @@ class Workload:
     def new_numbers(self, count: int, turn: int) -> Iterable[int]:
         """Numbers of sessions that are not in the database, others in each turn."""
         return range(self.sessions + turn * count, self.sessions + (turn + 1) * count)
-
-
-def moment(date: datetime) -> Moment:
-    """The nine integers of a date in UTC."""
-    return (
-        date.year,
-        date.timetuple().tm_yday,
-        date.hour,
-        date.minute,
-        date.second,
-        date.microsecond * 1000,
-        0,
-        0,
-        0,
-    )
-
-
-def microseconds(date: datetime) -> int:
-    """A date as the expiry index counts it."""
-    return (date - _EPOCH) // timedelta(microseconds=1)

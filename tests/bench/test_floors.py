@@ -6,7 +6,8 @@ from sled_sessions import SledStore, SweepStrategy
 from sled_sessions.bench import floors, store
 from sled_sessions.bench.database import Database, make
 from sled_sessions.bench.measuring import take_turns
-from sled_sessions.bench.workload import FIRST_EXPIRY, LIFETIME, Workload, microseconds, moment
+from sled_sessions.bench.workload import FIRST_EXPIRY, LIFETIME, Workload
+from sled_sessions.records.codec import to_microseconds, to_moment
 
 SESSIONS = 300
 
@@ -51,8 +52,8 @@ def test_the_same_sweeps(database, workload):
     for name, sweep in {
         "store, index": lambda: database.store.delete_expired(now=now).deleted,
         "store, scan": lambda: database.store.delete_expired(SweepStrategy.FULL_SCAN, now=now).deleted,
-        "floor, index": lambda: floors.sweep_index(database.tree, database.index, floors.bound(microseconds(now))),
-        "floor, scan": lambda: floors.sweep_by_scan(database.tree, database.index, moment(now)),
+        "floor, index": lambda: floors.sweep_index(database.tree, database.index, floors.bound(to_microseconds(now))),
+        "floor, scan": lambda: floors.sweep_by_scan(database.tree, database.index, to_moment(now)),
     }.items():
         assert sweep() == due
         left[name] = (everything(database.tree), everything(database.index))
