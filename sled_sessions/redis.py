@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
-from types import TracebackType
 from typing import Any, Self, cast
 from weakref import WeakValueDictionary
 
@@ -163,9 +162,7 @@ class RedisStore:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     # -- the contract -------------------------------------------------------------------------------------------------
@@ -308,10 +305,7 @@ class RedisStore:
 
     def _turn(self, key: bytes) -> "_Turn":
         """What this store's updates of a session share."""
-        turn = self._turns.get(key)
-        if turn is None:
-            turn = self._turns[key] = _Turn()
-        return turn
+        return self._turns.setdefault(key, _Turn())
 
     def _too_late(self, lost: int, refusal: RedisConnectionError | None = None) -> BackendError:
         """The error when a call's time is up: `lost` times another writer came first, or no connection was made."""

@@ -1,7 +1,7 @@
 """Whole databases: save, restore, move, copy, compact, migrate, salvage, look and check.
 
-What `sled-sessions` does on the command line, as plain functions for programs and notebooks. Each takes a `progress`
-that is called with how much is done and of how much, as far as that is known.
+What `sled-sessions` does on the command line, as plain functions for programs and notebooks. Those that take long take
+a `progress`, and say what they tell it.
 """
 
 from sled_sessions.operate.backup import backup, check_backup, restore

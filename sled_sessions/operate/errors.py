@@ -4,7 +4,7 @@ from sled_sessions.errors import SessionError
 
 
 class OperationError(SessionError):
-    """An operation on a whole database failed; what it read is as it was, and what it made is gone."""
+    """An operation on a database could not be done; the message says why, and what to do instead."""
 
 
 class NoDatabase(OperationError):

@@ -17,8 +17,8 @@ _T = TypeVar("_T")
 class AsyncStore:
     """An `AsyncSessionStore` on a `SessionStore`.
 
-    Calls run inline by default: on sled and in memory they take microseconds, less than a thread costs. A sweep by
-    full scan is the exception; give it a `budget`, or use a `Sweeper`.
+    Calls run inline by default: on sled and in memory they take microseconds, less than a thread costs. The exceptions
+    are a sweep by full scan (give it a `budget`, or use a `Sweeper`) and writes that wait for the disk (`durability`).
 
     Args:
         store: The blocking store.

@@ -324,10 +324,7 @@ class AsyncCachingStore(CachingStore):
             self._asked.popitem(last=False)
 
     def _lock(self, id: Id) -> "asyncio.Lock":
-        lock = self._locks.get(key_of(id))
-        if lock is None:
-            lock = self._locks[id.key] = self._new_lock()
-        return lock
+        return self._locks.setdefault(key_of(id), self._new_lock())
 
 
 def _as_async(store: SessionStore | AsyncSessionStore) -> AsyncSessionStore:

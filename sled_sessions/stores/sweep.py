@@ -16,7 +16,7 @@ Progress = Callable[[int, int | None], object]
 """Called now and then with how many entries were done so far, and of how many (None: nobody has counted)."""
 
 PROGRESS_STEP = 1024
-"""Entries between two looks at the time budget, and between two calls of a `Progress`."""
+"""Entries between two calls of a `Progress`, and, where nothing is deleted, between two looks at the time budget."""
 
 
 class SweepStrategy(enum.Enum):
@@ -37,7 +37,7 @@ class SweepReport:
         strategy: How it looked; None when it did not, since the store's server deletes what expires.
         examined: Entries (index) or records (full scan) that it looked at.
         deleted: Expired sessions that it removed.
-        undecodable: Records it could not read; they stay where they are.
+        undecodable: Records whose expiry it could not read; they stay where they are.
         seconds: How long it took.
         complete: False when `limit` or `budget` ended it early; the next sweep goes on from there. That one is complete
             when it comes to the end: what has expired meanwhile before the place where it began is for a later one.
@@ -89,7 +89,7 @@ class Sweep:
     def step(self) -> bool:
         """Tell `progress` when it is time to; true when `limit` or `budget` is used up.
 
-        Asked after each entry, so that every sweep looks at one at least.
+        Asked after an entry, so that every sweep looks at one at least.
         """
         if self._limit is not None and self.deleted >= self._limit:
             return True

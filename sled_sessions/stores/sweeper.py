@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
-from types import TracebackType
 from typing import Any, Self, cast
 
 from sled_sessions.stores import events
@@ -106,9 +105,7 @@ class Sweeper:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def run(self) -> Coroutine[Any, Any, None]:
