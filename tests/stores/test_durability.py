@@ -161,7 +161,7 @@ def test_whoever_waits_for_a_flush_that_fails_tries_again():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.version_info[:2] == (3, 14), reason="there `with lock` may skip __exit__, python/cpython#148874")
+@pytest.mark.skipif(sys.version_info[:2] == (3, 14), reason="`with` may skip __exit__ there: python/cpython#148874")
 @pytest.mark.parametrize("work", ["store.save(record)", "store.rebuild_index()", "scanned()"])
 def test_an_interrupt_leaves_nobody_waiting(tmp_path, work):
     """Whenever Ctrl-C comes, the next writer goes on, and every record has its entry once the store is opened again."""
