@@ -16,7 +16,7 @@ TEXT_LENGTH = 22
 """Characters of an id as text."""
 
 # 22 characters hold 132 bits: the last one's low 4 bits must be zero, so each id has exactly one spelling.
-_TEXT = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]")
+_TEXT = re.compile(rb"[A-Za-z0-9_-]{21}[AQgw]")
 _set = object.__setattr__
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
@@ -47,16 +47,21 @@ class Id:
         return cls(os.urandom(KEY_LENGTH))  # as `secrets` does, whose import takes milliseconds
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str | bytes) -> Self:
         """Read an id as `str(id)` writes it: 22 characters, the URL-safe unpadded base64 of its little-endian bytes.
+
+        Args:
+            text: The characters, or the bytes of their ASCII, as a cookie has them.
 
         Raises:
             DecodeError: `text` is not what `str` of some id gives.
         """
-        if not (isinstance(text, str) and _TEXT.fullmatch(text)):
+        if isinstance(text, str):
+            text = text.encode("ascii", "replace")
+        if not (isinstance(text, bytes) and _TEXT.fullmatch(text)):
             msg = "not a session id: 22 characters of URL-safe base64 without padding are expected"
             raise DecodeError(msg)
-        return cls(binascii.a2b_base64(text.encode("ascii").translate(_FROM_URL_SAFE) + b"==")[::-1])
+        return cls(binascii.a2b_base64(text.translate(_FROM_URL_SAFE) + b"==")[::-1])
 
     def __str__(self) -> str:
         return binascii.b2a_base64(self.key[::-1], newline=False)[:TEXT_LENGTH].translate(_TO_URL_SAFE).decode("ascii")

@@ -36,7 +36,8 @@ class SessionCookie:
     partitioned: bool = False
     seal: Seal | None = attrs.field(default=None, repr=False)
 
-    _attributes: str = attrs.field(init=False, repr=False)
+    _before: bytes = attrs.field(init=False, repr=False)
+    _after: bytes = attrs.field(init=False, repr=False)
     _values: Callable[[bytes], list[bytes]] = attrs.field(init=False, repr=False)
     removal: bytes = attrs.field(init=False, repr=False)
     """The Set-Cookie value that makes a browser drop the cookie."""
@@ -57,7 +58,8 @@ class SessionCookie:
             )
         )
         set_attribute = object.__setattr__
-        set_attribute(self, "_attributes", attributes)
+        set_attribute(self, "_before", f"{self.name}=".encode())
+        set_attribute(self, "_after", attributes.encode())
         set_attribute(self, "_values", re.compile(rb"(?:^|;)\s*%b\s*=([^;]*)" % re.escape(self.name.encode())).findall)
         removal = f"{self.name}={attributes}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT"
         set_attribute(self, "removal", removal.encode())
@@ -74,8 +76,7 @@ class SessionCookie:
         """The id in a cookie's value: a claim, until the store knows it."""
         if value is None:
             return None
-        text = value.decode("latin-1")
-        opened = text if self.seal is None else self.seal.open(text)
+        opened = value if self.seal is None else self.seal.open(value.decode("latin-1"))
         try:
             return None if opened is None else Id.parse(opened)
         except DecodeError:
@@ -89,16 +90,24 @@ class SessionCookie:
         """Whether even the length of this value tells that it holds no id; cheap enough for each request."""
         return self.seal is None and len(value) != TEXT_LENGTH
 
-    def write(self, id: Id, max_age: timedelta | None) -> bytes:
+    def write(self, id: Id, max_age: timedelta | None, presented: bytes | None = None) -> bytes:
         """The Set-Cookie value for a session that lives this long; None: as long as the browser runs.
 
         Seconds are rounded up: about the last one the server decides, not the browser.
+
+        Args:
+            id: The session's id.
+            max_age: How long the session lives.
+            presented: The value that this very id was read from, if it was; it need not be written out again then.
         """
-        value = str(id) if self.seal is None else self.seal.seal(str(id))
-        age = ""
+        if self.seal is not None:
+            value = self.seal.seal(str(id)).encode()
+        else:
+            value = str(id).encode() if presented is None else presented
+        age = b""
         if max_age is not None:
-            age = f"; Max-Age={max_age.days * 86_400 + max_age.seconds + (max_age.microseconds > 0)}"
-        return f"{self.name}={value}{self._attributes}{age}".encode()
+            age = b"; Max-Age=%d" % (max_age.days * 86_400 + max_age.seconds + (max_age.microseconds > 0))
+        return self._before + value + self._after + age
 
     def _problem(self) -> str | None:
         prefix = self.name.lower()

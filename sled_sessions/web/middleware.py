@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from sled_sessions.errors import DecodeError, EncodeError
-from sled_sessions.records import Expiry, Record
+from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.expiry import policy_of
 from sled_sessions.session.drive import drive, drive_async
 from sled_sessions.session.session import Outcome, Session, Steps
@@ -184,13 +184,14 @@ class SessionMiddleware:
 class _Exchange:
     """One request and its response, or one WebSocket, with its session."""
 
-    __slots__ = ("_failed", "_middleware", "_presented", "_scope", "_send", "_session")
+    __slots__ = ("_failed", "_id", "_middleware", "_presented", "_scope", "_send", "_session")
 
     def __init__(self, middleware: SessionMiddleware, scope: Scope, send: Send) -> None:
         self._middleware = middleware
         self._scope = scope
         self._send = send
         self._presented = middleware.cookie.find(scope["headers"])
+        self._id: Id | None = None  # that was read from it
         self._failed = True  # until there is a response, and it is no 5xx, or the WebSocket was accepted
 
     def open(self) -> None:
@@ -199,7 +200,7 @@ class _Exchange:
 
     async def open_async(self) -> None:
         """Give the app a session that is loaded: when it is used it cannot wait for an asyncio store."""
-        id = self._middleware.cookie.read(self._presented)
+        id = self._id = self._middleware.cookie.read(self._presented)
         record: Record | None = None
         failure: Exception | None = None
         try:
@@ -217,7 +218,7 @@ class _Exchange:
         self._begin(load)
 
     def _load(self) -> Record | None:
-        id = self._middleware.cookie.read(self._presented)
+        id = self._id = self._middleware.cookie.read(self._presented)
         try:
             record: Record | None = None if id is None else self._middleware.store.load(id)
         except DecodeError:
@@ -327,7 +328,7 @@ class _Exchange:
     def _cookie(self, outcome: Outcome) -> bytes | None:
         session, cookie = self._session, self._middleware.cookie
         if outcome is Outcome.SAVED and (id := session.id) is not None:
-            return cookie.write(id, session.max_age)
+            return cookie.write(id, session.max_age, self._presented if id is self._id else None)
         if outcome is Outcome.GONE and self._presented is not None and cookie.is_ours(self._presented):
             return cookie.removal
         return None
