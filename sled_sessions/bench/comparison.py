@@ -67,6 +67,8 @@ def _filled(classes: Mapping[str, type[Peer]], workload: Workload) -> Iterator[t
             disk[name] = size(folder)
             opened[name] = made(folder)
             stack.callback(opened[name].close)
+            for start in range(0, workload.sessions, _FILL):  # else what is timed is how its pages come off the disk
+                opened[name].load(map(workload.id, range(start, min(start + _FILL, workload.sessions))))
         yield opened, disk
 
 

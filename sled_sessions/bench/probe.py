@@ -49,7 +49,12 @@ def _run(program: str, *arguments: str) -> str:
     environment = dict(os.environ)
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or it would compile what an installed package has compiled
     return subprocess.run(  # noqa: S603 - this interpreter, and a program of this module
-        [sys.executable, "-c", program, *arguments], check=True, stdout=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-c", program, *arguments],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
     ).stdout
 
 

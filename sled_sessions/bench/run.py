@@ -1,5 +1,6 @@
 """The whole benchmark, in order."""
 
+import errno
 import json
 import shutil
 import tempfile
@@ -18,6 +19,8 @@ from sled_sessions.bench.result import Line, PeerLine, Result
 from sled_sessions.bench.workload import Workload
 
 SIZES = (10_000, 100_000, 1_000_000)
+
+_UNFINISHED = "null"
 
 FEWEST = 100
 """Sessions; with fewer there is no hundredth to sweep."""
@@ -81,6 +84,7 @@ def _all(
                 if "process" in parts:
                     yield from process.folder_lines(place, workload, max(repeat // 4, 3), disk)
                 with Database.open(place, workload) as database:
+                    database.read_all()
                     for part, operations in (("store", store.on_one_session), ("sweeps", store.on_all_sessions)):
                         if part in parts:
                             for operation in operations(database):
@@ -103,15 +107,25 @@ def _folder(kept: Path | None, workload: Workload) -> Iterator[tuple[Path, Sizes
             yield place, make(place, workload)
         return
     place, note = kept / f"storage-{workload.sessions}", kept / f"storage-{workload.sessions}.json"
-    if note.exists():
-        disk = Sizes(**json.loads(note.read_text()))
-        note.unlink()  # until the end: a run that is interrupted leaves sessions where they do not belong
-    else:
+    kept.mkdir(parents=True, exist_ok=True)
+    disk = _read(note) if place.is_dir() else None
+    if disk is None:
+        if place.exists() and not note.exists():
+            raise FileExistsError(errno.EEXIST, "there already, and not made by the benchmark", str(place))
+        note.write_text(_UNFINISHED)
         shutil.rmtree(place, ignore_errors=True)
-        kept.mkdir(parents=True, exist_ok=True)
         disk = make(place, workload)
+    note.write_text(_UNFINISHED)  # until the end: a run that is interrupted leaves sessions where they do not belong
     yield place, disk
     note.write_text(json.dumps(attrs.asdict(disk)))
+
+
+def _read(note: Path) -> Sizes | None:
+    """What a run that came to its end has noted."""
+    try:
+        return Sizes(**json.loads(note.read_text()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
 
 
 def _derived(lines: Iterable[Line]) -> list[Line]:

@@ -36,14 +36,14 @@ def lines(repeat: int) -> Iterator[Line | str]:
 
 
 async def _or_interrupted(work: Awaitable[_T]) -> _T:
-    """What this gives. The terminal interrupts the server, too, whose end is no error then."""
+    """What this gives, unless it was interrupted: redis-py goes on when it is cancelled, and the terminal interrupts
+    the server, too, whose end is no error then."""
+    task = asyncio.current_task()
     try:
         return await work
-    except Exception:
-        task = asyncio.current_task()
+    finally:
         if task is not None and task.cancelling():
-            raise asyncio.CancelledError from None  # of which the runner makes the interrupt
-        raise
+            raise asyncio.CancelledError  # of which the runner makes the interrupt
 
 
 def _line(url: str, runner: asyncio.Runner, repeat: int) -> Line:

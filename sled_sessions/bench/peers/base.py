@@ -59,12 +59,11 @@ class AsyncPeer(Peer):
     """A peer that is awaited: one event loop for all its calls, and one run of it for each batch."""
 
     def __init__(self, folder: Path) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._runner = asyncio.Runner()  # which an interrupt leaves without a call that nobody awaits any more
 
     def close(self) -> None:
         """Close the loop."""
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
-        self._loop.close()
+        self._runner.close()
 
     def _run(self, calls: Coroutine[Any, Any, Any]) -> Any:
-        return self._loop.run_until_complete(calls)
+        return self._runner.run(calls)
