@@ -2,14 +2,15 @@
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from math import isnan
 from pathlib import Path
 from typing import Any
 
 from sled_sessions import Id
-from sled_sessions.bench import peers
+from sled_sessions.bench import peers, probe
 from sled_sessions.bench.database import size
 from sled_sessions.bench.measuring import Side, Spread, take_turns
 from sled_sessions.bench.peers.base import Peer, Session
@@ -21,6 +22,9 @@ BATCH = 200
 """Operations in a run: some of the peers take a millisecond for one."""
 
 _FILL = 1000
+
+_MOST_ALL_DUE = 10_000
+"""With more sessions some of the peers take minutes to get them all back."""
 
 
 def choose(names: tuple[str, ...], sessions: int) -> tuple[dict[str, type[Peer]], list[str]]:
@@ -39,37 +43,50 @@ def choose(names: tuple[str, ...], sessions: int) -> tuple[dict[str, type[Peer]]
     return chosen, notes
 
 
-def lines(classes: Mapping[str, type[Peer]], sessions: int, repeat: int) -> Iterator[PeerLine]:
-    """Each operation, timed in turns on stores that hold the workload's sessions."""
+def lines(
+    classes: Mapping[str, type[Peer]], sessions: int, repeat: int, tell: Callable[[str], object]
+) -> Iterator[PeerLine]:
+    """What each holds and costs at rest, then each operation, timed in turns on stores that hold the sessions."""
     workload = Workload(sessions)
-    with _filled(classes, workload) as (opened, disk):
+    with ExitStack() as stack:
+        folders = {name: Path(stack.enter_context(tempfile.TemporaryDirectory())) for name in classes}
+        for name, made in classes.items():
+            _fill(made, folders[name], workload, tell)
+        disk = {name: Spread.of([size(folder) / sessions]) for name, folder in folders.items()}
+        yield PeerLine("size on disk, for a session", sessions, disk, "B")
+        memory = {name: probe.ask("peer-memory", name, folder, sessions) for name, folder in folders.items()}
+        if not any(map(isnan, memory.values())):
+            grown = {name: Spread.of([each]) for name, each in memory.items()}
+            yield PeerLine(f"memory, opened and {probe.LOADS:,} loads", sessions, grown, "B")
+        openings = {name: _opening(made, folders[name]) for name, made in classes.items() if made.has_opening}
+        times = take_turns(openings, max(repeat // 4, 3), budget=30)
+        yield PeerLine("open", sessions, {name: Spread.of(each) for name, each in times.items()})
+        opened = {name: stack.enter_context(closing(made(folders[name]))) for name, made in classes.items()}
+        for peer in opened.values():  # else what is timed is how their pages come off the disk
+            for numbers in batched(workload):
+                peer.load(map(workload.id, numbers))
         for name, side, rarer in _operations(workload):
-            sides = {peer: made for peer, store in opened.items() if (made := side(store)) is not None}
+            sides = {peer: found for peer, store in opened.items() if (found := side(store)) is not None}
             times = take_turns(sides, max(repeat // rarer, 3), budget=30)
             yield PeerLine(name, sessions, {peer: Spread.of(each) for peer, each in times.items()})
-        yield PeerLine(
-            "size on disk", sessions, {peer: Spread.of([each / sessions]) for peer, each in disk.items()}, "B"
-        )
 
 
-@contextmanager
-def _filled(classes: Mapping[str, type[Peer]], workload: Workload) -> Iterator[tuple[dict[str, Peer], dict[str, int]]]:
-    """The peers with the workload's sessions in them, and the bytes that those took."""
-    with ExitStack() as stack:
-        opened, disk = {}, {}
-        for name, made in classes.items():
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            peer = made(folder)
-            for start in range(0, workload.sessions, _FILL):
-                numbers = range(start, min(start + _FILL, workload.sessions))
-                peer.save([session(workload, number) for number in numbers], new=True)
-            peer.close()
-            disk[name] = size(folder)
-            opened[name] = made(folder)
-            stack.callback(opened[name].close)
-            for start in range(0, workload.sessions, _FILL):  # else what is timed is how its pages come off the disk
-                opened[name].load(map(workload.id, range(start, min(start + _FILL, workload.sessions))))
-        yield opened, disk
+def _fill(made: type[Peer], folder: Path, workload: Workload, tell: Callable[[str], object]) -> None:
+    with closing(made(folder)) as peer:
+        for numbers in batched(workload):
+            peer.save([session(workload, number) for number in numbers], new=True)
+            tell(f"{workload.sessions:,} sessions: filling {made.name}, {numbers.stop / workload.sessions:.0%}")
+
+
+def _opening(made: type[Peer], folder: Path) -> Side:
+    opened: list[Peer] = []
+    return Side(lambda turn: opened.append(made(folder)), restore=lambda turn: opened.pop().close())
+
+
+def batched(workload: Workload) -> Iterator[range]:
+    """The numbers of all sessions, some at a time."""
+    for start in range(0, workload.sessions, _FILL):
+        yield range(start, min(start + _FILL, workload.sessions))
 
 
 def session(workload: Workload, number: int, version: int = 0, expiry: datetime | None = None) -> Session:
@@ -111,6 +128,19 @@ def _operations(workload: Workload) -> Iterator[tuple[str, Callable[[Peer], Side
 
         return store
 
+    def changes(turn: int) -> list[Session]:
+        return [(id, {"visits": data["visits"]}, expiry) for id, data, expiry in known(turn)]
+
+    def save_all(peer: Peer, expiry: datetime | None = None) -> None:
+        for numbers in batched(workload):
+            peer.save([session(workload, number, 0, expiry) for number in numbers], new=expiry is None)
+
+    def all_expired(peer: Peer) -> Callable[[int], object]:
+        return lambda turn: save_all(peer, datetime.now(UTC) - timedelta(seconds=10))
+
+    def sweep(peer: Peer, prepare: Callable[[int], object], restore: Any = None) -> Side | None:
+        return Side(lambda given: peer.sweep(), prepare, restore) if peer.has_sweep else None
+
     def side(run: Callable[[Any], object], prepare: Callable[[int], Any], restore: Any = None) -> Side:
         return Side(run, prepare, restore, None)
 
@@ -123,9 +153,9 @@ def _operations(workload: Workload) -> Iterator[tuple[str, Callable[[Peer], Side
         ),
         2,
     )
+    yield "update", lambda peer: side(peer.update, changes), 2
     yield "delete", lambda peer: side(peer.delete, stored(peer)), 2
-    yield (
-        "sweep, 1 % due",
-        lambda peer: Side(lambda given: peer.sweep(), expired(peer)) if peer.has_sweep else None,
-        6,
-    )
+    yield "sweep, nothing due", lambda peer: sweep(peer, lambda turn: None), 2
+    yield "sweep, 1 % due", lambda peer: sweep(peer, expired(peer)), 6
+    if workload.sessions <= _MOST_ALL_DUE:
+        yield "sweep, all due", lambda peer: sweep(peer, all_expired(peer), lambda given: save_all(peer)), 10

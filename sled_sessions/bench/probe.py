@@ -14,6 +14,12 @@ from datetime import datetime
 from pathlib import Path
 
 from sled_sessions import SledStore, SweepStrategy, sled
+from sled_sessions.bench import peers
+from sled_sessions.bench.peers.sled import SledPeer
+from sled_sessions.bench.workload import Workload
+
+LOADS = 2000
+"""Loads after which a peer's memory is looked at."""
 
 HEAVY = ("IPython", "asyncio", "litestar", "matplotlib", "numpy", "pandas", "redis", "starlette", "tqdm", "uvicorn")
 """What importing the package should not load."""
@@ -98,6 +104,19 @@ def _sweep_memory(folder: str, strategy: str, now: str) -> float:
         return max(_resident("VmHWM") - before, 0.0)
 
 
+def _peer_memory(name: str, folder: str, sessions: str) -> float:
+    """How far resident memory grows when a peer, imported before, is opened and loads some of so many sessions."""
+    made = SledPeer if name == SledPeer.name else peers.find(name)
+    workload = Workload(int(sessions))
+    ids = [workload.id(number) for number in workload.random_numbers(LOADS)]
+    before = _resident("VmRSS")
+    peer = made(Path(folder))  # type: ignore[misc] # it was found before
+    peer.load(ids)
+    grown = _resident("VmRSS") - before
+    peer.close()
+    return max(grown, 0.0)
+
+
 def _resident(what: str) -> float:
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
@@ -111,4 +130,5 @@ _QUESTIONS: dict[str, Callable[..., float]] = {
     "opening-bare": _opening_bare,
     "idle-memory": _idle_memory,
     "sweep-memory": _sweep_memory,
+    "peer-memory": _peer_memory,
 }

@@ -1,8 +1,9 @@
 """What a process pays before its first session: import, opening, memory; and the bytes on disk."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import isnan
 from pathlib import Path
+from typing import TypeVar
 
 from sled_sessions import SweepStrategy
 from sled_sessions.bench import probe
@@ -11,15 +12,19 @@ from sled_sessions.bench.measuring import Spread
 from sled_sessions.bench.result import Line
 from sled_sessions.bench.workload import Workload
 
+_T = TypeVar("_T")
+
 _DEPENDENCIES = ("attrs", "msgspec", "sortedcontainers")
 
 
 def import_lines(repeat: int) -> Iterator[Line | str]:
     """The import, and a note about what it loads besides."""
-    turns = [(probe.import_seconds("sled_sessions"), probe.import_seconds(*_DEPENDENCIES)) for _ in range(repeat)]
-    ours, other = ([side[0] for side in sides] for sides in zip(*turns, strict=True))
-    loaded = turns[0][0][1]
-    yield Line.compare("import", 0, ours, other, f"import {', '.join(_DEPENDENCIES)}")
+    ours, other = _in_turns(
+        lambda: probe.import_seconds("sled_sessions"), lambda: probe.import_seconds(*_DEPENDENCIES), repeat
+    )
+    loaded = ours[0][1]
+    times = [[seconds for seconds, _ in side] for side in (ours, other)]
+    yield Line.compare("import", 0, times[0], times[1], f"import {', '.join(_DEPENDENCIES)}")
     heavy = [name for name in probe.HEAVY if name in loaded]
     yield f"importing sled_sessions loads {', '.join(heavy) if heavy else 'none of ' + ', '.join(probe.HEAVY)}"
 
@@ -27,8 +32,7 @@ def import_lines(repeat: int) -> Iterator[Line | str]:
 def folder_lines(folder: Path, workload: Workload, repeat: int, sizes: Sizes) -> Iterator[Line]:
     """Opening, memory and size of a database that is closed now."""
     sessions = workload.sessions
-    turns = [(probe.ask("opening", folder), probe.ask("opening-bare", folder)) for _ in range(repeat)]
-    ours, other = zip(*turns, strict=True)
+    ours, other = _in_turns(lambda: probe.ask("opening", folder), lambda: probe.ask("opening-bare", folder), repeat)
     yield Line.compare("open", sessions, ours, other, "open sled and the tree of the records")
     yield Line.compare(
         "size on disk",
@@ -44,6 +48,19 @@ def folder_lines(folder: Path, workload: Workload, repeat: int, sizes: Sizes) ->
     yield Line("memory, just opened", sessions, Spread.of([idle]), unit="B")
     for name, strategy in (("index sweep of 1 %", SweepStrategy.EXPIRY_INDEX), ("full scan", SweepStrategy.FULL_SCAN)):
         grown = probe.ask("sweep-memory", folder, strategy.value, workload.due_at(0.01).isoformat())
+        if isnan(grown):
+            return
         yield Line(f"memory, {name}", sessions, Spread.of([grown]), other_is="growth over the idle store", unit="B")
         with Database.open(folder, workload) as database:
             database.put_back(range(workload.due))
+
+
+def _in_turns(ours: Callable[[], _T], other: Callable[[], _T], repeat: int) -> tuple[list[_T], list[_T]]:
+    """The answers of both; every other turn the other way round, since whoever comes second finds the files cached."""
+    answers: dict[Callable[[], _T], list[_T]] = {ours: [], other: []}
+    for turn in range(repeat + 1):
+        for ask in (ours, other) if turn % 2 else (other, ours):
+            answer = ask()
+            if turn:  # the first one reads the files from the disk
+                answers[ask].append(answer)
+    return answers[ours], answers[other]

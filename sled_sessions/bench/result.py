@@ -55,11 +55,12 @@ class Line:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the median keeps to the target; None without one."""
+        """Whether the median, a ratio to the hundredth that is shown, keeps to the target; None without one."""
         if self.target is None:
             return None
-        figure = self.ours if self.target.of == "value" else self.ratio
-        return None if figure is None else figure.median <= self.target.at_most
+        if self.target.of == "value":
+            return self.ours.median <= self.target.at_most
+        return None if self.ratio is None else round(self.ratio.median, 2) <= self.target.at_most
 
 
 @attrs.frozen
@@ -108,7 +109,7 @@ class Result:
         whole: dict[str, Any] = attrs.asdict(self)
         for line, shown in zip(self.lines, whole["lines"], strict=True):
             shown["holds"] = line.holds
-        return json.dumps(whole, indent=2)
+        return json.dumps(whole, indent=2, allow_nan=False)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Draw each ratio with its quartiles and its target; returns the Axes."""
@@ -147,13 +148,12 @@ class Result:
             names = dict.fromkeys(name for line in lines for name in line.peers)
             rows = [
                 [
-                    name,
-                    *(_shown(line.peers[name].median, line.unit) if name in line.peers else None for line in lines),
+                    line.name,
+                    *(_shown(line.peers[name].median, line.unit) if name in line.peers else None for name in names),
                 ]
-                for name in names
+                for line in lines
             ]
-            columns = ["", *(line.name for line in lines)]
-            tables.append(Table(f"What else keeps sessions, with {sessions:,} of them", columns, rows))
+            tables.append(Table(f"What else keeps sessions, with {sessions:,} of them", ["", *names], rows))
         return tables
 
 
@@ -167,7 +167,7 @@ def _cells(line: Line) -> list[str]:
         _shown(line.ours.median, line.unit),
         "" if line.other is None else _shown(line.other.median, line.unit),
         "" if ratio is None else html.Figure(f"{ratio.median:.2f}"),
-        "" if ratio is None else html.Figure(f"{ratio.low:.2f}-{ratio.high:.2f}"),
+        "" if ratio is None or ratio.low == ratio.high else html.Figure(f"{ratio.low:.2f}-{ratio.high:.2f}"),
         html.Figure(limit),
         {None: "", True: "yes", False: "NO"}[line.holds],
         line.other_is,

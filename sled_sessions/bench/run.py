@@ -25,12 +25,15 @@ _UNFINISHED = "null"
 FEWEST = 100
 """Sessions; with fewer there is no hundredth to sweep."""
 
-PARTS = {"process": 5, "store": 6, "sweeps": 9, "web": 5, "redis": 1, "peers": 6}
+PARTS = {"process": 5, "store": 6, "sweeps": 9, "web": 5, "redis": 1, "peers": 11}
 """What can be measured, and in about how many steps for each size."""
 
 Found: TypeAlias = Line | PeerLine | str
-Watch: TypeAlias = Callable[[str], object]
-"""Called after each step with what was measured."""
+Watch: TypeAlias = Callable[[int, str], object]
+"""Called with how many steps have been done, and with what was measured last or is being filled."""
+
+DISK = 2600
+"""Bytes on the disk for each session, at most."""
 
 
 def run(
@@ -45,7 +48,7 @@ def run(
     """Measure the package.
 
     Args:
-        sizes: Numbers of sessions, each in a database of its own; up to 2,600 bytes of disk for each session.
+        sizes: Numbers of sessions, each in a database of its own; up to `DISK` bytes of disk for each session.
         peers: Names of what else is measured, where it is installed.
         parts: Which of `PARTS`.
         repeat: Turns for the quickest operations; the longer ones get fewer.
@@ -54,10 +57,17 @@ def run(
     """
     started = datetime.now(UTC).isoformat(timespec="seconds")
     found: list[Found] = []
-    for each in _all(sizes, tuple(peers), parts, repeat, folder):
+    done = 0
+
+    def tell(what: str) -> None:
+        if watch is not None:
+            watch(done, what)
+
+    for each in _all(sizes, tuple(peers), parts, repeat, folder, tell):
         found.append(each)
-        if watch is not None and not isinstance(each, str):
-            watch(f"{each.sessions:,} sessions: {each.name}")
+        if not isinstance(each, str):
+            done += 1
+            tell(f"{each.sessions:,} sessions: {each.name}")
     lines = [each for each in found if isinstance(each, Line)]
     lines += _derived(lines)
     return Result(
@@ -71,7 +81,12 @@ def run(
 
 
 def _all(
-    sizes: Sequence[int], peers: tuple[str, ...], parts: Sequence[str], repeat: int, folder: Path | None
+    sizes: Sequence[int],
+    peers: tuple[str, ...],
+    parts: Sequence[str],
+    repeat: int,
+    folder: Path | None,
+    tell: Callable[[str], object],
 ) -> Iterator[Found]:
     if "process" in parts:
         yield from process.import_lines(max(repeat // 2, 3))
@@ -80,7 +95,7 @@ def _all(
     for sessions in sizes:
         workload = Workload(sessions)
         if set(parts) - {"redis", "peers"}:
-            with _folder(folder, workload) as (place, disk):
+            with _folder(folder, workload, tell) as (place, disk):
                 if "process" in parts:
                     yield from process.folder_lines(place, workload, max(repeat // 4, 3), disk)
                 with Database.open(place, workload) as database:
@@ -95,16 +110,20 @@ def _all(
             chosen, notes = comparison.choose(peers, sessions)
             yield from notes
             if len(chosen) > 1:
-                yield from comparison.lines(chosen, sessions, repeat)
+                yield from comparison.lines(chosen, sessions, repeat, tell)
 
 
 @contextmanager
-def _folder(kept: Path | None, workload: Workload) -> Iterator[tuple[Path, Sizes]]:
+def _folder(kept: Path | None, workload: Workload, tell: Callable[[str], object]) -> Iterator[tuple[Path, Sizes]]:
     """A database, and what it took on the disk when it was made."""
+
+    def progress(done: int, total: int | None) -> None:
+        tell(f"{total:,} sessions: filling, {done / (total or 1):.0%}")
+
     if kept is None:
         with tempfile.TemporaryDirectory(prefix="sled_sessions-") as temporary:
             place = Path(temporary) / "storage"
-            yield place, make(place, workload)
+            yield place, make(place, workload, progress)
         return
     place, note = kept / f"storage-{workload.sessions}", kept / f"storage-{workload.sessions}.json"
     kept.mkdir(parents=True, exist_ok=True)
@@ -114,7 +133,7 @@ def _folder(kept: Path | None, workload: Workload) -> Iterator[tuple[Path, Sizes
             raise FileExistsError(errno.EEXIST, "there already, and not made by the benchmark", str(place))
         note.write_text(_UNFINISHED)
         shutil.rmtree(place, ignore_errors=True)
-        disk = make(place, workload)
+        disk = make(place, workload, progress)
     note.write_text(_UNFINISHED)  # until the end: a run that is interrupted leaves sessions where they do not belong
     yield place, disk
     note.write_text(json.dumps(attrs.asdict(disk)))

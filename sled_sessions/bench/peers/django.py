@@ -31,6 +31,7 @@ from django.contrib.sessions.backends import db, file
 
 class _DjangoPeer(Peer):
     most = 10_000
+    has_opening = False
     _backend: ClassVar[Any]
 
     def save(self, sessions: Iterable[Session], *, new: bool) -> None:

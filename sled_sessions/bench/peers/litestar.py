@@ -21,6 +21,7 @@ class LitestarPeer(AsyncPeer):
     name = "litestar-file"
     most = 10_000
     loses = "what the kernel has not written"
+    has_opening = False
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -41,6 +42,16 @@ class LitestarPeer(AsyncPeer):
 
         result: list[dict[str, Any] | None] = self._run(load())
         return result
+
+    def update(self, sessions: Iterable[Session]) -> None:
+        async def update() -> None:
+            for id, data, expiry in sessions:
+                key, seconds = bytes(id).hex(), int(expiry.timestamp() - time.time())
+                value = await self._store.get(key)
+                found = {} if value is None else _decode(value)
+                await self._store.set(key, _encode({**found, **data}), expires_in=seconds)
+
+        self._run(update())
 
     def delete(self, ids: Iterable[Id]) -> None:
         async def delete() -> None:

@@ -62,10 +62,10 @@ class LmdbPeer(Peer):
         stop, deleted = _pack(int(time.time())), 0
         with self._env.begin(write=True) as transaction:
             cursor = transaction.cursor(self._index)
-            found = cursor.first()
-            while found and cursor.key()[:8] < stop:
-                transaction.delete(cursor.key()[8:], db=self._sessions)
-                found = cursor.delete()
+            cursor.first()
+            while (entry := cursor.key()) and entry[:8] < stop:  # no entry behind the last one
+                transaction.delete(entry[8:], db=self._sessions)
+                cursor.delete()
                 deleted += 1
         return deleted
 

@@ -1,6 +1,8 @@
 """The package itself, asked the same way."""
 
 from collections.abc import Iterable
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,10 @@ class SledPeer(Peer):
     def load(self, ids: Iterable[Id]) -> list[dict[str, Any] | None]:
         return [None if (record := self._store.load(id)) is None else record.data for id in ids]
 
+    def update(self, sessions: Iterable[Session]) -> None:
+        for id, data, expiry in sessions:
+            self._store.update(id, partial(_changed, data, expiry))
+
     def delete(self, ids: Iterable[Id]) -> None:
         for id in ids:
             self._store.delete(id)
@@ -34,3 +40,7 @@ class SledPeer(Peer):
 
     def close(self) -> None:
         self._store.close()
+
+
+def _changed(data: dict[str, Any], expiry: datetime, record: Record) -> Record:
+    return Record(record.id, {**record.data, **data}, expiry)
