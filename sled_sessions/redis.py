@@ -24,7 +24,7 @@ try:
     from redis.asyncio.retry import Retry
     from redis.backoff import ExponentialWithJitterBackoff
     from redis.exceptions import ConnectionError as RedisConnectionError
-    from redis.exceptions import RedisError, ResponseError
+    from redis.exceptions import ReadOnlyError, RedisError, ResponseError
     from redis.exceptions import TimeoutError as RedisTimeoutError
     from redis.maint_notifications import MaintNotificationsConfig
 except ImportError as error:
@@ -337,7 +337,8 @@ class RedisStore:
         except TimeoutError as error:
             raise self._too_late(lost, _refusal(error)) from error
         except Exception as error:  # noqa: BLE001 - a client that lost its server raises more than its own errors
-            if "READONLY" in str(error) and isinstance(self.client, Redis):
+            # Redis before 7 has the code in the middle of what it says of a script.
+            if (isinstance(error, ReadOnlyError) or "READONLY" in str(error)) and isinstance(self.client, Redis):
                 # The master has become a replica. Connect anew: its name may lead to the new master by now.
                 with suppress(Exception):
                     async with asyncio.timeout_at(deadline):

@@ -99,11 +99,14 @@ async def test_connections_that_the_server_has_closed(server, whose):
 
 
 @asynccontextmanager
-async def cutting_proxy(server):
-    """A proxy that hands each command on, and cuts the line instead of handing back the answer while `cuts` is set."""
+async def proxy_of(server):
+    """A proxy that hands each command on, and cuts the line instead of handing back the answer while `cuts` is set.
+
+    New connections go to `target`, and those that are open stay where they are.
+    """
 
     async def serve(reader, writer):
-        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", server.port)
+        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", proxy.target.port)
         try:
             while command := await reader.read(65_536):
                 upstream_writer.write(command)
@@ -116,14 +119,14 @@ async def cutting_proxy(server):
             upstream_writer.close()
 
     proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
-    proxy.cuts = False
+    proxy.cuts, proxy.target = False, server
     async with proxy:
         yield proxy
 
 
 async def test_a_lost_answer_is_not_asked_for_again(server):
     """An update whose answer was lost was made once, and the caller is told that nobody knows."""
-    async with cutting_proxy(server) as proxy:
+    async with proxy_of(server) as proxy:
         port = proxy.sockets[0].getsockname()[1]
         client = redis.asyncio.Redis(port=port, protocol=2)  # with the package's own policy, which is to repeat
         async with client, RedisStore(client, timeout=SHORT) as store, RedisStore.from_url(server.url) as other:
@@ -155,6 +158,26 @@ async def test_a_replica(own_server):
             assert (await store.update(record.id, increment)).data == {"n": 2}
     finally:
         master.close()
+
+
+async def test_a_failover_behind_one_address(own_server):
+    """When the master becomes a replica and its address leads to the new one, writes go there: old connections end."""
+    replica = Server("--replicaof", "127.0.0.1", str(own_server.port))
+    try:
+        async with proxy_of(own_server) as proxy:
+            port = proxy.sockets[0].getsockname()[1]
+            async with redis.asyncio.Redis(port=port, protocol=2) as client:
+                store = RedisStore(client, timeout=SHORT)
+                record = await store.create(new_record(n=1))
+                with own_server.client() as old, replica.client() as new:
+                    old.incr("after the session")
+                    assert old.wait(1, 20_000) == 1
+                    new.replicaof("NO", "ONE")
+                    old.replicaof("127.0.0.1", replica.port)
+                proxy.target = replica
+                assert (await soon(lambda: store.update(record.id, increment))).data == {"n": 2}
+    finally:
+        replica.close()
 
 
 async def _until_refused(use):
