@@ -42,7 +42,7 @@ from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepSt
 _log = logging.getLogger(__name__)
 
 _SWAP = """
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return false end
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return false end
 return redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
 """
 """What `SET key new IFEQ old PXAT expiry` does, for servers that do not know it: Valkey does since 8.1, Redis since
@@ -263,7 +263,7 @@ class RedisStore:
 
     async def records(self) -> AsyncIterator[Record]:
         """Every record stored, in no order; unreadable ones are skipped. O(n), as `count`."""
-        async for value in self.values():
+        async for _, value in self.pairs():
             try:
                 record = Record.decode(value)
             except DecodeError:
@@ -271,17 +271,20 @@ class RedisStore:
             else:
                 yield record
 
-    async def values(self) -> AsyncIterator[bytes]:
-        """Every record's bytes, in no order. O(n), as `count`."""
+    async def pairs(self) -> AsyncIterator[tuple[Id, bytes]]:
+        """Every session's id and its record's bytes, in no order. O(n), as `count`."""
         async for keys in self._pages():
             pipeline = self.client.pipeline(transaction=False)
             for key in keys:
                 pipeline.get(key)
-            for value in await self._answer(partial(pipeline.execute, raise_on_error=False), self._deadline(), keys):
+            values = await self._answer(partial(pipeline.execute, raise_on_error=False), self._deadline(), keys)
+            for key, value in zip(keys, values, strict=True):
+                if _is_of_other_type(value):
+                    value = b""
                 if isinstance(value, Exception):
                     raise _backend_error(value, keys)
                 if value is not None:  # deleted since
-                    yield value
+                    yield self._id_of(key), value
 
     def __repr__(self) -> str:
         return f"RedisStore({type(self.client).__name__}, prefix={self.prefix!r})"  # the client's shows the password
@@ -350,13 +353,21 @@ class RedisStore:
             del failure  # or its traceback and this frame keep each other
 
     async def _read(self, key: bytes) -> Any:
-        """GET past the client, whose way takes a sixth longer, and through it, to be repeated, when that fails."""
-        if self._cluster is None:
-            try:
-                return await self._once(key, "GET", key)
-            except (RedisConnectionError, RedisTimeoutError):
-                pass
-        return await self.client.get(key)
+        """GET past the client, whose way takes a sixth longer, and through it, to be repeated, when that fails.
+
+        Of a list, a hash or the like it is no bytes, which are no record either.
+        """
+        try:
+            if self._cluster is None:
+                try:
+                    return await self._once(key, "GET", key)
+                except (RedisConnectionError, RedisTimeoutError):
+                    pass
+            return await self.client.get(key)
+        except ResponseError as error:
+            if not _is_of_other_type(error):
+                raise
+            return b""
 
     async def _swap(self, key: bytes, old: bytes, new: bytes, expiry: int) -> Any:
         """Replace the value if it is still the old one; the answer is true when it was."""
@@ -364,6 +375,8 @@ class RedisStore:
             try:
                 return await self._once(key, "SET", key, new, "IFEQ", old, "PXAT", expiry)
             except ResponseError as error:
+                if _is_of_other_type(error):
+                    return None
                 if "syntax error" not in str(error).lower():
                     raise
             self._server_swaps = False
@@ -408,9 +421,12 @@ class RedisStore:
         await self._answer(self._cluster.initialize, self._deadline(), ())
         return [{"target_nodes": node} for node in self._cluster.get_primaries()]
 
+    def _id_of(self, key: bytes) -> Id:
+        return Id.parse(key[len(self._prefix) :].decode("ascii", "replace"))
+
     def _is_session(self, key: bytes) -> bool:
         try:
-            Id.parse(key[len(self._prefix) :].decode("ascii", "replace"))
+            self._id_of(key)
         except DecodeError:
             return False
         return True
@@ -446,6 +462,11 @@ async def _was_closed(connection: AbstractConnection) -> bool:
         return bool(await connection.can_read())
     except (RedisError, OSError):
         return True
+
+
+def _is_of_other_type(answer: object) -> bool:
+    """Whether the server says that another program has put a list, a hash or the like under the key."""
+    return isinstance(answer, ResponseError) and str(answer).startswith("WRONGTYPE")
 
 
 def _refusal(error: BaseException) -> RedisConnectionError | None:

@@ -59,7 +59,7 @@ class CopyReport:
 Outcome: TypeAlias = Literal["copied", "there", "differs", "expired", "failed"]
 """Which number of the report counts a session."""
 
-_Pair: TypeAlias = tuple[bytes | None, bytes]
+_Pair: TypeAlias = tuple[bytes, bytes]
 
 Put = Callable[[Record], Awaitable[Outcome]]
 """Writes a session, unless there is one to be left alone."""
@@ -70,7 +70,7 @@ class Sessions:
     """What lies in a place.
 
     Attributes:
-        pairs: The records' keys and bytes; a server's keys are its own, and None here.
+        pairs: The records' keys and bytes.
         total: How many there are; None where only reading them all would tell.
     """
 
@@ -137,9 +137,9 @@ async def copy_sessions(source: Place, target: Place, *, progress: Progress | No
     return CopyReport(**counts)
 
 
-async def _copy(key: bytes | None, value: bytes, put: Put) -> Outcome:
+async def _copy(key: bytes, value: bytes, put: Put) -> Outcome:
     try:
-        record = Record.decode(value) if key is None else record_of(key, value)
+        record = record_of(key, value)
         if record.expiry_date <= utc_now():
             return "expired"
         return await put(record)
@@ -168,7 +168,7 @@ class _Server:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Sessions]:
         async with self._store() as store:
-            yield Sessions(((None, value) async for value in store.values()), await store.count())
+            yield Sessions(((id.key, value) async for id, value in store.pairs()), await store.count())
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Put]:

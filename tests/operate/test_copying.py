@@ -77,7 +77,7 @@ def values_in(place: str) -> set[bytes]:
 
         async def read() -> set[bytes]:
             async with RedisStore.from_url(place) as store:
-                return {value async for value in store.values()}
+                return {value async for _, value in store.pairs()}
 
         return asyncio.run(read())
     if place.endswith(".jsonl"):
@@ -231,6 +231,18 @@ def test_a_record_that_lies_under_another_id(new_place, tmp_path, source):
     (tmp_path / "lines.jsonl").write_bytes(lines)
     assert copy(database if source == "database" else str(tmp_path / "lines.jsonl"), target) == CopyReport(failed=2)
     assert values_in(target) == set()
+
+
+def test_keys_of_a_server_that_hold_no_session_of_theirs(new_place):
+    """Another session's record under a session's key, and a list there, are counted as failed, and the rest arrives."""
+    inside, record = new_records(2)
+    source, target = new_place("server", 0), new_place("database", 1)
+    save_in(source, [record])
+    with shared_server().client() as client:
+        client.set(f"session:{Id.new()}", inside.encode())
+        client.lpush(f"session:{Id.new()}", "no record")
+    assert copy(source, target) == CopyReport(copied=1, failed=2)
+    assert values_in(target) == encoded([record])
 
 
 def test_progress(new_place):

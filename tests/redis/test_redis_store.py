@@ -299,6 +299,24 @@ async def test_bytes_that_are_no_record(store):
     assert await store.count() == 2
 
 
+async def test_a_list_under_a_sessions_key(store):
+    """What is no string on the server is treated as bytes that are no record, and may be saved over."""
+    record = await store.create(new_record(n=1))
+    seen = await store.load(record.id)
+    await store.client.delete(f"session:{record.id}")
+    await store.client.lpush(f"session:{record.id}", "item")
+    for use in (
+        store.load(record.id),
+        store.update(record.id, increment),
+        store.update(record.id, BasedOn(seen, increment)),
+    ):
+        with pytest.raises(DecodeError, match="no session record"):
+            await use
+    assert [record async for record in store.records()] == []
+    await store.save(record)
+    assert await store.load(record.id) == record
+
+
 async def test_what_cannot_be_stored(store):
     """A record too large, a value that JSON has not, and an id that is text are refused, and nothing is written."""
     record = await store.create(new_record(n=1))
