@@ -10,7 +10,7 @@ import click
 from sled_sessions.bench import run
 from sled_sessions.bench.peers import NAMES
 from sled_sessions.bench.run import DISK, FEWEST, PARTS, SIZES
-from sled_sessions.cli.common import Sizes, megabytes, progress_bar
+from sled_sessions.cli.common import LocalPath, Sizes, megabytes, progress_bar
 from sled_sessions.cli.plot import plot_option, save
 
 
@@ -53,7 +53,7 @@ class _Words(click.ParamType[tuple[str, ...]]):
 @click.option("--repeat", type=click.IntRange(min=3), default=20, show_default=True, help="Turns of quick operations.")
 @click.option(
     "--folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=LocalPath(file_okay=False, path_type=Path),
     help="Keep the databases here, and use those that are here. [default: temporary folders]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")

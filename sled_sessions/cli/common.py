@@ -1,12 +1,13 @@
 """What the commands share: their arguments, tables, JSON, progress bars."""
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import click
 import msgspec
@@ -17,6 +18,7 @@ from rich.table import Table
 from sled_sessions import DecodeError, Id, SledStore, durations
 from sled_sessions.masking import printable
 from sled_sessions.operate import find_id
+from sled_sessions.operate.copying import is_url
 from sled_sessions.records.id import KEY_LENGTH
 from sled_sessions.records.jsonl import without_controls
 
@@ -76,6 +78,16 @@ class Sizes(click.ParamType[tuple[int, ...]]):
         return sizes
 
 
+class LocalPath(click.Path):
+    """A folder or file of this machine; the URL of a server would become a folder `redis:`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read what the user typed."""
+        if is_url(os.fspath(value)):
+            self.fail("this is a server; `sled-sessions copy` takes its URL", param, ctx)  # not shown: its password
+        return super().convert(value, param, ctx)
+
+
 class IdCommand(click.Command):
     """A command whose arguments are ids: one in 64 begins with a dash, and is no option for that."""
 
@@ -86,7 +98,7 @@ class IdCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
-database_argument = click.argument("database", type=click.Path(path_type=Path))
+database_argument = click.argument("database", type=LocalPath(path_type=Path))
 tree_option = click.option("--tree", default="session", show_default=True, help="The tree of the sessions.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
 reveal_option = click.option("--reveal", is_flag=True, help="Print whole ids and secret values.")

@@ -10,6 +10,7 @@ import click
 from sled_sessions import operate, sled
 from sled_sessions.cli.common import (
     FOUND,
+    LocalPath,
     database_argument,
     json_option,
     megabytes,
@@ -21,13 +22,13 @@ from sled_sessions.html import plural
 from sled_sessions.operate import Contents, Format
 from sled_sessions.operate.folders import made_store, partial_file, refuse_tree_of_index
 
-old_argument = click.argument("old", type=click.Path(path_type=Path))
-new_argument = click.argument("new", type=click.Path(path_type=Path))
+old_argument = click.argument("old", type=LocalPath(path_type=Path))
+new_argument = click.argument("new", type=LocalPath(path_type=Path))
 
 
 @click.command("export")
 @database_argument
-@click.argument("file")
+@click.argument("file", type=LocalPath())
 @tree_option
 @click.option("--resume", is_flag=True, help="Go on with an export to FILE that was interrupted.")
 @json_option
@@ -83,7 +84,7 @@ def import_sessions(database: Path, file: IO[bytes], tree: str, replace: bool, a
 
 @click.command()
 @database_argument
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LocalPath(path_type=Path))
 @json_option
 def backup(database: Path, file: Path, as_json: bool) -> None:
     """Save all of DATABASE in FILE, and read it back. A running program calls sled_sessions.operate.backup instead."""
@@ -93,7 +94,7 @@ def backup(database: Path, file: Path, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=LocalPath(path_type=Path))
 @new_argument
 @json_option
 def restore(file: Path, new: Path, as_json: bool) -> None:

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 import click
 
+from sled_sessions.cli.common import LocalPath
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -23,7 +25,7 @@ def serving_options(function: _F) -> _F:
         click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
         click.option(
             "--path",
-            type=click.Path(path_type=Path),
+            type=LocalPath(path_type=Path),
             default="storage",
             show_default=True,
             help="The database folder; made if missing.",

@@ -31,6 +31,7 @@ _BATCH = 64
 """Sessions under way at once: a server is waited for once for so many."""
 
 _is_file_ending = re.compile(r"\.[A-Za-z]\w*").fullmatch
+_is_host_and_port = re.compile(r"[^/]*:\d{1,5}(/\d*)?").fullmatch
 
 _STARTS = (b'{"id":"', b'{"key":"')
 """How the lines begin that `records.jsonl` writes."""
@@ -197,7 +198,7 @@ class _Database:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Put]:
-        _refuse_name_of_file(self.path)
+        _refuse_other_names(self.path)
         refuse_tree_of_index(self.tree)
         with sled.open(self.path) as db:
             store = made_store(db, self.tree)
@@ -239,9 +240,13 @@ class _Lines:
         return cast("IO[bytes]", os.fdopen(os.open(self.path, flags, 0o600), mode))
 
 
-def _refuse_name_of_file(path: str) -> None:
-    """Make no folder called `sessions.txt`, unless somebody has made it before."""
-    if not Path(path).is_dir() and _is_file_ending(Path(path).suffix):
+def _refuse_other_names(path: str) -> None:
+    """Make no folder called `sessions.txt` or `localhost:6379`, unless somebody has made it before."""
+    if Path(path).is_dir():
+        return
+    if _is_host_and_port(path):
+        raise OperationError(f"{path} looks like a server, which is given as redis://{path}, and not like a folder")
+    if _is_file_ending(Path(path).suffix):
         raise OperationError(
             f"{path} looks like a file: sessions go into one that ends in .jsonl, or into the folder of a database, "
             "which may be called so if you make it first"

@@ -453,6 +453,31 @@ def test_errors_are_one_line_and_have_their_codes(run, tmp_path, storage):
     assert not (tmp_path / "nowhere").exists()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("stats", "URL"),
+        ("import", "URL", "lines.jsonl"),
+        ("export", "storage", "URL"),
+        ("backup", "storage", "URL"),
+        ("restore", "backup", "URL"),
+        ("compact", "storage", "URL"),
+        ("counter", "--path", "URL"),
+        ("bench", "--folder", "URL"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_server_where_a_folder_belongs(run, tmp_path, monkeypatch, arguments):
+    """The URL of a server is refused with the command that takes it, without its password, and no folder is made."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lines.jsonl").touch()
+    result = run(*("redis://:secret@localhost:1" if each == "URL" else each for each in arguments))
+    assert result.code == 2
+    assert "is a server; `sled-sessions copy` takes its URL" in result.err
+    assert "secret" not in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["lines.jsonl"]
+
+
 def test_a_database_that_is_open_elsewhere(run, storage):
     """While another process has it open there is one line that says so, and code 4."""
     holder = start(f"from sled_sessions import sled; db = sled.open({str(storage)!r}); print('open'); input()")

@@ -326,6 +326,19 @@ def test_errors_are_one_line(new_place, tmp_path):
     assert (locked.returncode, len(locked.stderr.splitlines())) == (4, 1)
 
 
+@pytest.mark.parametrize("name", ["localhost:6379", "127.0.0.1:6379/0", "[::1]:6379/"])
+def test_a_server_without_its_scheme(new_place, tmp_path, monkeypatch, name):
+    """A target that looks like a server's address is no folder to be made, but one to use if it is there."""
+    source = new_place("database", 0)
+    save_in(source, new_records(1))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OperationError, match=r"redis://.*:6379"):
+        copy(source, name)
+    assert not (tmp_path / name).exists()
+    (tmp_path / name).mkdir(parents=True)
+    assert copy(source, name) == CopyReport(copied=1)
+
+
 def port_of_nobody() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
