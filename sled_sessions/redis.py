@@ -9,7 +9,8 @@ import asyncio
 import logging
 import random
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
@@ -83,8 +84,8 @@ class RedisStore:
             closed. Let no replica answer it: what a replica says is late.
         prefix: What the keys begin with. Stores with different prefixes share a server.
         timeout: How long a call may take, retries included.
-        concurrency: How many commands may be under way at once. More wait their turn, where the client would refuse
-            them once it has its `max_connections`.
+        concurrency: How many commands may be under way at once, on each node of a Cluster. More wait their turn, where
+            the client would refuse them once it has its `max_connections`.
         max_record_bytes: Refuse larger records; the default is SledStore's, so that sessions can move there.
         clock: Returns the present moment as an aware datetime.
 
@@ -121,7 +122,7 @@ class RedisStore:
         self.timeout = timeout
         self.max_record_bytes = max_record_bytes
         self.clock = checked(clock)
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(partial(asyncio.Semaphore, concurrency))
         self._turns: WeakValueDictionary[bytes, _Turn] = WeakValueDictionary()
         self._server_swaps = True  # until it says that it knows no IFEQ
         self._owns_client = False
@@ -325,7 +326,7 @@ class RedisStore:
         return None if value is None else decode_live(id, value, self.clock())
 
     async def _answer(
-        self, call: Callable[[], Awaitable[Any]], deadline: float, keys: Iterable[bytes], lost: int = 0
+        self, call: Callable[[], Awaitable[Any]], deadline: float, keys: Sequence[bytes], lost: int = 0
     ) -> Any:
         """What the server answers by the deadline to a call of the client.
 
@@ -333,10 +334,14 @@ class RedisStore:
             BackendError: Nothing, or that it will not.
         """
         try:
-            async with asyncio.timeout_at(deadline), self._slots:
+            async with asyncio.timeout_at(deadline):
+                node = ""
                 if self._cluster is not None:
                     await self._cluster.initialize()  # the first commands would guess their nodes, and be moved
-                return await call()
+                    if keys:
+                        node = self._cluster.get_node_from_key(keys[0]).name  # type: ignore[arg-type, union-attr]
+                async with self._slots[node]:  # so that a master that hangs does not keep the others waiting
+                    return await call()
         except TimeoutError as error:
             raise self._too_late(lost, _refusal(error)) from error
         except Exception as error:  # noqa: BLE001 - a client that lost its server raises more than its own errors

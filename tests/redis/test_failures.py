@@ -218,6 +218,24 @@ async def test_a_node_of_a_cluster_that_dies(own_cluster):
             assert count <= (await store.load(id)).data["n"] <= count + unknown[id]
 
 
+async def test_a_node_of_a_cluster_that_hangs(own_cluster):
+    """While as many calls as may be under way wait for one master that hangs, another one's sessions are loaded."""
+    async with RedisStore.from_url(own_cluster.url, concurrency=2) as store:
+        records = [new_record(n=1) for _ in range(200)]
+        stuck, other = (next(each for each in records if slot_of(each.id) // 5462 == master) for master in (1, 2))
+        await store.create(other)
+        with own_cluster.nodes[2].client() as admin:
+            admin.config_set("cluster-require-full-coverage", "no")
+        own_cluster.nodes[1].pause()
+        waiting = [asyncio.create_task(store.load(stuck.id)) for _ in range(2)]
+        await asyncio.sleep(0)  # so that they come first
+        assert await store.load(other.id) == other
+        assert not any(task.done() for task in waiting)
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+
+
 async def test_a_slot_that_moves(own_cluster):
     """A session whose slot moves to another master is loaded and updated before, meanwhile and after."""
     source, target = own_cluster.nodes[0], own_cluster.nodes[2]
