@@ -84,8 +84,9 @@ class RedisStore:
             closed. Let no replica answer it: what a replica says is late.
         prefix: What the keys begin with. Stores with different prefixes share a server.
         timeout: How long a call may take, retries included.
-        concurrency: How many commands may be under way at once, on each node of a Cluster. More wait their turn, where
-            the client would refuse them once it has its `max_connections`.
+        concurrency: How many commands may be under way at once, on each node of a Cluster, and no more than the
+            client's `max_connections`: the client would refuse them. More wait their turn. Where stores share a client,
+            all of theirs together have to stay below that.
         max_record_bytes: Refuse larger records; the default is SledStore's, so that sessions can move there.
         clock: Returns the present moment as an aware datetime.
 
@@ -122,6 +123,10 @@ class RedisStore:
         self.timeout = timeout
         self.max_record_bytes = max_record_bytes
         self.clock = checked(clock)
+        if isinstance(client, RedisCluster):
+            concurrency = min(concurrency, client.connection_kwargs["max_connections"])
+        else:
+            concurrency = min(concurrency, client.connection_pool.max_connections)
         self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(partial(asyncio.Semaphore, concurrency))
         self._turns: WeakValueDictionary[bytes, _Turn] = WeakValueDictionary()
         self._server_swaps = True  # until it says that it knows no IFEQ

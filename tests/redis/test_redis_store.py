@@ -263,6 +263,13 @@ async def test_others_always_come_first(server, single, late):
     assert (await single.load(record.id)).data == {"theirs": losses}
 
 
+async def test_more_calls_than_connections(served):
+    """Of more calls at once than the client may have connections, none fails: they wait their turn."""
+    async with RedisStore.from_url(f"{served.url}?max_connections=2") as store:
+        record = await store.create(new_record(n=1))
+        assert await asyncio.gather(*(store.load(record.id) for _ in range(50))) == [record] * 50
+
+
 # -- mistakes ---------------------------------------------------------------------------------------------------------
 
 
