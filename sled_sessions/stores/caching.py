@@ -1,5 +1,6 @@
 """A fast store in front of a lasting one."""
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -21,6 +22,8 @@ from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepSt
 if TYPE_CHECKING:
     import asyncio
 
+_log = logging.getLogger(__name__)
+
 MAX_AGE = timedelta(seconds=1)
 
 
@@ -29,7 +32,8 @@ class CachingStore:
 
     The store is written first and the cache after it, one writer of an id at a time, so that a cached session is never
     newer than the stored one and a deleted one does not come back through a slow `load`. When the store fails, nobody
-    knows what it holds, and the cache forgets the session. So it does with a record that the cache refuses.
+    knows what it holds, and the cache forgets the session. So it does with a record that the cache refuses. When the
+    cache cannot be read, the store is asked; when it cannot be swept, the log has a warning with its error.
 
     Calling it makes a `BlockingCachingStore`, or an `AsyncCachingStore` when one of the two stores is asynchronous:
 
@@ -108,7 +112,9 @@ class BlockingCachingStore(CachingStore):
 
     def load(self, id: Id) -> Record | None:
         """Return a live session from the cache, or else from the store, and then cache it."""
-        record = self.cache.load(id)
+        record = None
+        with suppress(SessionError):  # then the store is asked
+            record = self.cache.load(id)
         if record is None:
             with self._lock(id):
                 record = self.store.load(id)
@@ -147,7 +153,8 @@ class BlockingCachingStore(CachingStore):
         """Sweep the store, whose report is returned, and then the cache; complete when both sweeps were.
 
         Sweeps with a `budget` come to the cache when the store is done, and then to its end before the store's turn
-        comes again: scans of two stores would hardly ever end together.
+        comes again: scans of two stores would hardly ever end together. A cache that fails does not take the report
+        away: what has expired is not shown from there either.
         """
         report = self._swept
         if report is None or budget is None:
@@ -156,7 +163,9 @@ class BlockingCachingStore(CachingStore):
             )
             if not (report.complete or budget is None):
                 return report
-        cache = self.cache.delete_expired(now=now, limit=limit, budget=budget)
+        cache = report
+        with _sweep_of_cache():
+            cache = self.cache.delete_expired(now=now, limit=limit, budget=budget)
         self._swept = SweepReport(report.strategy) if report.complete and not cache.complete else None
         return attrs.evolve(report, complete=report.complete and cache.complete)
 
@@ -283,7 +292,8 @@ class AsyncCachingStore(CachingStore):
         """Sweep the store, whose report is returned, and then the cache; complete when both sweeps were.
 
         Sweeps with a `budget` come to the cache when the store is done, and then to its end before the store's turn
-        comes again: scans of two stores would hardly ever end together.
+        comes again: scans of two stores would hardly ever end together. A cache that fails does not take the report
+        away: what has expired is not shown from there either.
         """
         report = self._swept
         if report is None or budget is None:
@@ -292,7 +302,9 @@ class AsyncCachingStore(CachingStore):
             )
             if not (report.complete or budget is None):
                 return report
-        cache = await self._cache.delete_expired(now=now, limit=limit, budget=budget)
+        cache = report
+        with _sweep_of_cache():
+            cache = await self._cache.delete_expired(now=now, limit=limit, budget=budget)
         self._swept = SweepReport(report.strategy) if report.complete and not cache.complete else None
         return attrs.evolve(report, complete=report.complete and cache.complete)
 
@@ -325,6 +337,15 @@ class AsyncCachingStore(CachingStore):
 
     def _lock(self, id: Id) -> "asyncio.Lock":
         return self._locks.setdefault(key_of(id), self._new_lock())
+
+
+@contextmanager
+def _sweep_of_cache() -> Iterator[None]:
+    """Log what the cache raises, so that the store's report is not lost."""
+    try:
+        yield
+    except SessionError:
+        _log.warning("the cache could not be swept; the next sweep tries again", exc_info=True)
 
 
 def _as_async(store: SessionStore | AsyncSessionStore) -> AsyncSessionStore:

@@ -7,7 +7,17 @@ from datetime import timedelta
 import attrs
 import pytest
 
-from sled_sessions import AsyncStore, BackendError, CachingStore, Id, MemoryStore, SledStore, SweepReport, SweepStrategy
+from sled_sessions import (
+    AsyncStore,
+    BackendError,
+    CachingStore,
+    DecodeError,
+    Id,
+    MemoryStore,
+    SledStore,
+    SweepReport,
+    SweepStrategy,
+)
 
 
 @pytest.fixture
@@ -93,6 +103,36 @@ def test_a_cache_that_cannot_be_written(clock, backing, new_record):
         assert await store.update(record.id, lambda now: now) is None
 
     asyncio.run(use())
+
+
+@pytest.mark.parametrize("error", [BackendError, DecodeError])
+def test_a_cache_that_cannot_be_read(cache, backing, new_record, error):
+    """While the cache cannot be read a blocking store shows what the lasting one has, too."""
+
+    def fail(id):
+        raise error
+
+    store = CachingStore(cache, backing)
+    record = store.create(new_record(n=1))
+    cache.load = fail
+    assert store.load(record.id) == record
+    assert store.load(new_record().id) is None
+
+
+@pytest.mark.parametrize("wrap", [lambda store: store, AsyncStore], ids=["blocking", "asynchronous"])
+def test_a_cache_that_cannot_be_swept(cache, backing, new_record, caplog, wrap):
+    """The report of the store's sweep comes whatever happens to the cache's, which is told to the log."""
+    backing.save(new_record(-1))
+
+    def fail(*arguments, **options):
+        raise BackendError("the cache's disk cannot be read")
+
+    cache.delete_expired = fail
+    report = CachingStore(cache, wrap(backing)).delete_expired(budget=timedelta(minutes=1))
+    if wrap is AsyncStore:
+        report = asyncio.run(report)
+    assert (report.deleted, report.complete) == (1, True)
+    assert "the cache's disk cannot be read" in caplog.text
 
 
 def test_what_the_cache_does_not_take(tmp_path, clock, backing, new_record):
