@@ -15,6 +15,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self, cast
+from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 import attrs
@@ -25,7 +26,7 @@ try:
     from redis.asyncio.retry import Retry
     from redis.backoff import ExponentialWithJitterBackoff
     from redis.exceptions import ConnectionError as RedisConnectionError
-    from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+    from redis.exceptions import ReadOnlyError, RedisClusterException, RedisError, ResponseError
     from redis.exceptions import TimeoutError as RedisTimeoutError
     from redis.maint_notifications import MaintNotificationsConfig
 except ImportError as error:
@@ -143,20 +144,26 @@ class RedisStore:
             options: Those of the constructor.
 
         Raises:
-            ValueError: The URL is none of these.
+            ValueError: The URL is none of these, or has an option that the client does not know. What may be a part of
+                the password is not shown.
         """
+        _check_port(url)
         scheme, separator, rest = url.partition("://")
-        if scheme in _CLUSTER_SCHEMES:
-            store = cls(RedisCluster.from_url(_CLUSTER_SCHEMES[scheme] + separator + rest), **options)
-        else:
-            # What Redis() does by itself, from_url does not: repeat over ten attempts, 10 ms apart and then longer.
-            # Time is kept here, for the call as a whole: a second watch on the socket costs a tenth of it.
-            retry = Retry(ExponentialWithJitterBackoff(base=0.01, cap=1), 10)
-            # With notices of maintenance, which servers other than Redis Enterprise do not send, the client does not
-            # look whether a connection is still open.
-            no_notices = MaintNotificationsConfig(enabled=False)
-            client = Redis.from_url(url, retry=retry, socket_timeout=None, maint_notifications_config=no_notices)
-            store = cls(client, **options)
+        client: Redis | RedisCluster
+        try:
+            if scheme in _CLUSTER_SCHEMES:
+                client = RedisCluster.from_url(_CLUSTER_SCHEMES[scheme] + separator + rest)
+            else:
+                # What Redis() does by itself, from_url does not: repeat over ten attempts, 10 ms apart and then longer.
+                # Time is kept here, for the call as a whole: a second watch on the socket costs a tenth of it.
+                retry = Retry(ExponentialWithJitterBackoff(base=0.01, cap=1), 10)
+                # With notices of maintenance, which servers other than Redis Enterprise do not send, the client does
+                # not look whether a connection is still open.
+                no_notices = MaintNotificationsConfig(enabled=False)
+                client = Redis.from_url(url, retry=retry, socket_timeout=None, maint_notifications_config=no_notices)
+        except (RedisError, RedisClusterException, TypeError) as error:
+            raise ValueError(f"the URL cannot be used: {error}") from None
+        store = cls(client, **options)
         store._owns_client = True
         return store
 
@@ -472,6 +479,22 @@ async def _was_closed(connection: AbstractConnection) -> bool:
         return bool(await connection.can_read())
     except (RedisError, OSError):
         return True
+
+
+def _check_port(url: str) -> None:
+    """Find out where a password ends the host too early, for which the client's error would show its beginning.
+
+    Raises:
+        ValueError: There is something else where a port belongs.
+    """
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        msg = (
+            "no host and port can be read from the URL: a password in it is to be quoted, "
+            "as urllib.parse.quote(password, safe='') does (# is %23, / is %2F, ? is %3F)"
+        )
+        raise ValueError(msg) from None
 
 
 def _is_of_other_type(answer: object) -> bool:

@@ -308,6 +308,8 @@ def test_errors_are_one_line(new_place, tmp_path):
     for arguments, code, words in [
         ((tmp_path / "nothing", target), 1, "not found"),
         ((tmp_path / "nothing.jsonl", target), 1, "No such file"),
+        (("redis://:secret#@localhost", target), 1, "quoted"),
+        (("redis+cluster://localhost/3", target), 1, "db"),
         (("http://:secret@localhost", target), 1, "redis://"),
         ((source, tmp_path / "folder" / "that" / "lacks.jsonl"), 1, "No such file"),
         ((source, target, "--tree", "other"), 1, "no tree 'other'"),

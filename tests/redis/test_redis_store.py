@@ -283,6 +283,24 @@ def test_clients_that_cannot_do():
         RedisStore.from_url("http://localhost")
 
 
+@pytest.mark.parametrize("scheme", ["redis", "rediss+cluster"])
+@pytest.mark.parametrize("password", ["hunter#2", "hunter/2", "hunter?2", "hunter\N{ACCOUNT OF}2"])
+def test_a_password_that_is_not_quoted(scheme, password):
+    """A password that has to be quoted in a URL is said to be so, and no part of it is shown."""
+    with pytest.raises(ValueError, match="quoted") as caught:
+        RedisStore.from_url(f"{scheme}://:{password}@localhost:6379")
+    assert "hunter" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("rest", "words"), [("localhost/3", "'db' must be 0"), ("", "one node"), ("localhost?nonsense=3", "nonsense")]
+)
+async def test_mistakes_in_the_url_of_a_cluster(rest, words):
+    """A number of a database, a missing host, and an unknown option are mistakes in the URL, and told as such."""
+    with pytest.raises(ValueError, match=words):
+        RedisStore.from_url(f"redis+cluster://{rest}")
+
+
 async def test_a_client_of_ones_own_stays_open(server):
     """Closing the store closes only a client that it made itself."""
     async with redis.asyncio.Redis(port=server.port) as client:
