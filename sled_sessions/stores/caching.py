@@ -16,7 +16,15 @@ from sled_sessions.errors import SessionError
 from sled_sessions.records import Id, Record
 from sled_sessions.stores.adapter import AsyncStore
 from sled_sessions.stores.forks import make_locks
-from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore, check_store, is_async, key_of
+from sled_sessions.stores.protocol import (
+    AsyncSessionStore,
+    Change,
+    SessionStore,
+    check_blocking,
+    check_store,
+    is_async,
+    key_of,
+)
 from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
 
 if TYPE_CHECKING:
@@ -85,7 +93,11 @@ class CachingStore:
 
 
 class BlockingCachingStore(CachingStore):
-    """A `SessionStore` of two. Other writers of the store, past this object, are not seen until the cache forgets."""
+    """A `SessionStore` of two. Other writers of the store, past this object, are not seen until the cache forgets.
+
+    Raises:
+        TypeError: `cache` or `store` is asynchronous.
+    """
 
     cache: SessionStore
     store: SessionStore
@@ -93,6 +105,8 @@ class BlockingCachingStore(CachingStore):
     _STRIPES = 64
 
     def __init__(self, cache: SessionStore, store: SessionStore) -> None:
+        for each in (cache, store):
+            check_blocking(each, "make a CachingStore, which chooses the kind")
         self.cache = cache
         self.store = store
         make_locks(self)

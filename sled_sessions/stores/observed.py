@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias, TypeVar
 import attrs
 
 from sled_sessions.records import Id, Record
-from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore
+from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore, check_blocking, check_store, is_async
 from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
 
 Operation: TypeAlias = Literal["create", "save", "load", "delete", "update", "delete_expired"]
@@ -54,9 +54,13 @@ class ObservedStore:
     Args:
         store: The store that does the work.
         observer: Called after each call, on the caller's thread, with a `StoreCall`.
+
+    Raises:
+        TypeError: `store` is no store, or asynchronous.
     """
 
     def __init__(self, store: SessionStore, observer: Observer) -> None:
+        check_blocking(store, "observe it with an AsyncObservedStore")
         self.store = store
         self.observer = observer
 
@@ -107,9 +111,17 @@ class ObservedStore:
 
 
 class AsyncObservedStore:
-    """The same for an `AsyncSessionStore`; the seconds are those until the answer, whatever else ran meanwhile."""
+    """The same for an `AsyncSessionStore`; the seconds are those until the answer, whatever else ran meanwhile.
+
+    Raises:
+        TypeError: `store` is no store, or blocking.
+    """
 
     def __init__(self, store: AsyncSessionStore, observer: Observer) -> None:
+        check_store(store)
+        if not is_async(store):
+            name = type(store).__name__
+            raise TypeError(f"store must be an AsyncSessionStore, and {name} is blocking: use an ObservedStore")
         self.store = store
         self.observer = observer
 

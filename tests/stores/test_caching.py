@@ -18,6 +18,7 @@ from sled_sessions import (
     SweepReport,
     SweepStrategy,
 )
+from sled_sessions.stores.caching import BlockingCachingStore
 
 
 @pytest.fixture
@@ -133,6 +134,13 @@ def test_a_cache_that_cannot_be_swept(cache, backing, new_record, caplog, wrap):
         report = asyncio.run(report)
     assert (report.deleted, report.complete) == (1, True)
     assert "the cache's disk cannot be read" in caplog.text
+
+
+def test_a_blocking_one_of_asynchronous_stores(cache, backing):
+    """A store that blocks takes none that is awaited, and the error names what takes both."""
+    for stores in ((cache, AsyncStore(backing)), (AsyncStore(cache), backing)):
+        with pytest.raises(TypeError, match="AsyncStore is asynchronous: make a CachingStore"):
+            BlockingCachingStore(*stores)
 
 
 def test_what_the_cache_does_not_take(tmp_path, clock, backing, new_record):

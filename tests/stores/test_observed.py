@@ -82,6 +82,15 @@ def test_calls_of_an_asynchronous_store(clock, new_record, calls):
     assert calls[-1].report.strategy is SweepStrategy.EXPIRY_INDEX
 
 
+def test_a_store_of_the_other_kind():
+    """An asynchronous store for blocking code, or a blocking one to be awaited, is refused with the one that fits."""
+    blocking = MemoryStore()
+    with pytest.raises(TypeError, match=r"AsyncStore is asynchronous: .* AsyncObservedStore"):
+        ObservedStore(AsyncStore(blocking), print)
+    with pytest.raises(TypeError, match=r"MemoryStore is blocking: .* ObservedStore"):
+        AsyncObservedStore(blocking, print)
+
+
 def test_a_call_that_fails(clock, new_record, calls):
     """What the store raises is told, and raised."""
 
