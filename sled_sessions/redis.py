@@ -39,7 +39,7 @@ from sled_sessions.records.id import TEXT_LENGTH
 from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
 from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
-from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
+from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
 
 _log = logging.getLogger(__name__)
 
@@ -92,8 +92,8 @@ class RedisStore:
         clock: Returns the present moment as an aware datetime.
 
     Raises:
-        TypeError: `client` is no asyncio client of the package redis, or `timeout` no timedelta.
-        ValueError: `client` decodes responses.
+        TypeError: `client` is no asyncio client of the package redis, `prefix` no str, or `timeout` no timedelta.
+        ValueError: `client` decodes responses, or `concurrency` is less than 1.
         EncodeError: `clock` returns no aware datetime.
     """
 
@@ -108,10 +108,17 @@ class RedisStore:
         clock: Clock = utc_now,
     ) -> None:
         if not isinstance(client, Redis | RedisCluster):
-            msg = f"client must be a redis.asyncio.Redis or RedisCluster, not {type(client).__name__}"
+            kind = f"{type(client).__module__}.{type(client).__name__}"  # redis has blocking ones by the same names
+            msg = f"client must be a redis.asyncio.Redis or RedisCluster, not {kind}"
             raise TypeError(msg)
         if client.get_encoder().decode_responses:
             msg = "records are bytes: make the client without decode_responses=True"
+            raise ValueError(msg)
+        if not isinstance(prefix, str):
+            msg = f"prefix must be a str, not {type(prefix).__name__}"
+            raise TypeError(msg)
+        if concurrency < 1:
+            msg = "concurrency must be at least 1"
             raise ValueError(msg)
         if not isinstance(timeout, timedelta):
             msg = f"timeout must be a timedelta, not {type(timeout).__name__}"
@@ -259,10 +266,12 @@ class RedisStore:
     ) -> SweepReport:
         """Do nothing: the server deletes what expires, and tells nobody, so that `on_expired` is never called.
 
-        The report says so: no strategy, nothing examined, nothing deleted.
+        The report says so: no strategy, nothing examined, nothing deleted. Options that make no sense are refused all
+        the same, so that they do not wait for another store.
         """
         if now is not None:
             codec.require_aware(now, "now")
+        Sweep(SweepStrategy(strategy or SweepStrategy.FULL_SCAN), limit, budget, progress)  # which looks at them
         return SweepReport(strategy=None)
 
     # -- looking at what is there -------------------------------------------------------------------------------------

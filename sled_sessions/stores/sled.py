@@ -270,13 +270,15 @@ class SledStore:
 
         Raises:
             EncodeError: `now` is naive.
-            ValueError: `limit` is less than 1.
+            ValueError: `limit` is less than 1, or there is no such `strategy`.
             TypeError: `budget` is no timedelta.
             BackendError: The engine failed; what was deleted until then stays deleted.
         """
         until = _microseconds(self.clock() if now is None else now, "now")
         index = self._sessions.index
-        strategy = SweepStrategy.FULL_SCAN if index is None else SweepStrategy(strategy or self.strategy)
+        strategy = SweepStrategy(strategy or self.strategy)
+        if index is None:
+            strategy = SweepStrategy.FULL_SCAN
         sweep = Sweep(strategy, limit, budget, progress)
         announce: _OnDeleted | None = None
         if on_expired is not None or events.wants_expired():

@@ -275,7 +275,7 @@ async def test_more_calls_than_connections(served):
 
 def test_clients_that_cannot_do():
     """A blocking client, and one that decodes, are refused when the store is made, with the way out."""
-    with pytest.raises(TypeError, match=r"redis\.asyncio"):
+    with pytest.raises(TypeError, match=r"redis\.asyncio.*, not redis\.client\.Redis"):
         RedisStore(redis.Redis())
     with pytest.raises(ValueError, match="decode_responses"):
         RedisStore(redis.asyncio.Redis(decode_responses=True))
@@ -299,6 +299,17 @@ async def test_mistakes_in_the_url_of_a_cluster(rest, words):
     """A number of a database, a missing host, and an unknown option are mistakes in the URL, and told as such."""
     with pytest.raises(ValueError, match=words):
         RedisStore.from_url(f"redis+cluster://{rest}")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [({"prefix": b"session:"}, TypeError), ({"concurrency": 0}, ValueError), ({"timeout": 5}, TypeError)],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_options_that_cannot_be(options, error):
+    """A prefix that is no text, no call at a time, and a time without a unit are refused by their names."""
+    with pytest.raises(error, match=next(iter(options))):
+        RedisStore.from_url("redis://localhost", **options)
 
 
 async def test_a_client_of_ones_own_stays_open(server):

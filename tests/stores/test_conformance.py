@@ -262,11 +262,19 @@ def test_a_listener_that_raises(store, new_record):
     assert store.delete_expired().deleted == 4
 
 
-@pytest.mark.usefixtures("sweeps")
-def test_a_limit_of_nothing_is_refused(store):
-    """A sweep that may delete nothing would never end; it is refused."""
-    with pytest.raises(ValueError, match="at least 1"):
-        store.delete_expired(limit=0)
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"limit": 0}, ValueError, "at least 1"),
+        ({"limit": -1}, ValueError, "at least 1"),
+        ({"budget": 5}, TypeError, "timedelta"),
+        ({"strategy": "nonsense"}, ValueError, "nonsense"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused(store, options, error, words):
+    """A sweep that may delete nothing would never end: it is refused, like a bare number of seconds or no strategy."""
+    with pytest.raises(error, match=words):
+        store.delete_expired(**options)
 
 
 def test_naive_moments_are_refused(store):
