@@ -14,6 +14,7 @@ import attrs
 
 from sled_sessions.errors import SessionError
 from sled_sessions.records import Id, Record
+from sled_sessions.stores import events
 from sled_sessions.stores.adapter import AsyncStore
 from sled_sessions.stores.forks import make_locks
 from sled_sessions.stores.protocol import (
@@ -355,9 +356,10 @@ class AsyncCachingStore(CachingStore):
 
 @contextmanager
 def _sweep_of_cache() -> Iterator[None]:
-    """Log what the cache raises, so that the store's report is not lost."""
+    """Log what the cache raises, so that the store's report is not lost, and announce no session as expired."""
     try:
-        yield
+        with events.sweeping_copies():
+            yield
     except SessionError:
         _log.warning("the cache could not be swept; the next sweep tries again", exc_info=True)
 

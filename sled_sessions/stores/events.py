@@ -2,8 +2,8 @@
 
 Each event is a record of the logger `sled_sessions.events` with these attributes, which a JSON formatter can show:
 
-- `event`: "created", "rotated" (a new id, as by `cycle_id`), "deleted" (a log-out), "expired" (deleted by a sweep; at
-  level DEBUG, all others are INFO) or "swept".
+- `event`: "created", "rotated" (a new id, as by `cycle_id`), "deleted" (a log-out), "expired" (deleted by a sweep, but
+  for that of a `CachingStore`'s cache; at level DEBUG, all others are INFO) or "swept".
 - `session`: the session's hash (16 hexadecimal digits), except for "swept"; `was` with "rotated": that of the old id.
 - `report` with "swept": the `SweepReport`.
 
@@ -13,6 +13,9 @@ those of others and gives nothing away. The key is drawn anew in each process; `
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import Id, Record, codec
@@ -24,6 +27,8 @@ _log = logging.getLogger(__name__)
 _ENDED = codec.to_microseconds(ENDED)
 
 _key = os.urandom(32)
+
+_is_of_copies: ContextVar[bool] = ContextVar("sled_sessions_sweeps_copies", default=False)
 
 
 def set_key(key: bytes) -> None:
@@ -65,7 +70,8 @@ def expired(key: bytes, value: bytes, on_expired: OnExpired | None) -> None:
     """
     if codec.decode_expiry(value) == _ENDED:
         return
-    _tell(logging.DEBUG, "expired", session=key)
+    if wants_expired():
+        _tell(logging.DEBUG, "expired", session=key)
     if on_expired is not None:
         try:
             record = Record.decode(value)
@@ -77,7 +83,17 @@ def expired(key: bytes, value: bytes, on_expired: OnExpired | None) -> None:
 
 def wants_expired() -> bool:
     """Whether anybody listens to `expired`, which a sweep need not ask for each session."""
-    return logger.isEnabledFor(logging.DEBUG)
+    return not _is_of_copies.get() and logger.isEnabledFor(logging.DEBUG)
+
+
+@contextmanager
+def sweeping_copies() -> Iterator[None]:
+    """Tell nobody of `expired` meanwhile: the session itself may live on, or has its event where it is swept."""
+    token = _is_of_copies.set(True)
+    try:
+        yield
+    finally:
+        _is_of_copies.reset(token)
 
 
 def swept(report: SweepReport) -> None:

@@ -1,8 +1,10 @@
 """CachingStore beyond the contract: what it asks of its two stores."""
 
 import asyncio
+import logging
 import threading
 from datetime import timedelta
+from functools import partial
 
 import attrs
 import pytest
@@ -18,6 +20,7 @@ from sled_sessions import (
     SweepReport,
     SweepStrategy,
 )
+from sled_sessions.stores import events
 from sled_sessions.stores.caching import BlockingCachingStore
 
 
@@ -134,6 +137,28 @@ def test_a_cache_that_cannot_be_swept(cache, backing, new_record, caplog, wrap):
         report = asyncio.run(report)
     assert (report.deleted, report.complete) == (1, True)
     assert "the cache's disk cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda store: store, partial(AsyncStore, in_thread=True)], ids=["blocking", "asynchronous"]
+)
+def test_only_the_store_tells_what_has_expired(tmp_path, clock, backing, new_record, caplog, wrap):
+    """Of a session that is swept from both there is one event; of one that lives on in the store there is none."""
+    caplog.set_level(logging.DEBUG, "sled_sessions.events")
+    prolonged, expired = new_record(-1), new_record(-1)
+    with SledStore.open(tmp_path, clock=clock) as cache:
+        for record in (prolonged, expired):
+            cache.save(record)
+        backing.save(attrs.evolve(prolonged, expiry_date=new_record(60).expiry_date))
+        backing.save(expired)
+        store = CachingStore(wrap(cache), backing)
+        report = store.delete_expired()
+        if asyncio.iscoroutine(report):
+            asyncio.run(report)
+        assert cache.count() == 0
+        assert [record.event for record in caplog.records] == ["expired"]
+        events.expired(expired.id.key, expired.encode(), None)
+    assert len(caplog.records) == 2
 
 
 def test_a_blocking_one_of_asynchronous_stores(cache, backing):
