@@ -8,7 +8,7 @@ starts two uvicorn processes and visits them in turn. Each is what a machine of 
 
 What to look at: the store, and the lifespan that closes it, are all that an app changes to leave one process. With
 CACHE, a folder of each process's own, sessions are read from a sled database there, and asked for again from Valkey
-after a second.
+after a second; Valkey deletes by itself what has expired, and the sweeper deletes it from there.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from http.cookiejar import CookieJar
 from urllib.request import HTTPCookieProcessor, build_opener, urlopen
 
@@ -28,7 +29,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from sled_sessions import AsyncSessionStore, BackendError, CachingStore, Id, SessionMiddleware, SledStore
+from sled_sessions import AsyncSessionStore, BackendError, CachingStore, Id, SessionMiddleware, SledStore, Sweeper
 from sled_sessions.redis import RedisStore
 
 
@@ -63,11 +64,15 @@ def make_app_from_environment() -> Starlette:
     async def closing(app: Starlette) -> AsyncIterator[None]:
         async with shared:
             with local or contextlib.nullcontext():
+                sweeping = asyncio.create_task(sweeper.run())
                 yield
+                sweeper.stop()
+                await sweeping
 
     shared = RedisStore.from_url(url)
     local = SledStore.open(cache) if cache else None
     store: AsyncSessionStore = CachingStore(local, shared) if local else shared
+    sweeper = Sweeper(store, timedelta(minutes=1))
     return Starlette(
         routes=[
             Route("/", count),

@@ -218,6 +218,9 @@ class AsyncCachingStore(CachingStore):
     a program computes from them is. Counters and carts need a visitor to stay on one machine (a load balancer's sticky
     sessions), or no cache.
 
+    A cache that keeps what it has on a disk wants a `Sweeper` on this store, even if the other is a server that deletes
+    by itself what expires.
+
     It belongs to one event loop. A blocking store in it is called inline, as by `AsyncStore`.
     """
 

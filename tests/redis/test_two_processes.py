@@ -6,10 +6,14 @@ import random
 import re
 import time
 from contextlib import ExitStack, asynccontextmanager
+from datetime import timedelta
 
 import httpx2
 import pytest
+from sessions import new_record
 
+from sled_sessions import SledStore, Sweeper
+from sled_sessions.examples import shared
 from sled_sessions.examples.shared import serving
 from sled_sessions.stores.caching import MAX_AGE
 
@@ -129,6 +133,25 @@ def machines(server, tmp_path):
     """Two processes with a cache of its own each, as two machines have."""
     with ExitStack() as stack:
         yield [stack.enter_context(serving(server.url, cache=str(tmp_path / name))) for name in "AB"]
+
+
+async def test_the_cache_is_swept(server, tmp_path, monkeypatch):
+    """What has expired does not stay in a process's cache for ever, though no server sweeps there."""
+    swept = asyncio.Event()
+
+    def often(store, period):
+        return Sweeper(store, timedelta(milliseconds=10), on_sweep=lambda report: swept.set())
+
+    monkeypatch.setattr(shared, "Sweeper", often, raising=False)
+    monkeypatch.setenv("SESSIONS", server.url)
+    monkeypatch.setenv("CACHE", str(tmp_path))
+    with SledStore.open(tmp_path) as cache:
+        cache.save(new_record(-1))
+    app = shared.make_app_from_environment()
+    async with app.router.lifespan_context(app), asyncio.timeout(20):
+        await swept.wait()
+    with SledStore.open(tmp_path) as cache:
+        assert cache.count() == 0
 
 
 async def test_a_log_out_on_another_machine(machines):
