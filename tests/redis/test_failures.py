@@ -160,6 +160,20 @@ async def test_a_replica(own_server):
         master.close()
 
 
+@pytest.mark.parametrize("error", [redis.TimeoutError, ConnectionResetError])
+async def test_a_connection_that_cannot_be_closed_well(server, error):
+    """What a lost server makes of the closing of the connections is no error of the program that closes its store."""
+
+    async def fail():
+        await close()
+        raise error
+
+    store = RedisStore.from_url(server.url)
+    close, store.client.aclose = store.client.aclose, fail
+    async with store:
+        await store.create(new_record())
+
+
 async def test_a_failover_behind_one_address(own_server):
     """When the master becomes a replica and its address leads to the new one, writes go there: old connections end."""
     replica = Server("--replicaof", "127.0.0.1", str(own_server.port))
