@@ -427,7 +427,7 @@ class RedisStore:
 
     async def _pages(self) -> AsyncIterator[list[bytes]]:
         """The keys of all sessions on all masters, each once: SCAN may show one twice."""
-        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self.prefix) + "*"
+        pattern = re.sub(rb"([*?\[\]\\])", rb"\\\1", self._prefix) + b"*"
         for target in await self._masters():
             cursor, known = 0, set[bytes]()
             while True:

@@ -111,6 +111,16 @@ async def test_stores_with_different_prefixes(served):
         assert await two.load(record.id) is None
 
 
+async def test_a_client_of_another_encoding(server):
+    """Sessions under a prefix outside ASCII are found by every client: keys are UTF-8, whatever it writes text in."""
+    async with redis.asyncio.Redis(port=server.port, encoding="latin-1") as client:
+        store = RedisStore(client, prefix="sité:")
+        record = await store.create(new_record())
+        assert await store.count() == 1
+        async with RedisStore.from_url(server.url, prefix="sité:") as other:
+            assert await other.load(record.id) == record
+
+
 async def test_all_records_of_all_masters(store):
     """Counting and listing go over every page of every master, and list each session once."""
     records = [new_record(n=n) for n in range(2500)]
