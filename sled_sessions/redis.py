@@ -37,7 +37,7 @@ from sled_sessions.errors import BackendError, DecodeError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.id import TEXT_LENGTH
 from sled_sessions.stores.clock import Clock, checked, utc_now
-from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within
+from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within, record_of
 from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
 
@@ -286,9 +286,9 @@ class RedisStore:
 
     async def records(self) -> AsyncIterator[Record]:
         """Every record stored, in no order; unreadable ones are skipped. O(n), as `count`."""
-        async for _, value in self.pairs():
+        async for id, value in self.pairs():
             try:
-                record = Record.decode(value)
+                record = record_of(id.key, value)
             except DecodeError:
                 _log.warning("skipped a record that cannot be read")
             else:
@@ -449,7 +449,7 @@ class RedisStore:
         return [{"target_nodes": node} for node in self._cluster.get_primaries()]
 
     def _id_of(self, key: bytes) -> Id:
-        return Id.parse(key[len(self._prefix) :].decode("ascii", "replace"))
+        return Id.parse(key[len(self._prefix) :])
 
     def _is_session(self, key: bytes) -> bool:
         try:
