@@ -83,7 +83,8 @@ def numeric(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bo
 
 def page(*parts: Markup) -> str:
     """Parts that stand by themselves."""
-    return f'{_STYLE}<div class="sled-sessions">{"".join(parts)}</div>'
+    # Without these two classes Jupyter typesets what stands between dollar signs as TeX, which can make links of data.
+    return f'{_STYLE}<div class="sled-sessions tex2jax_ignore mathjax_ignore">{"".join(parts)}</div>'
 
 
 def cell(value: object) -> Markup:

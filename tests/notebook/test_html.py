@@ -47,6 +47,12 @@ def test_no_markup_comes_from_data(data):
     assert tags <= {f"<{end}{tag}>" for tag in ("table", "thead", "tbody", "tr", "th", "td", "p") for end in ("", "/")}
 
 
+@pytest.mark.parametrize("shown", [html.card("Card", {"a": "$x$"}), Table("Table", ("a",), [("$x$",)])._repr_html_()])
+def test_no_formula_comes_from_data(shown):
+    """What stands between dollar signs is shown as it is: Jupyter's MathJax, old or new, leaves it alone."""
+    assert '<div class="sled-sessions tex2jax_ignore mathjax_ignore"><table>' in shown
+
+
 @pytest.mark.parametrize("kind", ["sled", "sled without index", "memory"])
 def test_stores(kind, tmp_path, clock):
     """A store shows its first sessions, with ids cut, secrets masked and values escaped."""
