@@ -30,7 +30,7 @@ from sled_sessions.stores import shown
 from sled_sessions.stores.expiry_index import step_of
 from sled_sessions.stores.indexed_tree import IndexReport
 from sled_sessions.stores.memory import MemoryStore
-from sled_sessions.stores.sled import SledStore
+from sled_sessions.stores.sled import RESOLUTION, SledStore
 from sled_sessions.stores.sweep import PROGRESS_STEP, SweepReport, SweepStrategy
 from sled_sessions.table import Table
 
@@ -73,7 +73,9 @@ class SessionMagics(Magics):
     @argument("--tree", default="session", help="The tree of the records; `session` if left out.")
     @argument("--create", action="store_true", help="Make the database, or the tree, if there is none.")
     @argument("--full-scan", action="store_true", help="Keep no expiry index, and drop one that is there.")
-    @argument("--resolution", default="1s", help="The step of the expiry index, such as 500ms, 1s, 5min.")
+    @argument(
+        "--resolution", help="The step of the expiry index, such as 5min; as it is if left out, 1s for a new one."
+    )
     @_in_one_line
     def sessions_open(self, line: str) -> SledStore:
         """Open a database, and give its store a name.
@@ -89,21 +91,25 @@ class SessionMagics(Magics):
         if not given.path:
             msg = "the path is empty; `.` is the folder that the notebook runs in"
             raise UsageError(msg)
-        resolution = durations.parse(given.resolution)
-        step_of(resolution)  # which refuses what no index can have, before anything is made or closed
+        resolution = None if given.resolution is None else durations.parse(given.resolution)
+        if resolution is not None:
+            step_of(resolution)  # which refuses what no index can have, before anything is made or closed
         before = self._variables.get(given.name)
         if not (isinstance(before, SledStore) and before.tree.db.path == path.resolve() and _is_open(before.tree.db)):
             before = None
         if given.create:
             refuse_tree_of_index(given.tree)
-        else:
-            try:
-                format_of(path)
-            except NoDatabase:
+        try:
+            format_of(path)
+        except NoDatabase:
+            if not given.create:
                 msg = f"there is no sled database in {path}; to make one, add --create"
                 raise UsageError(msg) from None
+        else:
             with open_database(path) if before is None else contextlib.nullcontext(before.tree.db) as db:
-                kept_store(db, given.tree)  # which refuses a tree that is not there: below it would be made
+                if not given.create or os.fsencode(given.tree) in db.tree_names():
+                    kept = kept_store(db, given.tree)  # which refuses a tree that is not there: below it would be made
+                    resolution = resolution or kept.resolution
         if before is not None:
             before.close()
         with progress_bar("building the expiry index") as progress:
@@ -111,7 +117,7 @@ class SessionMagics(Magics):
                 path,
                 given.tree,
                 strategy=SweepStrategy.FULL_SCAN if given.full_scan else SweepStrategy.EXPIRY_INDEX,
-                resolution=resolution,
+                resolution=resolution or RESOLUTION,
                 progress=progress,
             )
         self._variables[given.name] = store

@@ -6,7 +6,7 @@ import sys
 from datetime import timedelta, timezone
 
 import pytest
-from sessions import SCRIPT, SECRET, id_of
+from sessions import SCRIPT, SECRET, id_of, save_numbered
 
 from sled_sessions import MemoryStore, SledStore, SweepStrategy, durations, sled
 from sled_sessions.notebook.arguments import moment
@@ -56,6 +56,21 @@ def test_open_builds_the_index(run, ipython, rust_storage):
     """%sessions_open on what Rust wrote gives a store with an index that is whole."""
     assert run(f"%sessions_open {rust_storage}")[0].success
     assert ipython.user_ns["store"].verify_index().entries == 60
+
+
+@pytest.mark.parametrize("option", ["", "--create"])
+def test_open_keeps_the_resolution(run, tmp_path, option):
+    """Without --resolution an index stays as it is, entry by entry; with it, it is built anew in those steps."""
+    with SledStore.open(tmp_path / "storage", resolution=timedelta(minutes=5)) as store:
+        save_numbered(store, 12)
+        entries = list(store.tree.db.open_tree("session:expiry").keys())
+    for resolution in ("", "", "--resolution 5min"):  # by no store that is open, and by one
+        store = run(f"%sessions_open {tmp_path}/storage {option} {resolution}")[0].result
+        assert store.resolution == timedelta(minutes=5)
+        assert list(store.tree.db.open_tree("session:expiry").keys()) == entries
+    store = run(f"%sessions_open {tmp_path}/storage {option} --resolution 1s")[0].result
+    assert list(store.tree.db.open_tree("session:expiry").keys()) != entries
+    assert store.verify_index().entries == 12
 
 
 def test_open_mistakes(run, tmp_path, store):
