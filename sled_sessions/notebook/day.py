@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from sled_sessions.records import Id, Record
+from sled_sessions.records import Id, Record, codec
 from sled_sessions.stores.clock import Clock
+from sled_sessions.stores.indexed_tree import expiry_of
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import SweepReport
@@ -102,7 +103,7 @@ def simulate_day(
         look()
 
     def look() -> None:
-        due = sum(1 for _ in store.expiring(None, now))
+        due = sum(is_due(store, at, id, now) for at, id in store.expiring(None, now + timedelta.resolution))
         deleted = sum(report.deleted for _, report in sweeps)
         moments.append(Moment(at=now, alive=store.count() - due, due=due, deleted=deleted))
 
@@ -114,6 +115,23 @@ def simulate_day(
         now = at
         step()
     return Day(visits=visits, requests=len(requests), moments=tuple(moments), sweeps=tuple(sweeps))
+
+
+def is_due(store: SledStore | MemoryStore, at: datetime, id: Id, now: datetime) -> bool:
+    """Whether a session has expired, as a sweep would see it.
+
+    Args:
+        store: Where it lies.
+        at: When it expires, as the store's `expiring` has it.
+        id: Its id.
+        now: The moment that counts.
+    """
+    if isinstance(store, MemoryStore) or store.resolution is None or not timedelta(0) <= now - at < store.resolution:
+        return at <= now
+    # `at` is rounded down to the step that is running: only the record knows whether its moment has come.
+    value = store.tree.get(id.key)
+    expiry = None if value is None else expiry_of(id.key, value)
+    return expiry is not None and expiry <= codec.to_microseconds(now)
 
 
 def _requests(chance: random.Random, visits: int) -> Iterator[tuple[datetime, Id]]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from sled_sessions import drawing
 from sled_sessions.html import duration
-from sled_sessions.notebook.day import DAY, MIDNIGHT, Day
+from sled_sessions.notebook.day import DAY, MIDNIGHT, Day, is_due
 from sled_sessions.notebook.progress import progress_bar
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.sled import SledStore
@@ -27,7 +27,7 @@ def plot_expiries(
     bins: int = 48,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """How many sessions expire when, straight from the expiry index: no record is read.
+    """How many sessions expire when, straight from the expiry index; only of its step that runs now, records are read.
 
     Args:
         store: The store.
@@ -41,16 +41,15 @@ def plot_expiries(
 
     now = store.clock()
     with progress_bar("reading the index") as progress:
-        moments = []
-        for at, _ in store.expiring(start, stop):
-            moments.append(_days(at))
-            if len(moments) % PROGRESS_STEP == 0:
-                progress(len(moments), None)
-    waiting = [at for at in moments if at <= _days(now)]
+        due: list[float] = []
+        alive: list[float] = []
+        for number, (at, id) in enumerate(store.expiring(start, stop), 1):
+            (due if is_due(store, at, id, now) else alive).append(_days(at))
+            if number % PROGRESS_STEP == 0:
+                progress(number, None)
+    moments = due + alive
     if moments:
-        ax.hist(
-            [waiting, moments[len(waiting) :]], bins=bins, color=(_DUE, _ALIVE), stacked=True, label=("due", "alive")
-        )
+        ax.hist([due, alive], bins=bins, color=(_DUE, _ALIVE), stacked=True, label=("due", "alive"))
         # A margin may reach beyond the calendar, where matplotlib finds no dates; `auto` lets another plot widen it.
         ax.set_xlim(*(min(max(at, _FIRST), _LAST) for at in ax.get_xlim()), auto=None)
         if moments[0] <= _days(now) <= moments[-1]:
@@ -58,7 +57,7 @@ def plot_expiries(
     locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    drawing.label(ax, f"{len(moments):,} sessions, {len(waiting):,} of them due")
+    drawing.label(ax, f"{len(moments):,} sessions, {len(due):,} of them due")
     ax.set(xlabel="expires (UTC)", ylabel="sessions")
     return ax
 

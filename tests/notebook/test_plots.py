@@ -42,6 +42,19 @@ def test_expiries_without_reading_records(tmp_path, clock, ax):
     assert heights(ax) == 50
 
 
+@pytest.mark.parametrize("strategy", SweepStrategy)
+def test_expiries_within_the_step_that_runs(tmp_path, clock, ax, strategy):
+    """Of the sessions whose step of the index is running, those are due that have expired, as a sweep finds."""
+    resolution = timedelta(hours=1)
+    with SledStore.open(tmp_path / "storage", clock=clock, resolution=resolution, strategy=strategy) as store:
+        clock.advance(minutes=20)
+        save_numbered(store, 15, expired=5)
+        plot_expiries(store, ax=ax)
+        assert ax.get_title("left") == "15 sessions, 5 of them due"
+        assert heights(ax) == 15
+        assert store.delete_expired().deleted == 5
+
+
 def test_expiries_of_a_span(clock, ax):
     """Bounds leave out what lies outside of them."""
     store = MemoryStore(clock=clock)
@@ -92,13 +105,17 @@ def test_a_day_adds_up(ax):
     assert plot_day(day, ax=ax) is ax
 
 
-@pytest.mark.parametrize("strategy", SweepStrategy)
-def test_a_day_is_the_same_on_every_store(tmp_path, strategy):
-    """The same seed gives the same day, in memory, by the index and by full scan."""
+@pytest.mark.parametrize(
+    ("strategy", "minutes"),
+    [(SweepStrategy.FULL_SCAN, 1), (SweepStrategy.EXPIRY_INDEX, 1), (SweepStrategy.EXPIRY_INDEX, 45)],
+)
+def test_a_day_is_the_same_on_every_store(tmp_path, strategy, minutes):
+    """The same seed gives the same day, in memory, by full scan, and by an index of any resolution."""
+    step = timedelta(minutes=minutes)
     in_memory = simulate_day(lambda clock: MemoryStore(clock=clock), visits=50)
     with SledStore.open(tmp_path / "storage") as owner:
         tree = owner.tree.db.open_tree("day")
-        day = simulate_day(lambda clock: SledStore(tree, strategy=strategy, clock=clock), visits=50)
+        day = simulate_day(lambda clock: SledStore(tree, strategy=strategy, resolution=step, clock=clock), visits=50)
     assert day.moments == in_memory.moments
 
 
