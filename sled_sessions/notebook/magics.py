@@ -12,6 +12,7 @@ from itertools import islice
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class
@@ -35,6 +36,9 @@ from sled_sessions.stores.sweep import PROGRESS_STEP, SweepReport, SweepStrategy
 from sled_sessions.table import Table
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
+
+_opened: WeakValueDictionary[Path, SledStore] = WeakValueDictionary()
+"""By its folder, the store that %sessions_open has opened last; outside of the class, so that %reload_ext keeps it."""
 
 _STRATEGIES = {strategy.value: strategy for strategy in SweepStrategy}
 
@@ -80,8 +84,8 @@ class SessionMagics(Magics):
     def sessions_open(self, line: str) -> SledStore:
         """Open a database, and give its store a name.
 
-        A store of that name that this magic opened on the same folder is closed first, so that a cell can run again.
-        Close it with `store.close()`; until then no other process can open the database.
+        A store that this magic opened on the same folder is closed first if it has that name, so that a cell can run
+        again, or no name any more. Close it with `store.close()`; until then no other process can open the database.
         """
         given = _parse(self.sessions_open, line)
         if not given.name.isidentifier() or iskeyword(given.name):
@@ -94,9 +98,7 @@ class SessionMagics(Magics):
         resolution = None if given.resolution is None else durations.parse(given.resolution)
         if resolution is not None:
             step_of(resolution)  # which refuses what no index can have, before anything is made or closed
-        before = self._variables.get(given.name)
-        if not (isinstance(before, SledStore) and before.tree.db.path == path.resolve() and _is_open(before.tree.db)):
-            before = None
+        before = self._to_close(path, given.name)
         if given.create:
             refuse_tree_of_index(given.tree)
         try:
@@ -120,7 +122,7 @@ class SessionMagics(Magics):
                 resolution=resolution or RESOLUTION,
                 progress=progress,
             )
-        self._variables[given.name] = store
+        self._variables[given.name] = _opened[store.tree.db.path] = store
         return store
 
     @line_cell_magic
@@ -228,7 +230,7 @@ class SessionMagics(Magics):
     @argument("--bins", type=int, default=48, help="How many bars.")
     @_in_one_line
     def sessions_expiries(self, line: str) -> Any:
-        """Plot how many sessions expire when, from the index alone if there is one."""
+        """Plot how many sessions expire when, from the index if there is one."""
         given = _parse(self.sessions_expiries, line)
         store = self._store(given.store)
         start, stop = (None if at is None else moment(at, store.clock()) for at in (given.start, given.stop))
@@ -317,6 +319,22 @@ class SessionMagics(Magics):
         variables: dict[str, Any] = self._shell.user_ns
         return variables
 
+    def _to_close(self, path: Path, name: str) -> SledStore | None:
+        """The store that has to be closed before one on this folder can be opened under this name, if there is one."""
+        folder = path.resolve()
+        before = _opened.get(folder)
+        using = [
+            (known_as, value)
+            for known_as, value in named_by_user(self._shell).items()
+            if isinstance(value, SledStore) and value.tree.db.path == folder and _is_open(value.tree.db)
+        ]
+        if not using or any(known_as == name and value is before for known_as, value in using):
+            return before if before is not None and _is_open(before.tree.db) else None
+        known_as, value = using[0]
+        close = f"{known_as}.close()" if value is before else f"{known_as}.tree.db.close()"
+        msg = f"{path} is open as {known_as}; use that, or close it first: {close}"
+        raise UsageError(msg)
+
     def _store(self, name: str) -> SledStore | MemoryStore:
         store = self._variables.get(name)
         if isinstance(store, SledStore | MemoryStore):
@@ -387,6 +405,12 @@ class SessionMagics(Magics):
                 raise UsageError(msg) from None
 
         return holds
+
+
+def named_by_user(shell: Any) -> dict[str, Any]:
+    """The variables of a notebook but for those that IPython makes, such as `_` and `_5` for what cells gave."""
+    hidden = shell.user_ns_hidden
+    return {name: value for name, value in shell.user_ns.copy().items() if hidden.get(name) is not value}
 
 
 def _is_open(db: sled.Db) -> bool:

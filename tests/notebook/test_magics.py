@@ -52,6 +52,43 @@ def test_open_again(run, ipython, tmp_path):
     assert ipython.user_ns["store"].strategy is SweepStrategy.EXPIRY_INDEX
 
 
+def test_open_two_folders_in_turn(run, ipython, tmp_path):
+    """What this magic opened and no name is left of, it closes to open the folder again, be it in IPython's outputs."""
+    for folder in "abab":
+        result, printed = run(f"%sessions_open {tmp_path}/{folder} --create")
+        assert result.success, printed
+        assert result.result.tree.db.path.name == folder
+        assert result.result.count() == 0
+    assert run(f"store = None\n%sessions_open {tmp_path}/a --as other")[0].success
+    assert run("%reload_ext sled_sessions")[0].success
+    assert run(f"%sessions_open {tmp_path}/a --as other")[0].success
+
+
+def test_open_under_another_name(run, ipython, tmp_path):
+    """A store that has a name is not closed to be opened under another one: the error says its name and the cure."""
+    assert run(f"%sessions_open {tmp_path}/storage --create --as first")[0].success
+    assert_one_line(run(f"%sessions_open {tmp_path}/storage --as second"), "open as first;", "first.close()")
+    first = ipython.user_ns["first"]
+    assert first.count() == 0
+    assert run("first.close()")[0].success
+    assert run(f"%sessions_open {tmp_path}/storage --as second")[0].success
+    second = ipython.user_ns["second"]
+    carts = ipython.user_ns["carts"] = SledStore(second.tree.db.open_tree("carts"))
+    assert run("second = None")[0].success
+    assert_one_line(run(f"%sessions_open {tmp_path}/storage --as third"), "open as carts;", "carts.tree.db.close()")
+    assert carts.count() == 0
+    assert run("carts.tree.db.close()")[0].success
+    assert run(f"%sessions_open {tmp_path}/storage --as third")[0].success
+
+
+def test_open_closes_no_store_that_was_opened_by_hand(run, store):
+    """A store of that name that this magic did not open stays open, and the error says how to close it."""
+    for options in ("", "--tree sesion"):
+        folder = store.tree.db.path
+        assert_one_line(run(f"%sessions_open {folder} {options}"), "open as store;", "store.tree.db.close()")
+        assert store.count() == 12
+
+
 def test_open_builds_the_index(run, ipython, rust_storage):
     """%sessions_open on what Rust wrote gives a store with an index that is whole."""
     assert run(f"%sessions_open {rust_storage}")[0].success
@@ -94,10 +131,12 @@ def test_open_mistakes(run, tmp_path, store):
 def test_open_makes_no_tree_by_mistake(run, ipython, tmp_path, store):
     """Without --create a tree that is missing is told with those that are there; a tree of an index is never opened."""
     folder, names = store.tree.db.path, store.tree.db.tree_names()
-    for options in ("", "--as other"):  # by a store that is open, and by none
-        assert_one_line(run(f"%sessions_open {folder} --tree sesion {options}"), "no tree 'sesion'", "session")
-        assert_one_line(run(f"%sessions_open {folder} --tree session:expiry {options}"), "index of 'session'")
-        store.close()
+    store.close()
+    assert run(f"%sessions_open {folder}")[0].success
+    for _ in ("by a store that is open", "by none"):
+        assert_one_line(run(f"%sessions_open {folder} --tree sesion"), "no tree 'sesion'", "session")
+        assert_one_line(run(f"%sessions_open {folder} --tree session:expiry"), "index of 'session'")
+        ipython.user_ns["store"].close()
     with sled.open(folder) as db:
         assert db.tree_names() == names
     assert_one_line(run(f"%sessions_open {tmp_path}/new --create --tree cart:expiry"), "'cart:expiry'")
@@ -106,6 +145,8 @@ def test_open_makes_no_tree_by_mistake(run, ipython, tmp_path, store):
 
 def test_open_mistakes_leave_the_store_open(run, ipython, store):
     """What is refused closes nothing: the store that has the name goes on."""
+    store.close()
+    store = run(f"%sessions_open {store.tree.db.path}")[0].result
     for mistake in ("--resolution 1w", "--resolution 0s", "--resolution 999999999d", "--tree sesion"):
         assert not run(f"%sessions_open {store.tree.db.path} {mistake}")[0].success
         assert store.count() == 12
