@@ -14,7 +14,7 @@ from sled_sessions.operate.contents import Contents, contents_of
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.id import KEY_LENGTH, TEXT_LENGTH
-from sled_sessions.stores.encoded import record_of
+from sled_sessions.stores.encoded import record_if_readable, record_of
 from sled_sessions.stores.indexed_tree import IndexReport, expiry_of
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import Progress, Sweep, SweepReport, SweepStrategy
@@ -90,11 +90,7 @@ def all_records(store: SledStore) -> Iterator[tuple[bytes, Record | None]]:
     Raises:
         sled.SledError: The store could not be read.
     """
-    for key, value in store.tree:
-        try:
-            yield key, record_of(key, value)
-        except DecodeError:
-            yield key, None
+    return ((key, record_if_readable(key, value)) for key, value in store.tree)
 
 
 def find_id(store: SledStore, text: str) -> Id | None:

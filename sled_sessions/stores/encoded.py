@@ -53,5 +53,13 @@ def record_of(key: bytes, value: bytes) -> Record:
     return record
 
 
+def record_if_readable(key: bytes, value: bytes) -> Record | None:
+    """The same, or None where that raises."""
+    try:
+        return record_of(key, value)
+    except DecodeError:
+        return None
+
+
 def _not_its_record() -> DecodeError:
     return DecodeError("the bytes under this id are the record of another one")

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import islice
@@ -18,7 +18,7 @@ from sled_sessions.records.id import KEY_LENGTH
 from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.durability import Durability, GroupCommit
-from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within, record_of
+from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within, record_if_readable
 from sled_sessions.stores.expiry_index import ExpiryIndex
 from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport, expiry_of
 from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
@@ -309,19 +309,22 @@ class SledStore:
             return len(self.tree)
 
     def records(self) -> Iterator[Record]:
-        """Every record stored, in the order of their ids' bytes, expired ones included; unreadable ones are skipped.
+        """Every record stored, in the order of their ids' bytes, expired ones included.
+
+        Those that `load` could not read are skipped, and at the end the log says how many these were.
 
         Raises:
             BackendError: The engine failed.
         """
+        unreadable = 0
         with _backend_errors():
             for key, value in self.tree:
-                try:
-                    record = record_of(key, value)
-                except DecodeError:
-                    _log.warning("skipped a record that cannot be read")
+                if (record := record_if_readable(key, value)) is None:
+                    unreadable += 1
                 else:
                     yield record
+        if unreadable:
+            _log.warning("skipped %d records that cannot be read", unreadable)
 
     def first_expiry(self) -> datetime | None:
         """When the next session expires, or did, rounded down to the resolution; None when there is none.
@@ -384,14 +387,18 @@ class SledStore:
         }
         try:
             facts["sessions"] = html.counted(self.tree.keys())
+            stored = [record_if_readable(key, value) for key, value in islice(self.tree, html.COUNT_UP_TO)]
+            if unreadable := stored.count(None):
+                facts["cannot be read"] = f"{unreadable:,} of the first {len(stored):,}"
             facts["size on disk"] = html.size(self.tree.db.size_on_disk())
             if self._sessions.index is None:
-                order, first = "as they are stored", list(islice(self.records(), html.PAGE))
+                order, first = "as they are stored", list(islice(filter(None, stored), html.PAGE))
             else:
-                order, first = "next to expire", list(islice(self._by_expiry(), html.PAGE))
+                order, first = "next to expire", list(islice(self._by_expiry(html.COUNT_UP_TO), html.PAGE))
         except (sled.SledError, SessionError) as error:
             return html.card("SledStore", {**facts, "state": error})
-        return html.card("SledStore", facts, shown.first(first, self.clock(), order))
+        is_told = bool(stored and not first)  # that there are some, and none to be shown
+        return html.card("SledStore", facts, html.Markup() if is_told else shown.first(first, self.clock(), order))
 
     # -- how ----------------------------------------------------------------------------------------------------------
 
@@ -465,12 +472,12 @@ class SledStore:
             for at, key in found:
                 yield codec.from_microseconds(at), Id(key)
 
-    def _by_expiry(self) -> Iterator[Record]:
-        """The records in the order of the index."""
-        for _, id in self._expiring(None, None):
-            with suppress(DecodeError):
-                if (value := self._get(id.key)) is not None:
-                    yield record_of(id.key, value)
+    def _by_expiry(self, entries: int) -> Iterator[Record]:
+        """The records in the order of the index, as far as so many of its entries lead."""
+        for _, id in islice(self._expiring(None, None), entries):
+            value = self._get(id.key)
+            if value is not None and (record := record_if_readable(id.key, value)) is not None:
+                yield record
 
     def _expiries(self, low: int | None = None, high: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Expiries and keys read off the records, for want of an index."""

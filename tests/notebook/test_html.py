@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from json_values import JSON
-from sessions import SCRIPT, SECRET, id_of, save_numbered
+from sessions import SCRIPT, SECRET, id_of, new_record, save_numbered
 
 from sled_sessions import Expiry, MemoryStore, Record, SledStore, SweepReport, SweepStrategy, html
 from sled_sessions.masking import MASK, is_secret, masked
@@ -51,6 +51,22 @@ def test_no_markup_comes_from_data(data):
 def test_no_formula_comes_from_data(shown):
     """What stands between dollar signs is shown as it is: Jupyter's MathJax, old or new, leaves it alone."""
     assert '<div class="sled-sessions tex2jax_ignore mathjax_ignore"><table>' in shown
+
+
+@pytest.mark.parametrize("strategy", SweepStrategy)
+def test_a_store_of_unreadable_records(tmp_path, clock, caplog, strategy):
+    """What cannot be read is counted as far as sessions are, and no farther: a repr reads no whole database."""
+    with SledStore.open(tmp_path / "storage", strategy=strategy, clock=clock) as store:
+        save_numbered(store, html.COUNT_UP_TO + 1)
+        keys = list(store.tree.keys())
+        if strategy is SweepStrategy.EXPIRY_INDEX:  # by which the last one is far away
+            keys = [id.key for _, id in store.expiring()]
+        for key in keys[: html.COUNT_UP_TO]:
+            store.tree.insert(key, b"garbage")
+        shown = store._repr_html_()
+        assert re.search(r"<th>cannot be read</th><td>(999|1,000) of the first 1,000</td>", shown)
+        assert "no sessions" not in shown
+        assert not caplog.messages
 
 
 @pytest.mark.parametrize("kind", ["sled", "sled without index", "memory"])
@@ -101,7 +117,9 @@ def test_unreadable_records_are_passed_over(tmp_path, clock):
     with SledStore.open(tmp_path / "storage", clock=clock) as store:
         save_numbered(store, 2)
         store.tree.insert(bytes(id_of(0)), b"garbage")
+        store.tree.insert(bytes(id_of(2)), new_record().encode())
         shown = store._repr_html_()
+        assert "<td>2 of the first 3</td>" in shown
         assert f"{str(id_of(1))[:4]}…" in shown
         assert "The first 1," in shown
 
