@@ -6,6 +6,7 @@ notebook is not trusted, plain tables remain.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -25,6 +26,9 @@ _LONGEST_DATA = 120
 _MOST_KEYS = 30
 _UNITS = (("years", 365.25 * 86400), ("days", 86400), ("h", 3600), ("min", 60))
 _SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1))
+
+# Lone surrogates, which no message to a browser can hold; but for those that stand for a byte of a file's name.
+_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 _STYLE = """<style>
 .sled-sessions { overflow-x: auto; margin: .3em 0; }
@@ -100,14 +104,14 @@ def text(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return str(value)
+    return _SURROGATE.sub(lambda found: rf"\u{ord(found[0]):04x}", str(value))
 
 
 def data(values: Mapping[str, Any], *, reveal: bool = False) -> Markup:
     """A session's data as a table, secrets masked and long values cut, unless they shall be revealed."""
     shown = dict(values) if reveal else masked(dict(values))
     rows = [
-        (key if reveal else shortened(key, _LONGEST_VALUE), value_text(value, reveal=reveal))
+        (key if reveal else shortened(text(key), _LONGEST_VALUE), value_text(value, reveal=reveal))
         for key, value in islice(shown.items(), _MOST_KEYS)
     ]
     more = len(shown) - len(rows)
@@ -125,8 +129,8 @@ def data_text(values: Mapping[str, Any], *, reveal: bool = False) -> str:
 
 
 def value_text(value: object, *, reveal: bool = False) -> str:
-    """A JSON value in one line; text stands without its quotation marks."""
-    line = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """A JSON value in one line; text stands without its quotation marks, and the type for what JSON cannot hold."""
+    line = value if isinstance(value, str) else _json(value)
     return line if reveal else shortened(line, _LONGEST_VALUE)
 
 
@@ -185,6 +189,17 @@ def size(octets: int) -> Figure:
     """A number of bytes to three digits."""
     unit, length = next((unit, length) for unit, length in _SIZES if octets >= length or length == 1)
     return Figure(f"{octets / length:.3g} {unit}")
+
+
+def _json(value: object) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, default=_type_of)
+    except (TypeError, ValueError, RecursionError):  # by its keys, or as it holds itself
+        return _type_of(value)
+
+
+def _type_of(value: object) -> str:
+    return f"<{type(value).__name__}>"
 
 
 def _is_number(value: object) -> bool:

@@ -3,6 +3,8 @@
 import re
 from typing import Any
 
+from sled_sessions.records.json import MAX_DEPTH
+
 MASK = "•••"
 
 _SECRET = re.compile(
@@ -18,20 +20,26 @@ def is_secret(key: str) -> bool:
     return _SECRET.search(key) is not None
 
 
-def masked(value: Any) -> Any:
-    """A copy of JSON data, at any depth with `MASK` for the values of secret keys; None and bools are no secrets."""
+def masked(value: Any, _within: tuple[int, ...] = ()) -> Any:
+    """A copy of JSON data, at any depth with `MASK` for the values of secret keys; None and bools are no secrets.
+
+    What is nested as no session can be, as in a container that holds itself, is cut.
+    """
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if id(value) in _within or len(_within) == MAX_DEPTH:
+        return "…"
+    _within += (id(value),)
     if isinstance(value, dict):
         shown_dict = {}
         for key, each in dict(value).items():  # no comprehensions: each would take a frame of its own on each level
-            is_hidden = is_secret(key) and each is not None and not isinstance(each, bool)
-            shown_dict[key] = MASK if is_hidden else masked(each)
+            is_hidden = is_secret(str(key)) and each is not None and not isinstance(each, bool)
+            shown_dict[key] = MASK if is_hidden else masked(each, _within)
         return shown_dict
-    if isinstance(value, list):
-        shown_list = []
-        for each in value:
-            shown_list.append(masked(each))  # noqa: PERF401 - as above
-        return shown_list
-    return value
+    shown_list = []
+    for each in value:
+        shown_list.append(masked(each, _within))  # noqa: PERF401 - as above
+    return shown_list
 
 
 def printable(text: str) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
-from sled_sessions.errors import SessionError
+from sled_sessions.errors import EncodeError, SessionError
 from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.codec import from_microseconds, to_microseconds
 from sled_sessions.records.expiry import ENDED, SESSION_END, policy_of
@@ -238,7 +238,10 @@ class Session(TrackedDict):
         if not self.is_loaded:
             return html.card("Session", {"state": "not loaded yet"})
         id = self.id
-        state = "new" if id is None else "changed" if self.is_modified else "as stored"
+        try:
+            state = "new" if id is None else "changed" if self.is_modified else "as stored"
+        except EncodeError as error:
+            state = f"changed, and no store can hold it: {error}"
         facts = {
             "id": "none yet" if id is None else html.masked_id(id),
             "state": state,

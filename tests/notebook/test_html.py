@@ -1,6 +1,8 @@
 """What objects look like: safe, short, and the same in every theme."""
 
+import os
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -148,6 +150,52 @@ def test_a_session(clock):
     assert "changed" in shown
     assert "2030-01-02 12:00:00 UTC" in shown
     assert not any(text in shown for text in (str(session.id), SCRIPT, SECRET))
+
+
+def _in_itself() -> list[object]:
+    itself: list[object] = [{"password": SECRET}]
+    itself.append(itself)
+    return itself
+
+
+def _too_deep() -> list[object]:
+    deep: list[object] = []
+    for _ in range(2 * sys.getrecursionlimit()):
+        deep = [deep]
+    return deep
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (object(), "&lt;object&gt;"),
+        ({1}, "&lt;set&gt;"),
+        ({("a", 1): 2}, "&lt;"),
+        ({1: 2}, "1&quot;: 2"),
+        (({"password": SECRET}, SCRIPT), "&lt;script&gt;"),
+        ("\ud800", r"\ud800"),
+        (_in_itself(), "…"),
+        (_too_deep(), "…"),
+    ],
+    ids=str.split("object set key number tuple surrogate itself deep"),
+)
+def test_what_no_store_can_hold_is_shown(value, text, clock):
+    """A record or a session that was given what JSON has not shows itself as any other one does."""
+    sessions = SessionManager(MemoryStore(clock=clock), clock=clock)
+    with sessions.session() as session:
+        session["a"] = []
+    session["a"].append(value)
+    for shown in (Record(id_of(1), {"a": value, 1: 2, "\ud800": 3}, clock())._repr_html_(), session._repr_html_()):
+        assert text in shown
+        assert SECRET not in shown
+        shown.encode()
+    assert "changed" in session._repr_html_()
+
+
+def test_a_name_that_is_no_text_is_shown_as_it_is():
+    """The surrogates by which Python writes a file's name that is not UTF-8 stay what they are."""
+    name = os.fsdecode(b"caf\xe9")
+    assert html.cell(name) == name
 
 
 def test_reports():
