@@ -238,6 +238,9 @@ class Session(TrackedDict):
         if not self.is_loaded:
             return html.card("Session", {"state": "not loaded yet"})
         id = self.id
+        if not self and (id is not None or self._ending):  # without its last key, or after `flush`
+            id = id or next(reversed(self._ending))
+            return html.card("Session", {"id": html.masked_id(id), "state": "ends with the commit"})
         try:
             state = "new" if id is None else "changed" if self.is_modified else "as stored"
         except EncodeError as error:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from json_values import JSON
 from sessions import SCRIPT, SECRET, id_of, new_record, save_numbered
 
-from sled_sessions import Expiry, MemoryStore, Record, SledStore, SweepReport, SweepStrategy, html
+from sled_sessions import Expiry, MemoryStore, Record, Session, SledStore, SweepReport, SweepStrategy, html
 from sled_sessions.masking import MASK, is_secret, masked
 from sled_sessions.operate import check_everything, stats
 from sled_sessions.session import SessionManager
@@ -196,6 +196,25 @@ def test_a_name_that_is_no_text_is_shown_as_it_is():
     """The surrogates by which Python writes a file's name that is not UTF-8 stay what they are."""
     name = os.fsdecode(b"caf\xe9")
     assert html.cell(name) == name
+
+
+@pytest.mark.parametrize("end", [Session.flush, Session.clear, lambda session: session.pop("a")])
+def test_a_session_that_ends(clock, end):
+    """A session that was flushed, or has lost its last key, shows that it ends, and no date that it would not see."""
+    sessions = SessionManager(MemoryStore(clock=clock), clock=clock)
+    with sessions.session() as session:
+        session["a"] = 1
+    id = session.id
+    end(session)
+    shown = session._repr_html_()
+    assert f"{str(id)[:4]}…" in shown
+    assert "ends with the commit" in shown
+    assert "expires" not in shown
+    session["b"] = 2
+    assert "expires" in session._repr_html_()
+    del session["b"]
+    sessions.commit(session)
+    assert "ends" not in session._repr_html_()
 
 
 def test_reports():
