@@ -1,5 +1,6 @@
 """Progress bars for the functions of this package that take `progress=`."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,11 +28,24 @@ def progress_bar(what: str) -> Iterator[Progress]:
     except ImportError:
         msg = "progress bars need tqdm: pip install 'sled_sessions[notebook]'"
         raise ImportError(msg) from None
-    with tqdm(desc=what, delay=DELAY, unit=" records", unit_scale=True) as bar:
+    begun, bar = time.monotonic(), None
 
-        def progress(done: int, total: int | None) -> None:
-            if total is not None:
-                bar.total = total
-            bar.update(done - bar.n)
+    def progress(done: int, total: int | None) -> None:
+        nonlocal bar
+        if bar is None:
+            if time.monotonic() - begun < DELAY:
+                return
+            # Not before: in Jupyter a bar, seen or not, is eleven widgets that stay for as long as the kernel runs.
+            bar = tqdm(desc=what, initial=done, total=total or None, unit=" records", unit_scale=True)
+        bar.total = total or None
+        bar.update(done - bar.n)
 
+    try:
         yield progress
+    except BaseException:
+        if bar is not None:
+            bar.leave = False  # or one without a total would look as if it had come to the end
+        raise
+    finally:
+        if bar is not None:
+            bar.close()

@@ -9,11 +9,13 @@ import pytest
 from matplotlib.figure import Figure
 from sessions import save_numbered
 from starlette.applications import Starlette
+from tqdm.std import tqdm
 
 from sled_sessions import Id, MemoryStore, Record, SledStore, SweepStrategy
 from sled_sessions.bench import compare_sweeps
 from sled_sessions.examples import counter
 from sled_sessions.notebook import plot_day, plot_expiries, plot_write_cost, progress_bar, serve, simulate_day
+from sled_sessions.notebook import progress as progress_module
 from sled_sessions.notebook.progress import DELAY
 from sled_sessions.operate import export_sessions
 from sled_sessions.stores.sweep import PROGRESS_STEP
@@ -171,6 +173,35 @@ def test_progress_appears_late(capsys):
     printed = capsys.readouterr().err
     assert "slow" in printed
     assert "2.05k" in printed
+
+
+@pytest.mark.parametrize(("delay", "made"), [(1000, 0), (0, 1)])
+def test_a_bar_is_made_when_it_appears(monkeypatch, delay, made):
+    """What ends before makes no bar at all, as each would leave widgets in the kernel."""
+    bars = []
+    monkeypatch.setattr("tqdm.auto.tqdm", lambda **options: bars.append(tqdm(**options)) or bars[-1])
+    monkeypatch.setattr(progress_module, "DELAY", delay)
+    with progress_bar("working") as progress:
+        assert not bars
+        progress(10, None)
+        progress(0, 0)
+        progress(20, 20)
+    assert len(bars) == made
+    assert all((bar.n, bar.total, bar.leave) == (20, 20, True) for bar in bars)
+
+
+def test_an_interrupted_bar_vanishes(monkeypatch, capsys):
+    """A bar without a total, which at its end is green in Jupyter, does not stay when the work was interrupted."""
+    monkeypatch.setattr(progress_module, "DELAY", 0)
+
+    def work():
+        with progress_bar("working") as progress:
+            progress(10, None)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert capsys.readouterr().err.endswith("\r")
 
 
 def test_what_takes_long_tells_how_far_it_is(tmp_path):
