@@ -9,6 +9,9 @@ from typing import Any, Self
 START_WITHIN = 10.0
 """Seconds that an application has for its start-up."""
 
+STOP_WITHIN = 3
+"""Whole seconds that requests have to come to their end when the server is stopped."""
+
 
 class Server:
     """An ASGI application that uvicorn serves on a thread, to this machine only. Get one with `serve`.
@@ -23,22 +26,28 @@ class Server:
         except ImportError:
             msg = "serving needs uvicorn: pip install 'sled_sessions[web]'"
             raise ImportError(msg) from None
+        if not callable(app):
+            msg = f"app must be an ASGI application, not {type(app).__name__}"
+            raise TypeError(msg)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=STOP_WITHIN)
+        self._server = uvicorn.Server(config)
         # Off the main thread uvicorn leaves signals alone, so that interrupting a cell does not stop the server.
         self._thread = threading.Thread(target=self._run, name="sled_sessions server", daemon=True)
         self._thread.start()
-        end = time.monotonic() + START_WITHIN
-        while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > end:
-                self.stop()
-                msg = "the application did not start; its log says why"
-                raise RuntimeError(msg)
-            time.sleep(0.005)
+        try:
+            self._wait_for_start()
+        except BaseException:
+            self._server.should_exit = True  # if it does start one day; nobody waits for that
+            self._socket.close()
+            raise
 
     def stop(self) -> None:
-        """Stop serving, after the requests that are under way; stopping again does nothing."""
+        """Stop serving, after the requests that are under way; stopping again does nothing.
+
+        What is still under way after three seconds, as an endless stream would be, is cut off.
+        """
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
@@ -49,8 +58,19 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _wait_for_start(self) -> None:
+        end = time.monotonic() + START_WITHIN
+        while not self._server.started:
+            if not self._thread.is_alive():
+                msg = "the application did not start; its log says why"
+                raise RuntimeError(msg)
+            if time.monotonic() > end:
+                msg = f"the application did not start within {START_WITHIN:g} seconds"
+                raise RuntimeError(msg)
+            time.sleep(0.005)
+
     def _run(self) -> None:
-        with suppress(SystemExit):  # how uvicorn ends when the start-up fails
+        with suppress(SystemExit, OSError):  # how uvicorn ends when the start-up fails, and when it comes too late
             self._server.run(sockets=[self._socket])
 
     def __repr__(self) -> str:
@@ -62,6 +82,7 @@ def serve(app: Any) -> Server:
 
     Raises:
         ImportError: uvicorn is not installed.
-        RuntimeError: The application's start-up failed.
+        RuntimeError: The application's start-up failed, or took more than ten seconds.
+        TypeError: It is no application.
     """
     return Server(app)

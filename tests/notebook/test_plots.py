@@ -1,6 +1,8 @@
 """Plots, the simulated day, progress bars and the server: what a notebook has besides magics."""
 
+import asyncio
 import threading
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import httpx2
@@ -9,12 +11,14 @@ import pytest
 from matplotlib.figure import Figure
 from sessions import save_numbered
 from starlette.applications import Starlette
+from starlette.responses import StreamingResponse
+from starlette.routing import Route
 from tqdm.std import tqdm
 
 from sled_sessions import Id, MemoryStore, Record, SledStore, SweepStrategy
 from sled_sessions.bench import compare_sweeps
 from sled_sessions.examples import counter
-from sled_sessions.notebook import plot_day, plot_expiries, plot_write_cost, progress_bar, serve, simulate_day
+from sled_sessions.notebook import plot_day, plot_expiries, plot_write_cost, progress_bar, serve, serving, simulate_day
 from sled_sessions.notebook import progress as progress_module
 from sled_sessions.notebook.progress import DELAY
 from sled_sessions.operate import export_sessions
@@ -244,3 +248,50 @@ def test_an_application_that_does_not_start(capsys):
     with pytest.raises(RuntimeError, match="did not start"):
         serve(Starlette(lifespan=lambda app: fail(app)))
     assert threading.active_count() == before
+
+
+def test_an_application_whose_start_up_hangs(monkeypatch):
+    """A start-up that takes too long is not waited for, and ends without a sound if it comes to its end one day."""
+    monkeypatch.setattr(serving, "START_WITHIN", 0.1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    @asynccontextmanager
+    async def hang(app):
+        begun.set()
+        await asyncio.to_thread(go_on.wait)
+        yield
+
+    before = set(threading.enumerate())
+    with pytest.raises(RuntimeError, match=r"within 0\.1 seconds"):
+        serve(Starlette(lifespan=hang))
+    begun.wait()
+    left = set(threading.enumerate()) - before
+    go_on.set()
+    for thread in left:
+        thread.join()
+
+
+def test_stopping_cuts_off_an_endless_stream(monkeypatch):
+    """A response that never ends does not keep the server from stopping."""
+    monkeypatch.setattr(serving, "STOP_WITHIN", 1)
+
+    async def stream(request):
+        async def beats():
+            while True:
+                yield b"beat"
+                await asyncio.sleep(0.01)
+
+        return StreamingResponse(beats())
+
+    with serve(Starlette(routes=[Route("/", stream)])) as server, httpx2.stream("GET", server.url) as response:
+        answer = response.iter_raw()  # the connection lasts as long as this does
+        assert next(answer).startswith(b"beat")
+        server.stop()
+    assert "stopped" in repr(server)
+
+
+@pytest.mark.parametrize("app", [None, "app:app"])
+def test_what_is_no_application(app):
+    """Anything that cannot be called is refused before there is a server."""
+    with pytest.raises(TypeError, match="must be an ASGI application, not"):
+        serve(app)
