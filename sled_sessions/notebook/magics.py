@@ -20,6 +20,7 @@ from IPython.core.magic_arguments import argument, magic_arguments
 
 from sled_sessions import durations, html, sled
 from sled_sessions.errors import SessionError
+from sled_sessions.masking import printable
 from sled_sessions.notebook.arguments import moment
 from sled_sessions.notebook.plots import plot_expiries
 from sled_sessions.notebook.progress import progress_bar
@@ -54,14 +55,14 @@ _store = argument("store", nargs="?", default="store", help="The name of the sto
 
 
 def _in_one_line(magic: _Method) -> _Method:
-    """Say what went wrong in one line: a mistake at the keyboard needs no traceback."""
+    """Say what went wrong in one line, which a terminal can show: a mistake at the keyboard needs no traceback."""
 
     @functools.wraps(magic)
     def wrapped(*arguments: Any) -> Any:
         try:
             return magic(*arguments)
-        except (SessionError, sled.SledError, OSError, ValueError, ImportError) as error:
-            raise UsageError(" ".join(str(error).split()) or type(error).__name__) from None
+        except (UsageError, SessionError, sled.SledError, OSError, ValueError, ImportError) as error:
+            raise UsageError(printable(" ".join(str(error).split())) or type(error).__name__) from None
 
     return wrapped  # type: ignore[return-value]
 
