@@ -424,7 +424,11 @@ def _is_open(db: sled.Db) -> bool:
 
 def _require_index(name: str, store: SledStore | MemoryStore) -> None:
     if isinstance(store, SledStore) and store.resolution is None:
-        msg = f"{name} keeps no expiry index; %sessions_open without --full-scan builds one"
+        msg = (
+            f"the expiry index of {name} is not whole; %sessions_rebuild {name} builds it"
+            if store.strategy is SweepStrategy.EXPIRY_INDEX
+            else f"{name} keeps no expiry index; %sessions_open without --full-scan builds one"
+        )
         raise UsageError(msg)
 
 

@@ -10,6 +10,7 @@ from sessions import SCRIPT, SECRET, id_of, save_numbered
 
 from sled_sessions import MemoryStore, SledStore, SweepStrategy, durations, sled
 from sled_sessions.notebook.arguments import moment
+from sled_sessions.stores import indexed_tree
 from sled_sessions.table import Table
 
 
@@ -240,6 +241,20 @@ def test_what_needs_an_index_says_that_there_is_none(run, ipython, tmp_path, mag
     run(f"%sessions_open {tmp_path}/storage --create --full-scan")
     assert_one_line(run(f"%{magic}"), "store keeps no expiry index", "--full-scan")
     assert run("%sessions_sweep")[0].result.strategy is SweepStrategy.FULL_SCAN
+
+
+def test_what_needs_an_index_says_that_it_is_not_whole(run, store, monkeypatch):
+    """After a rebuild that was interrupted the cure is to rebuild, and it works."""
+    monkeypatch.setattr(indexed_tree, "PROGRESS_STEP", 5)
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.rebuild_index(interrupt)
+    assert_one_line(run("%sessions_verify"), "the expiry index of store is not whole", "%sessions_rebuild store")
+    assert run("%sessions_rebuild store")[0].success
+    assert run("%sessions_verify")[0].result.entries == 12
 
 
 def test_only_a_sled_store_has_an_index_to_verify(run, ipython, clock):
