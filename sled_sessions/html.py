@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from html import escape
 from itertools import islice
 from typing import Any
@@ -25,6 +26,7 @@ _LONGEST_VALUE = 60
 _LONGEST_DATA = 120
 _MOST_KEYS = 30
 _UNITS = (("years", 365.25 * 86400), ("days", 86400), ("h", 3600), ("min", 60))
+_TIMES = (("s", 1), ("ms", 1e-3), ("µs", 1e-6))
 _SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1))
 
 # Lone surrogates, which no message to a browser can hold; but for those that stand for a byte of a file's name.
@@ -116,7 +118,9 @@ def data(values: Mapping[str, Any], *, reveal: bool = False) -> Markup:
     ]
     more = len(shown) - len(rows)
     return (
-        table(("key", "value"), rows, f"and {more:,} more keys" if more else "") if rows else Markup("<p>no data</p>")
+        table(("key", "value"), rows, f"and {plural(more, 'more key')}" if more else "")
+        if rows
+        else Markup("<p>no data</p>")
     )
 
 
@@ -158,7 +162,7 @@ def masked_id(id: object) -> str:
 def moment(at: datetime, now: datetime | None = None) -> str:
     """A moment in UTC to the second, or in its own offset where UTC has no such year; and how far from now it is."""
     try:
-        shown = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        shown = f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=' ', timespec='seconds')} UTC"
     except OverflowError:  # in UTC it lies before the year 1 or after 9999
         shown = at.isoformat(sep=" ", timespec="seconds")
     if now is None:
@@ -179,16 +183,32 @@ def duration(span: timedelta) -> str:
 
 def elapsed(seconds: float) -> Figure:
     """A measured time to three digits."""
-    for unit, length in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= length:
-            return Figure(f"{seconds / length:.3g} {unit}")
-    return Figure(f"{seconds * 1e6:.3g} µs")
+    return _in_unit(seconds, _TIMES)
 
 
 def size(octets: int) -> Figure:
     """A number of bytes to three digits."""
-    unit, length = next((unit, length) for unit, length in _SIZES if octets >= length or length == 1)
-    return Figure(f"{octets / length:.3g} {unit}")
+    return _in_unit(octets, _SIZES)
+
+
+def exactly(span: timedelta) -> str:
+    """A span of time that is not rounded, in the largest unit that has at least two of it and a whole number."""
+    for unit, seconds in _UNITS[1:]:  # no calendar has years of one length
+        length = timedelta(seconds=seconds)
+        if span >= 2 * length and not span % length:
+            return f"{span // length} {unit}"
+    microseconds = span // timedelta.resolution
+    for unit, parts in (("s", 10**6), ("ms", 10**3)):
+        if microseconds >= parts:
+            return f"{Decimal(microseconds) / parts} {unit}"
+    return f"{microseconds} µs"
+
+
+def _in_unit(value: float, units: Sequence[tuple[str, float]]) -> Figure:
+    """A number to three digits, in the largest of the units that it has, once it is rounded, or the last one."""
+    rounded = float(f"{value:.3g}")
+    unit, length = next((each for each in units if rounded >= each[1]), units[-1])
+    return Figure(f"{rounded / length:,.12g} {unit}")
 
 
 def _json(value: object) -> str:

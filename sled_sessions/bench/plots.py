@@ -4,6 +4,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from sled_sessions import SweepStrategy, drawing
+from sled_sessions.html import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ def plot_ratios(lines: "Sequence[Line]", ax: "Axes | None" = None) -> "Axes":
             xerr=[[each.median - each.low for each in spreads], [each.high - each.median for each in spreads]],
             fmt="o",
             markersize=4,
-            label=f"{sessions:,} sessions" if sessions else "without a database",
+            label=plural(sessions, "session") if sessions else "without a database",
         )
     limits = {line.name: line.target.at_most for line in shown if line.target and line.target.of == "ratio"}
     ax.plot(

@@ -134,7 +134,7 @@ class Result:
         columns = ("", "ours", "other", "ratio", "middle half", "target", "met", "the other is")
         return [
             Table(
-                f"{sessions:,} sessions" if sessions else "Without a database",
+                html.plural(sessions, "session") if sessions else "Without a database",
                 columns,
                 [_cells(line) for line in self.lines if line.sessions == sessions],
             )

@@ -66,7 +66,7 @@ class SweepCost:
         return (
             self.strategy.value
             if self.resolution is None
-            else f"{self.strategy.value}, {html.duration(self.resolution)}"
+            else f"{self.strategy.value}, {html.exactly(self.resolution)}"
         )
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
+from sled_sessions.html import plural
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.stores.clock import Clock
 from sled_sessions.stores.indexed_tree import expiry_of
@@ -62,8 +63,8 @@ class Day:
 
     def __repr__(self) -> str:
         return (
-            f"Day({self.visits:,} visits, {self.requests:,} requests, "
-            f"{len(self.sweeps)} sweeps that deleted {self.deleted:,} sessions)"
+            f"Day({plural(self.visits, 'visit')}, {plural(self.requests, 'request')}, "
+            f"{plural(len(self.sweeps), 'sweep')} that deleted {plural(self.deleted, 'session')})"
         )
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sled_sessions import drawing
-from sled_sessions.html import duration
+from sled_sessions.html import exactly, plural
 from sled_sessions.notebook.day import DAY, MIDNIGHT, Day, is_due
 from sled_sessions.notebook.progress import progress_bar
 from sled_sessions.stores.memory import MemoryStore
@@ -57,7 +57,7 @@ def plot_expiries(
     locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-    drawing.label(ax, f"{len(moments):,} sessions, {len(due):,} of them due")
+    drawing.label(ax, f"{plural(len(moments), 'session')}, {len(due):,} of them due")
     ax.set(xlabel="expires (UTC)", ylabel="sessions")
     return ax
 
@@ -84,7 +84,7 @@ def plot_day(day: Day, *, ax: "Axes | None" = None) -> "Axes":
     ax.xaxis.set_major_formatter(DateFormatter("%H:%M"))  # type: ignore[no-untyped-call]
     ax.set_xlim(_days(MIDNIGHT), _days(MIDNIGHT + DAY))
     ax.set(xlabel="time", ylabel="sessions")
-    drawing.label(ax, f"A day: {day.visits:,} visits, {len(day.sweeps)} sweeps")
+    drawing.label(ax, f"A day: {plural(day.visits, 'visit')}, {plural(len(day.sweeps), 'sweep')}")
     return ax
 
 
@@ -102,11 +102,11 @@ def plot_write_cost(comparison: "SweepComparison", *, ax: "Axes | None" = None) 
             cost.resolution: cost.save_again.median * 1e6 for cost in comparison.costs if cost.sessions == sessions
         }
         seconds = [step.total_seconds() for step in ticks]
-        line = ax.plot(seconds, [costs[step] for step in ticks], marker="o", label=f"{sessions:,} sessions")[0]
+        line = ax.plot(seconds, [costs[step] for step in ticks], marker="o", label=plural(sessions, "session"))[0]
         if None in costs:
             ax.axhline(costs[None], color=line.get_color(), linestyle="--", label="without an index")
     ax.set_xscale("log")
-    ax.set_xticks([step.total_seconds() for step in ticks], [duration(step) for step in ticks])
+    ax.set_xticks([step.total_seconds() for step in ticks], [exactly(step) for step in ticks])
     ax.minorticks_off()
     ax.set_ylim(bottom=0)
     ax.set(xlabel="resolution of the index", ylabel="microseconds")

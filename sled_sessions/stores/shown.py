@@ -30,4 +30,4 @@ def first(records: Sequence[Record], now: datetime, order: str) -> html.Markup:
 
 def steps(resolution: timedelta | None) -> str:
     """The resolution of an expiry index in words; None: there is no index."""
-    return "none" if resolution is None else f"in steps of {html.duration(resolution)}"
+    return "none" if resolution is None else f"in steps of {html.exactly(resolution)}"

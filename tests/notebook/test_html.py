@@ -16,6 +16,7 @@ from sled_sessions.masking import MASK, is_secret, masked
 from sled_sessions.operate import check_everything, stats
 from sled_sessions.session import SessionManager
 from sled_sessions.stores.indexed_tree import IndexReport
+from sled_sessions.stores.shown import steps
 from sled_sessions.table import Table
 
 
@@ -276,10 +277,21 @@ def test_a_long_key_is_cut():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(2, "2 s"), (0.5, "500 ms"), (1.5e-3, "1.5 ms"), (2e-6, "2 µs"), (119, "119 s")]
+    ("seconds", "text"),
+    [
+        (2, "2 s"),
+        (0.5, "500 ms"),
+        (1.5e-3, "1.5 ms"),
+        (2e-6, "2 µs"),
+        (119, "119 s"),
+        (0, "0 µs"),
+        (0.00099961, "1 ms"),
+        (0.99996, "1 s"),
+        (1234.5, "1,230 s"),
+    ],
 )
 def test_elapsed(seconds, text):
-    """A measured time is shown to three digits."""
+    """A measured time is shown to three digits, in the unit that it has when it is rounded to these."""
     assert html.elapsed(seconds) == text
 
 
@@ -299,10 +311,52 @@ def test_duration(span, text):
     assert html.duration(span) == text
 
 
-@pytest.mark.parametrize(("octets", "text"), [(0, "0 B"), (398, "398 B"), (524287, "524 kB"), (83_300_000, "83.3 MB")])
+@pytest.mark.parametrize(
+    ("octets", "text"),
+    [
+        (0, "0 B"),
+        (398, "398 B"),
+        (524287, "524 kB"),
+        (83_300_000, "83.3 MB"),
+        (999_600, "1 MB"),
+        (1_234_000_000_000, "1,230 GB"),
+    ],
+)
 def test_size(octets, text):
-    """A number of bytes is shown to three digits."""
+    """A number of bytes is shown to three digits, in the unit that it has when it is rounded to these."""
     assert html.size(octets) == text
+
+
+@pytest.mark.parametrize(
+    ("resolution", "text"),
+    [
+        (timedelta(seconds=1), "1 s"),
+        (timedelta(seconds=1.5), "1.5 s"),
+        (timedelta(milliseconds=2500), "2.5 s"),
+        (timedelta(seconds=90), "90 s"),
+        (timedelta(minutes=5), "5 min"),
+        (timedelta(minutes=150), "150 min"),
+        (timedelta(hours=60), "60 h"),
+        (timedelta(days=731), "731 days"),
+        (timedelta(milliseconds=500), "500 ms"),
+        (timedelta(microseconds=1), "1 µs"),
+        (timedelta(days=2, microseconds=1), "172800.000001 s"),
+    ],
+)
+def test_a_resolution_is_not_rounded(resolution, text):
+    """The step of an index is shown exactly: what is wrong by a digit is another index."""
+    assert steps(resolution) == f"in steps of {text}"
+
+
+@pytest.mark.parametrize(("number", "text"), [(0, "0 keys"), (1, "1 key"), (2000, "2,000 keys")])
+def test_plural(number, text):
+    """One of it is shown without an s."""
+    assert html.plural(number, "key") == text
+
+
+def test_the_year_has_four_digits():
+    """Early years are shown as ISO 8601 has them."""
+    assert html.moment(datetime(33, 1, 2, tzinfo=UTC)) == "0033-01-02 00:00:00 UTC"
 
 
 def test_a_database_and_a_tree(tmp_path, clock):

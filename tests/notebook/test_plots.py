@@ -70,6 +70,17 @@ def test_expiries_of_a_span(clock, ax):
     assert ax.get_title("left") == "5 sessions, 0 of them due"
 
 
+def test_titles_count_one_as_one(clock, ax):
+    """A single session, visit or sweep is no plural."""
+    store = MemoryStore(clock=clock)
+    save_numbered(store, 1)
+    assert plot_expiries(store, ax=ax).get_title("left") == "1 session, 0 of them due"
+    day = simulate_day(lambda clock: MemoryStore(clock=clock), visits=1, sweep_every=timedelta(days=1))
+    assert plot_day(day, ax=ax).get_title("left") == "A day: 1 visit, 1 sweep"
+    assert "1 visit," in repr(day)
+    assert repr(day).endswith("1 sweep that deleted 1 session)")
+
+
 def test_expiries_of_nothing(clock):
     """An empty store is an empty plot, in a figure of its own."""
     assert plot_expiries(MemoryStore(clock=clock)).get_title("left") == "0 sessions, 0 of them due"
