@@ -54,9 +54,9 @@ def plot_expiries(
         ax.set_xlim(*(min(max(at, _FIRST), _LAST) for at in ax.get_xlim()), auto=None)
         if moments[0] <= _days(now) <= moments[-1]:
             ax.axvline(_days(now), color=_NOW, linestyle="--", label="now")
-    locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
+    locator = AutoDateLocator(tz=UTC, minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
-    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
     drawing.label(ax, f"{plural(len(moments), 'session')}, {len(due):,} of them due")
     ax.set(xlabel="expires (UTC)", ylabel="sessions")
     return ax
@@ -80,8 +80,8 @@ def plot_day(day: Day, *, ax: "Axes | None" = None) -> "Axes":
     deleted = [report.deleted for _, report in day.sweeps]
     # The last sweep is at midnight, where the drawing ends: its point is not to be cut in half.
     ax.plot(swept, deleted, "o", color=_DELETED, markersize=4, clip_on=False, label="deleted by a sweep")
-    ax.xaxis.set_major_locator(HourLocator(byhour=range(0, 24, 4)))  # type: ignore[no-untyped-call]
-    ax.xaxis.set_major_formatter(DateFormatter("%H:%M"))  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_locator(HourLocator(byhour=range(0, 24, 4), tz=UTC))  # type: ignore[no-untyped-call]
+    ax.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=UTC))  # type: ignore[no-untyped-call]
     ax.set_xlim(_days(MIDNIGHT), _days(MIDNIGHT + DAY))
     ax.set(xlabel="time", ylabel="sessions")
     drawing.label(ax, f"A day: {plural(day.visits, 'visit')}, {plural(len(day.sweeps), 'sweep')}")

@@ -20,6 +20,7 @@ from sled_sessions.bench import compare_sweeps
 from sled_sessions.examples import counter
 from sled_sessions.notebook import plot_day, plot_expiries, plot_write_cost, progress_bar, serve, serving, simulate_day
 from sled_sessions.notebook import progress as progress_module
+from sled_sessions.notebook.day import MIDNIGHT
 from sled_sessions.notebook.progress import DELAY
 from sled_sessions.operate import export_sessions
 from sled_sessions.stores.sweep import PROGRESS_STEP
@@ -31,6 +32,10 @@ mpl.use("Agg")
 def ax():
     """An Axes of the test's own."""
     return Figure().add_subplot()
+
+
+def drawn_at(moment):
+    return moment.timestamp() / 86400
 
 
 def heights(ax):
@@ -104,7 +109,7 @@ def test_expiries_of_two_stores(clock, ax):
         store.save(Record(Id.new(), {}, clock() + timedelta(days=days)))
         plot_expiries(store, ax=ax)
     left, right = ax.get_xlim()
-    today = clock().timestamp() / 86400
+    today = drawn_at(clock())
     assert left < today + 1 < today + 100 < right
 
 
@@ -134,6 +139,19 @@ def test_a_day_is_the_same_on_every_store(tmp_path, strategy, minutes):
         tree = owner.tree.db.open_tree("day")
         day = simulate_day(lambda clock: SledStore(tree, strategy=strategy, resolution=step, clock=clock), visits=50)
     assert day.moments == in_memory.moments
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
+def test_the_axis_is_in_utc(zone, ax):
+    """Moments are drawn in UTC, as the axis says, whatever time zone matplotlib is set to."""
+    day = simulate_day(lambda clock: MemoryStore(clock=clock), visits=20)
+    store = MemoryStore()
+    for moment in day.moments[::12]:
+        store.save(Record(Id.new(), {}, moment.at))
+    with mpl.rc_context({"timezone": zone}):
+        for draw in (lambda: plot_day(day, ax=ax), lambda: plot_expiries(store, ax=ax)):
+            labels = {label.get_position()[0]: label.get_text() for label in draw().get_xticklabels()}
+            assert labels[drawn_at(MIDNIGHT + timedelta(hours=4))] == "04:00"
 
 
 def test_write_cost(ax):
