@@ -228,7 +228,7 @@ class SessionMagics(Magics):
     @_store
     @argument("--from", dest="start", help="Leave out what expires before: 2030-01-31T12:00 (UTC), +2h, -7d.")
     @argument("--to", dest="stop", help="Leave out what expires from then on.")
-    @argument("--bins", type=int, default=48, help="How many bars.")
+    @argument("--bins", type=int, default=48, help="How many bars, from 1 to 1000.")
     @_in_one_line
     def sessions_expiries(self, line: str) -> Any:
         """Plot how many sessions expire when, from the index if there is one."""

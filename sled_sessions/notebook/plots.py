@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from sled_sessions.bench.sweeps import SweepComparison
 
+_MOST_BINS = 1000
 _ALIVE, _DUE, _DELETED, _NOW = drawing.BLUE, drawing.VERMILION, drawing.GREEN, drawing.GREY
 
 
@@ -33,12 +34,15 @@ def plot_expiries(
         store: The store.
         start: Leave out what expires before this moment.
         stop: Leave out what expires from this moment on.
-        bins: How many bars there are.
+        bins: How many bars there are, from 1 to 1000.
         ax: Where to draw.
-    """
-    ax = ax or drawing.new_axes()
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
+    Raises:
+        ValueError: `bins` is anything else.
+    """
+    if not (isinstance(bins, int) and 1 <= bins <= _MOST_BINS):
+        msg = f"bins must be a number from 1 to {_MOST_BINS}"
+        raise ValueError(msg)
     now = store.clock()
     with progress_bar("reading the index") as progress:
         due: list[float] = []
@@ -47,6 +51,9 @@ def plot_expiries(
             (due if is_due(store, at, id, now) else alive).append(_days(at))
             if number % PROGRESS_STEP == 0:
                 progress(number, None)
+    ax = ax or drawing.new_axes()  # not before: what has failed leaves no empty figure
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
     moments = due + alive
     if moments:
         ax.hist([due, alive], bins=bins, color=(_DUE, _ALIVE), stacked=True, label=("due", "alive"))
@@ -69,15 +76,15 @@ def plot_day(day: Day, *, ax: "Axes | None" = None) -> "Axes":
         day: What `simulate_day` returned.
         ax: Where to draw.
     """
-    ax = ax or drawing.new_axes()
-    from matplotlib.dates import DateFormatter, HourLocator
-
     at = [_days(moment.at) for moment in day.moments]
     alive = [moment.alive for moment in day.moments]
     due = [moment.due for moment in day.moments]
-    ax.stackplot(at, alive, due, colors=(_ALIVE, _DUE), labels=("alive", "due"))
     swept = [_days(at) for at, _ in day.sweeps]
     deleted = [report.deleted for _, report in day.sweeps]
+    ax = ax or drawing.new_axes()
+    from matplotlib.dates import DateFormatter, HourLocator
+
+    ax.stackplot(at, alive, due, colors=(_ALIVE, _DUE), labels=("alive", "due"))
     # The last sweep is at midnight, where the drawing ends: its point is not to be cut in half.
     ax.plot(swept, deleted, "o", color=_DELETED, markersize=4, clip_on=False, label="deleted by a sweep")
     ax.xaxis.set_major_locator(HourLocator(byhour=range(0, 24, 4), tz=UTC))  # type: ignore[no-untyped-call]
@@ -95,8 +102,8 @@ def plot_write_cost(comparison: "SweepComparison", *, ax: "Axes | None" = None) 
         comparison: What `compare_sweeps` returned for several resolutions.
         ax: Where to draw.
     """
-    ax = ax or drawing.new_axes()
     ticks = sorted({cost.resolution for cost in comparison.costs if cost.resolution is not None})
+    ax = ax or drawing.new_axes()
     for sessions in sorted({cost.sessions for cost in comparison.costs}):
         costs = {
             cost.resolution: cost.save_again.median * 1e6 for cost in comparison.costs if cost.sessions == sessions

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx2
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
 from sessions import save_numbered
@@ -15,7 +16,7 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 from tqdm.std import tqdm
 
-from sled_sessions import Id, MemoryStore, Record, SledStore, SweepStrategy
+from sled_sessions import BackendError, Id, MemoryStore, Record, SledStore, SweepStrategy
 from sled_sessions.bench import compare_sweeps
 from sled_sessions.examples import counter
 from sled_sessions.notebook import plot_day, plot_expiries, plot_write_cost, progress_bar, serve, serving, simulate_day
@@ -84,6 +85,27 @@ def test_titles_count_one_as_one(clock, ax):
     assert plot_day(day, ax=ax).get_title("left") == "A day: 1 visit, 1 sweep"
     assert "1 visit," in repr(day)
     assert repr(day).endswith("1 sweep that deleted 1 session)")
+
+
+@pytest.mark.parametrize("bins", [0, -1, 1001, 10**30, "auto", None])
+def test_expiries_in_bars_that_nobody_can_draw(clock, bins):
+    """Too many bars, none, or no number of them are refused, before anything is drawn."""
+    before = plt.get_fignums()
+    with pytest.raises(ValueError, match="bins must be a number from 1 to 1000"):
+        plot_expiries(MemoryStore(clock=clock), bins=bins)
+    assert plt.get_fignums() == before
+
+
+def test_what_fails_leaves_no_figure(tmp_path):
+    """A store that cannot be read leaves no empty figure, which a notebook would show below the error."""
+    before = plt.get_fignums()
+    store = SledStore.open(tmp_path / "storage")
+    store.close()
+    with pytest.raises(BackendError, match="closed"):
+        plot_expiries(store)
+    with pytest.raises(AttributeError):
+        plot_day(None)
+    assert plt.get_fignums() == before
 
 
 def test_expiries_of_nothing(clock):
