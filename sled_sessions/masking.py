@@ -8,8 +8,10 @@ from sled_sessions.records.json import MAX_DEPTH
 MASK = "•••"
 
 _SECRET = re.compile(
-    r"pass(word|wd|phrase|code)|secret|token|[cx]srf|credential|cookie|nonce|signature|(api|private|access).?key"
-    r"|(^|[_.-])(auth|authorization|jwt|key|otp|pin|pw|pwd|session|sid)($|[_.-])",
+    r"pass(word|wd|phrase|code)|secret|token|[cx]srf|credential|cookie|nonce|signature|verifier|bearer"
+    r"|(api|private|access).?key|oauth.?state|(otp|recovery|backup).?codes?($|[_.-])"
+    r"|(?<!pos)(?<!as)sess(ion)?.?ids?($|[_.-])"  # but no possessions and no assessments
+    r"|(^|[_.-])(auth|authorization|jwt|key|[th]?otp|pin|pw|pwd|session|sid)($|[_.-])",
     re.IGNORECASE,
 )
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

@@ -22,14 +22,59 @@ from sled_sessions.table import Table
 
 @pytest.mark.parametrize(
     "key",
-    ["password", "csrf_token", "csrf", "api_key", "apiKey", "SECRET", "user.auth", "sid", "otp", "session_cookie"],
+    [
+        "password",
+        "csrf_token",
+        "csrf",
+        "api_key",
+        "apiKey",
+        "SECRET",
+        "user.auth",
+        "sid",
+        "otp",
+        "session_cookie",
+        "sessionid",
+        "userSessionId",
+        "session_id",
+        "PHPSESSID",
+        "JSESSIONID",
+        "code_verifier",
+        "oauth_state",
+        "email-otp",
+        "totp",
+        "otpCode",
+        "bearer",
+        "recovery_codes",
+        "backupCode",
+    ],
 )
 def test_secret_keys(key):
     """A key whose name says so holds a secret."""
     assert is_secret(key)
 
 
-@pytest.mark.parametrize("key", ["user", "author", "monkey", "cart", "counter", "locale", "keyboard", "opting"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "user",
+        "author",
+        "monkey",
+        "cart",
+        "counter",
+        "locale",
+        "keyboard",
+        "opting",
+        "state",
+        "verified",
+        "discovery",
+        "recovery_email",
+        "postcode",
+        "footprint",
+        "possession_id",
+        "assess_id",
+        "sessions",
+    ],
+)
 def test_other_keys(key):
     """Words that only contain such a name are no secrets."""
     assert not is_secret(key)
