@@ -17,12 +17,22 @@ class Table:
         columns: The names of the columns.
         rows: The values, row by row.
         note: What else there is to say.
+
+    Raises:
+        ValueError: A row has more or fewer values than there are columns.
     """
 
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
     note: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                columns = html.plural(len(self.columns), "column")
+                msg = f"a row has {html.plural(len(row), 'value')}, and the table {columns}"
+                raise ValueError(msg)
 
     def __repr__(self) -> str:
         lines = [[printable(html.text(value)) for value in row] for row in (self.columns, *self.rows)]

@@ -89,7 +89,13 @@ def simulate_day(
         sweep_every: The time between two sweeps.
         look_every: The time between two looks at the store.
         seed: Of the random numbers.
+
+    Raises:
+        ValueError: `sweep_every` or `look_every` is no time at all.
     """
+    if min(sweep_every, look_every) <= timedelta(0):
+        msg = "sweep_every and look_every must be longer than no time"
+        raise ValueError(msg)
     now = MIDNIGHT
     store = make_store(lambda: now)
     moments: list[Moment] = []

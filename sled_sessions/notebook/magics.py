@@ -6,6 +6,7 @@ import functools
 import os
 import shlex
 import statistics
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
@@ -155,6 +156,9 @@ class SessionMagics(Magics):
         store = self._store(given.store)
         if given.page < 1 or given.size < 1:
             msg = "--page and --size count from 1"
+            raise UsageError(msg)
+        if given.page * given.size >= sys.maxsize:
+            msg = "--page and --size lead beyond any session that there can be"
             raise UsageError(msg)
         if given.live and given.expired:
             msg = "what has expired is not live: leave out --live or --expired"

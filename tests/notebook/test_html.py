@@ -309,6 +309,12 @@ def test_a_table_looks_alike_in_text_and_html():
     assert repr(Table("None", ("who",), [])) == "None\nwho\n---"
 
 
+def test_a_table_has_a_value_for_each_column():
+    """Rows of another length are refused where they are made, and not where they are shown."""
+    with pytest.raises(ValueError, match="a row has 1 value, and the table 2 columns"):
+        Table("Ages", ("who", "born"), [("ada", 1815), ("bob",)])
+
+
 def test_columns_of_numbers():
     """A column is one of numbers when nothing else is in it; words, truths and empty columns are not."""
     rows = [(1, 2.5, html.size(3), "4", True, None), (None, "", "", "5", False, "")]

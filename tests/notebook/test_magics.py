@@ -199,6 +199,8 @@ def test_sessions_mistakes(run, store, ipython):
     assert_one_line(run("%sessions number"), "number is of type int", "SledStore")
     assert_one_line(run("%sessions --page 0"), "--page")
     assert_one_line(run("%sessions --page one"), "one")
+    assert_one_line(run(f"%sessions --size {10**20}"), "--size")
+    assert_one_line(run(f"%sessions --page {2**62} --size 2"), "--page")
     assert_one_line(run("%sessions --where number"), "KEY=VALUE")
     assert_one_line(run("%sessions --live --expired"), "--live", "--expired")
     assert_one_line(run("%%sessions\nnumber ="), "expression")

@@ -163,6 +163,14 @@ def test_a_day_is_the_same_on_every_store(tmp_path, strategy, minutes):
     assert day.moments == in_memory.moments
 
 
+@pytest.mark.parametrize("option", ["sweep_every", "look_every"])
+@pytest.mark.parametrize("period", [timedelta(0), timedelta(hours=-1)])
+def test_a_day_without_time(option, period):
+    """What would be done all the time, or at no time, is refused."""
+    with pytest.raises(ValueError, match=option):
+        simulate_day(lambda clock: MemoryStore(clock=clock), **{option: period})
+
+
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
 def test_the_axis_is_in_utc(zone, ax):
     """Moments are drawn in UTC, as the axis says, whatever time zone matplotlib is set to."""
