@@ -1,9 +1,12 @@
 """What the tab key offers after one of the magics."""
 
-from pathlib import Path
+import os
+import shlex
+from contextlib import suppress
+from glob import escape, glob
 from typing import Any
 
-from sled_sessions.notebook.magics import SessionMagics
+from sled_sessions.notebook.magics import SessionMagics, named_by_user
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.sled import SledStore
 
@@ -21,7 +24,20 @@ def complete(shell: Any, event: Any) -> list[str]:
     if event.symbol.startswith("-"):
         return options
     if magic == "sessions_open":
-        start = Path(event.symbol)
-        folder, begun = (start, "") if event.symbol.endswith("/") else (start.parent, start.name)
-        return sorted(f"{path}/" for path in folder.glob(f"{begun}*") if path.is_dir())
-    return [name for name, value in shell.user_ns.items() if isinstance(value, SledStore | MemoryStore)] + options
+        return _folders(event.text_until_cursor, event.symbol)
+    return [
+        name for name, value in named_by_user(shell).items() if isinstance(value, SledStore | MemoryStore)
+    ] + options
+
+
+def _folders(line: str, symbol: str) -> list[str]:
+    """The folders whose paths begin as the last word of a line, as a shell reads it; `symbol` is what they replace."""
+    words, quote = [""], ""
+    for quote in ("", "'", '"'):  # one of which the line may have opened
+        with suppress(ValueError):
+            words = shlex.split(line + quote)
+            break
+    begun = os.path.expanduser("" if line[-1:].isspace() and not quote else words[-1])
+    rests = [path[len(begun) :] for path in sorted(glob(f"{escape(begun)}*/"))]
+    # Quotes may begin anywhere in a word. With backslashes IPython would take it for the name of a character.
+    return [symbol + (rest if quote else shlex.quote(rest)) for rest in rests]

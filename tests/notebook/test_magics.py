@@ -364,6 +364,38 @@ def test_completion(ipython, store, tmp_path):
     assert "%sessions_sweep" in complete(ipython, "%sessions_s")
 
 
+@pytest.mark.filterwarnings("ignore:.*:PendingDeprecationWarning")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("~/my", "~/my' sessions/'"),
+        ("--create ~/", "~/'my sessions/'"),
+        ("~/my' sessions/'", "old/"),
+        ("~/my' sessions/'o", "old/"),
+        ("'~/my", "~/my sessions/"),
+        ('"~/my se', "sessions/"),
+        ("~/[", "'x]/'"),
+        ("~/", "~/plain/"),
+    ],
+)
+def test_completion_of_folders(ipython, run, tmp_path, monkeypatch, line, offered):
+    """Folders are offered as the magic reads them: below `~`, with blanks between quotes, and no name a pattern."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("my sessions/old", "[x]", "plain"):
+        (tmp_path / name).mkdir(parents=True)
+    assert offered in complete(ipython, f"%sessions_open {line}")
+
+
+@pytest.mark.filterwarnings("ignore:.*:PendingDeprecationWarning")
+def test_completion_of_stores(ipython, run, store):
+    """Stores are offered by the names that the user gave them, and not by those of IPython's outputs."""
+    ipython.user_ns["_mine"] = store
+    ipython.push({"_5": store, "_": store}, interactive=False)
+    offered = complete(ipython, "%sessions_verify ")
+    assert {"store", "_mine"} <= set(offered)
+    assert not {"_", "_5"} & set(offered)
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("500ms", 0.5), ("30s", 30), ("30", 30), ("1.5min", 90), ("2h", 7200), ("7d", 604800)]
 )
