@@ -18,8 +18,7 @@ def new_axes(width: float = 6, height: float = 3.6) -> "Axes":
     try:
         import matplotlib.pyplot as plt
     except ImportError:
-        msg = "plots need matplotlib: pip install 'sled_sessions[notebook]'"
-        raise ImportError(msg) from None
+        raise ImportError("plots need matplotlib: pip install 'sled_sessions[notebook]'") from None
     ax = plt.figure(figsize=(width, height), layout="constrained").add_subplot()
     ax.spines[["top", "right"]].set_visible(False)
     return ax

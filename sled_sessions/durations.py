@@ -23,10 +23,8 @@ def parse(written: str) -> timedelta:
     """
     match = _DURATION.fullmatch(written)
     if match is None:
-        msg = f"{written!r} is not a duration; write 500ms, 30s, 15m, 12h or 7d"
-        raise ValueError(msg)
+        raise ValueError(f"{written!r} is not a duration; write 500ms, 30s, 15m, 12h or 7d")
     try:
         return float(match[1]) * _UNITS[match[2]]
     except OverflowError:
-        msg = f"{written} is longer than the calendar"
-        raise ValueError(msg) from None
+        raise ValueError(f"{written} is longer than the calendar") from None

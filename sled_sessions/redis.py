@@ -30,8 +30,9 @@ try:
     from redis.exceptions import TimeoutError as RedisTimeoutError
     from redis.maint_notifications import MaintNotificationsConfig
 except ImportError as error:
-    msg = "RedisStore needs the package redis, version 8.1 or later: pip install 'sled_sessions[redis]'"
-    raise ImportError(msg) from error
+    raise ImportError(
+        "RedisStore needs the package redis, version 8.1 or later: pip install 'sled_sessions[redis]'"
+    ) from error
 
 from sled_sessions.errors import BackendError, DecodeError
 from sled_sessions.records import Id, Record, codec
@@ -109,20 +110,15 @@ class RedisStore:
     ) -> None:
         if not isinstance(client, Redis | RedisCluster):
             kind = f"{type(client).__module__}.{type(client).__name__}"  # redis has blocking ones by the same names
-            msg = f"client must be a redis.asyncio.Redis or RedisCluster, not {kind}"
-            raise TypeError(msg)
+            raise TypeError(f"client must be a redis.asyncio.Redis or RedisCluster, not {kind}")
         if client.get_encoder().decode_responses:
-            msg = "records are bytes: make the client without decode_responses=True"
-            raise ValueError(msg)
+            raise ValueError("records are bytes: make the client without decode_responses=True")
         if not isinstance(prefix, str):
-            msg = f"prefix must be a str, not {type(prefix).__name__}"
-            raise TypeError(msg)
+            raise TypeError(f"prefix must be a str, not {type(prefix).__name__}")
         if concurrency < 1:
-            msg = "concurrency must be at least 1"
-            raise ValueError(msg)
+            raise ValueError("concurrency must be at least 1")
         if not isinstance(timeout, timedelta):
-            msg = f"timeout must be a timedelta, not {type(timeout).__name__}"
-            raise TypeError(msg)
+            raise TypeError(f"timeout must be a timedelta, not {type(timeout).__name__}")
         self.client = client
         # Asked once: the client's classes are Protocols, of which Python finds out slowly.
         self._cluster = client if isinstance(client, RedisCluster) else None
@@ -500,11 +496,10 @@ def _check_port(url: str) -> None:
     try:
         _ = urlsplit(url).port
     except ValueError:
-        msg = (
+        raise ValueError(
             "no host and port can be read from the URL: a password in it is to be quoted, "
             "as urllib.parse.quote(password, safe='') does (# is %23, / is %2F, ? is %3F)"
-        )
-        raise ValueError(msg) from None
+        ) from None
 
 
 def _is_of_other_type(answer: object) -> bool:

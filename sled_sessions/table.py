@@ -31,8 +31,7 @@ class Table:
         for row in self.rows:
             if len(row) != len(self.columns):
                 columns = html.plural(len(self.columns), "column")
-                msg = f"a row has {html.plural(len(row), 'value')}, and the table {columns}"
-                raise ValueError(msg)
+                raise ValueError(f"a row has {html.plural(len(row), 'value')}, and the table {columns}")
 
     def __repr__(self) -> str:
         lines = [[printable(html.text(value)) for value in row] for row in (self.columns, *self.rows)]

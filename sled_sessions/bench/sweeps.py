@@ -163,11 +163,9 @@ def compare_sweeps(
         ValueError: A share, size or number of turns outside its range.
     """
     if not 0 < expired <= 1:
-        msg = "expired is a share of the sessions: above 0 and up to 1"
-        raise ValueError(msg)
+        raise ValueError("expired is a share of the sessions: above 0 and up to 1")
     if repeat < 1 or not sizes or min(sizes) < FEWEST:
-        msg = f"sizes needs numbers from {FEWEST} on, and repeat has to be at least 1"
-        raise ValueError(msg)
+        raise ValueError(f"sizes needs numbers from {FEWEST} on, and repeat has to be at least 1")
     configurations: list[tuple[SweepStrategy, timedelta | None]] = []
     for strategy in strategies:
         steps = resolutions if strategy is SweepStrategy.EXPIRY_INDEX else (None,)

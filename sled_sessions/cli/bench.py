@@ -75,11 +75,9 @@ def command(
     """
     measured = [part for part in parts if part != "peers" or peers]
     if not measured:
-        msg = "these --parts and --peers leave nothing to measure"
-        raise click.UsageError(msg)
+        raise click.UsageError("these --parts and --peers leave nothing to measure")
     if plot is not None and measured == ["peers"]:
-        msg = "--plot draws ratios to the bare engine, and --parts peers measures none"
-        raise click.UsageError(msg)
+        raise click.UsageError("--plot draws ratios to the bare engine, and --parts peers measures none")
     needed, free = max(sizes) * DISK, shutil.disk_usage(tempfile.gettempdir()).free
     if folder is None and needed > free:
         raise click.UsageError(

@@ -29,8 +29,7 @@ def command(source: str, target: str, tree: str, prefix: str, as_json: bool) -> 
     them differs from SOURCE's.
     """
     if _is_same(source, target):
-        msg = "SOURCE and TARGET are the same"
-        raise click.UsageError(msg)
+        raise click.UsageError("SOURCE and TARGET are the same")
     places = [place_at(name, tree=tree, prefix=prefix) for name in (source, target)]
     with progress_bar("copying") as progress:
         report = asyncio.run(copy_sessions(*places, progress=progress))

@@ -153,8 +153,9 @@ def reindex(database: Path, tree: str, as_json: bool) -> None:
         except KeyboardInterrupt:
             if store.resolution is not None:  # before the building, or after it
                 raise
-            msg = "the database has no expiry index now; run sled-sessions reindex again"
-            raise click.exceptions.Abort(msg) from None
+            raise click.exceptions.Abort(
+                "the database has no expiry index now; run sled-sessions reindex again"
+            ) from None
         store.flush(fsync=True)
     if as_json:
         print_json(attrs.asdict(report))

@@ -116,11 +116,9 @@ def list_sessions(
     for --unreadable. The exit code is 3 when there is nothing to list.
     """
     if expired and (live or expiring_within is not None):
-        msg = "what has expired is not live: leave --expired out, or --live and --expiring-within"
-        raise click.UsageError(msg)
+        raise click.UsageError("what has expired is not live: leave --expired out, or --live and --expiring-within")
     if unreadable and (expired or live or expiring_within is not None or conditions):
-        msg = "--unreadable goes with no other filter: what cannot be read has no expiry and no data"
-        raise click.UsageError(msg)
+        raise click.UsageError("--unreadable goes with no other filter: what cannot be read has no expiry and no data")
     with opened_store(database, tree) as store:
         now = store.clock()
         tests = [_where(condition) for condition in conditions]

@@ -35,8 +35,7 @@ new_argument = click.argument("new", type=LocalPath(path_type=Path))
 def export_sessions(database: Path, file: str, tree: str, resume: bool, as_json: bool) -> None:
     """Write all sessions of DATABASE into FILE as JSON Lines, with whole ids and secrets; - is the standard output."""
     if file == "-" and (resume or as_json):
-        msg = "--resume and --json are for an export into a file, not for -"
-        raise click.UsageError(msg)
+        raise click.UsageError("--resume and --json are for an export into a file, not for -")
     with operate.opened_store(database, tree) as store:
         if file == "-":
             for line in operate.export_lines(store.tree):
@@ -50,8 +49,7 @@ def export_sessions(database: Path, file: str, tree: str, resume: bool, as_json:
             partial = partial_file(Path(file))
             if not partial.exists():  # before the first session, or after the last
                 raise
-            msg = f"{partial} is left, with sessions in it; --resume goes on with it"
-            raise click.exceptions.Abort(msg) from None
+            raise click.exceptions.Abort(f"{partial} is left, with sessions in it; --resume goes on with it") from None
     if as_json:
         print_json({"sessions": count})
     else:

@@ -42,8 +42,7 @@ def example(name: str) -> ModuleType:
 
         return importlib.import_module(f"sled_sessions.examples.{name}")
     except ImportError as error:
-        msg = f"{error}: pip install 'sled_sessions[web]'"
-        raise click.ClickException(msg) from None
+        raise click.ClickException(f"{error}: pip install 'sled_sessions[web]'") from None
 
 
 def serve(app: Any, host: str, port: int) -> None:

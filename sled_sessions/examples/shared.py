@@ -111,8 +111,7 @@ def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(OSError), urlopen(f"{address}/alive", timeout=10):  # noqa: S310 - our own http address
             return
         if process.poll() is not None or time.monotonic() > until:
-            msg = "uvicorn did not start; what it wrote above says why"
-            raise RuntimeError(msg)
+            raise RuntimeError("uvicorn did not start; what it wrote above says why")
         time.sleep(0.05)
 
 

@@ -16,11 +16,9 @@ def moment(written: str, now: datetime) -> datetime:
         try:
             return now + ahead if written[0] == "+" else now - ahead
         except OverflowError:
-            msg = f"{written} lies beyond the calendar"
-            raise ValueError(msg) from None
+            raise ValueError(f"{written} lies beyond the calendar") from None
     try:
         at = datetime.fromisoformat(written)
     except ValueError:
-        msg = f"{written!r} is not a moment; write 2030-01-31T12:00 (UTC), +2h or -7d"
-        raise ValueError(msg) from None
+        raise ValueError(f"{written!r} is not a moment; write 2030-01-31T12:00 (UTC), +2h or -7d") from None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

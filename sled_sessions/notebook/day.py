@@ -94,8 +94,7 @@ def simulate_day(
         ValueError: `sweep_every` or `look_every` is no time at all.
     """
     if min(sweep_every, look_every) <= timedelta(0):
-        msg = "sweep_every and look_every must be longer than no time"
-        raise ValueError(msg)
+        raise ValueError("sweep_every and look_every must be longer than no time")
     now = MIDNIGHT
     store = make_store(lambda: now)
     moments: list[Moment] = []

@@ -91,12 +91,10 @@ class SessionMagics(Magics):
         """
         given = _parse(self.sessions_open, line)
         if not given.name.isidentifier() or iskeyword(given.name):
-            msg = f"{given.name!r} cannot be the name of a variable"
-            raise UsageError(msg)
+            raise UsageError(f"{given.name!r} cannot be the name of a variable")
         path = Path(os.path.expanduser(given.path))  # which leaves an unknown `~name` to the message below
         if not given.path:
-            msg = "the path is empty; `.` is the folder that the notebook runs in"
-            raise UsageError(msg)
+            raise UsageError("the path is empty; `.` is the folder that the notebook runs in")
         resolution = None if given.resolution is None else durations.parse(given.resolution)
         if resolution is not None:
             step_of(resolution)  # which refuses what no index can have, before anything is made or closed
@@ -107,8 +105,7 @@ class SessionMagics(Magics):
             format_of(path)
         except NoDatabase:
             if not given.create:
-                msg = f"there is no sled database in {path}; to make one, add --create"
-                raise UsageError(msg) from None
+                raise UsageError(f"there is no sled database in {path}; to make one, add --create") from None
         else:
             with open_database(path) if before is None else contextlib.nullcontext(before.tree.db) as db:
                 if not given.create or os.fsencode(given.tree) in db.tree_names():
@@ -155,14 +152,11 @@ class SessionMagics(Magics):
         given = _parse(self.sessions, line)
         store = self._store(given.store)
         if given.page < 1 or given.size < 1:
-            msg = "--page and --size count from 1"
-            raise UsageError(msg)
+            raise UsageError("--page and --size count from 1")
         if given.page * given.size >= sys.maxsize:
-            msg = "--page and --size lead beyond any session that there can be"
-            raise UsageError(msg)
+            raise UsageError("--page and --size lead beyond any session that there can be")
         if given.live and given.expired:
-            msg = "what has expired is not live: leave out --live or --expired"
-            raise UsageError(msg)
+            raise UsageError("what has expired is not live: leave out --live or --expired")
         now = store.clock()
         condition = self._condition(given, cell, now)
         with progress_bar("looking through the sessions") as progress:
@@ -255,8 +249,7 @@ class SessionMagics(Magics):
         given = _parse(self.sessions_time, line)
         store = self._store(given.store)
         if given.repeat < 1:
-            msg = "--repeat counts from 1"
-            raise UsageError(msg)
+            raise UsageError("--repeat counts from 1")
         _require_index(given.store, store)
         reports: dict[SweepStrategy, list[SweepReport]] = {strategy: [] for strategy in SweepStrategy}
         with progress_bar("sweeping") as progress:
@@ -295,21 +288,18 @@ class SessionMagics(Magics):
         given = _parse(self.session, line)
         store = self._store(given.store)
         if self._awaits_in_a_loop(cell):
-            msg = (
+            raise UsageError(
                 "Jupyter runs no cell that awaits inside another one; write in the cell, instead of %%session: "
                 "with SessionManager(store).session() as session:"
             )
-            raise UsageError(msg)
         manager = SessionManager(store, clock=store.clock)
         session = manager.open(None if given.id is None else self._id(given.id))
         if given.id is not None and session.id is None:
-            msg = f"{given.store} has no live session of this id; without --id the cell begins a new one"
-            raise UsageError(msg)
+            raise UsageError(f"{given.store} has no live session of this id; without --id the cell begins a new one")
         session.load()
         self._variables["session"] = session
         if not self._shell.run_cell(cell).success:
-            msg = "the cell raised, so the session was not saved"
-            raise UsageError(msg)
+            raise UsageError("the cell raised, so the session was not saved")
         manager.commit(session)
         return session
 
@@ -337,8 +327,7 @@ class SessionMagics(Magics):
             return before if before is not None and _is_open(before.tree.db) else None
         known_as, value = using[0]
         close = f"{known_as}.close()" if value is before else f"{known_as}.tree.db.close()"
-        msg = f"{path} is open as {known_as}; use that, or close it first: {close}"
-        raise UsageError(msg)
+        raise UsageError(f"{path} is open as {known_as}; use that, or close it first: {close}")
 
     def _store(self, name: str) -> SledStore | MemoryStore:
         store = self._variables.get(name)
@@ -355,8 +344,9 @@ class SessionMagics(Magics):
         store = self._store(name)
         if isinstance(store, SledStore):
             return store
-        msg = f"{name} is a {type(store).__name__}, whose index cannot be looked at; this is for a SledStore"
-        raise UsageError(msg)
+        raise UsageError(
+            f"{name} is a {type(store).__name__}, whose index cannot be looked at; this is for a SledStore"
+        )
 
     def _awaits_in_a_loop(self, cell: str) -> bool:
         """Whether the cell awaits, and a loop runs already, as Jupyter's does."""
@@ -373,25 +363,21 @@ class SessionMagics(Magics):
         try:
             id = eval(written, self._variables)  # noqa: S307 - the person at the keyboard may run code here
         except Exception as error:  # noqa: BLE001 - whatever the expression raised is shown
-            msg = f"--id: {written} gave {type(error).__name__}: {error}"
-            raise UsageError(msg) from None
+            raise UsageError(f"--id: {written} gave {type(error).__name__}: {error}") from None
         if isinstance(id, Id):
             return id
-        msg = f"--id: {written} is no session id"
-        raise UsageError(msg)
+        raise UsageError(f"--id: {written} is no session id")
 
     def _condition(self, given: Any, cell: str | None, now: datetime) -> Callable[[Record], bool]:
         """What a session must be like to be shown."""
         try:
             wanted = [matching(each) for each in given.where]
         except ValueError as error:
-            msg = f"--where: {error}"
-            raise UsageError(msg) from None
+            raise UsageError(f"--where: {error}") from None
         try:
             expression = None if cell is None else compile(cell.strip(), "<the cell>", "eval")
         except SyntaxError as error:
-            msg = f"the cell must be one expression: {error.msg}"
-            raise UsageError(msg) from None
+            raise UsageError(f"the cell must be one expression: {error.msg}") from None
         names = dict(self._variables)
 
         def holds(record: Record) -> bool:
@@ -406,8 +392,7 @@ class SessionMagics(Magics):
                 names.update(record=record, data=record.data, live=live)
                 return bool(eval(expression, names))  # noqa: S307 - as in any cell
             except Exception as error:  # noqa: BLE001 - whatever the expression raised is shown
-                msg = f"the expression gave {type(error).__name__} on {record.id!r}: {error}"
-                raise UsageError(msg) from None
+                raise UsageError(f"the expression gave {type(error).__name__} on {record.id!r}: {error}") from None
 
         return holds
 
@@ -428,12 +413,11 @@ def _is_open(db: sled.Db) -> bool:
 
 def _require_index(name: str, store: SledStore | MemoryStore) -> None:
     if isinstance(store, SledStore) and store.resolution is None:
-        msg = (
+        raise UsageError(
             f"the expiry index of {name} is not whole; %sessions_rebuild {name} builds it"
             if store.strategy is SweepStrategy.EXPIRY_INDEX
             else f"{name} keeps no expiry index; %sessions_open without --full-scan builds one"
         )
-        raise UsageError(msg)
 
 
 def _parse(magic: Any, line: str) -> Any:
@@ -452,8 +436,7 @@ def _parse(magic: Any, line: str) -> Any:
     try:
         return parser.parse_args(words)
     except UsageError as error:
-        msg = f"{error}; %{parser.prog}? shows the options"
-        raise UsageError(msg) from None
+        raise UsageError(f"{error}; %{parser.prog}? shows the options") from None
 
 
 def _counted(records: Iterator[Record], progress: Callable[[int, int | None], object]) -> Iterator[Record]:

@@ -41,8 +41,7 @@ def plot_expiries(
         ValueError: `bins` is anything else.
     """
     if not (isinstance(bins, int) and 1 <= bins <= _MOST_BINS):
-        msg = f"bins must be a number from 1 to {_MOST_BINS}"
-        raise ValueError(msg)
+        raise ValueError(f"bins must be a number from 1 to {_MOST_BINS}")
     now = store.clock()
     with progress_bar("reading the index") as progress:
         due: list[float] = []

@@ -26,8 +26,7 @@ def progress_bar(what: str) -> Iterator[Progress]:
     try:
         from tqdm.auto import tqdm
     except ImportError:
-        msg = "progress bars need tqdm: pip install 'sled_sessions[notebook]'"
-        raise ImportError(msg) from None
+        raise ImportError("progress bars need tqdm: pip install 'sled_sessions[notebook]'") from None
     begun, bar = time.monotonic(), None
 
     def progress(done: int, total: int | None) -> None:

@@ -24,11 +24,9 @@ class Server:
         try:
             import uvicorn
         except ImportError:
-            msg = "serving needs uvicorn: pip install 'sled_sessions[web]'"
-            raise ImportError(msg) from None
+            raise ImportError("serving needs uvicorn: pip install 'sled_sessions[web]'") from None
         if not callable(app):
-            msg = f"app must be an ASGI application, not {type(app).__name__}"
-            raise TypeError(msg)
+            raise TypeError(f"app must be an ASGI application, not {type(app).__name__}")
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=STOP_WITHIN)
@@ -62,11 +60,9 @@ class Server:
         end = time.monotonic() + START_WITHIN
         while not self._server.started:
             if not self._thread.is_alive():
-                msg = "the application did not start; its log says why"
-                raise RuntimeError(msg)
+                raise RuntimeError("the application did not start; its log says why")
             if time.monotonic() > end:
-                msg = f"the application did not start within {START_WITHIN:g} seconds"
-                raise RuntimeError(msg)
+                raise RuntimeError(f"the application did not start within {START_WITHIN:g} seconds")
             time.sleep(0.005)
 
     def _run(self) -> None:

@@ -141,8 +141,7 @@ def matching(condition: str) -> Callable[[Record], bool]:
     """
     path, equals, text = condition.partition("=")
     if not equals:
-        msg = f"{condition!r} is not KEY=VALUE"
-        raise ValueError(msg)
+        raise ValueError(f"{condition!r} is not KEY=VALUE")
     try:
         value: Any = json.loads(text)
     except ValueError:

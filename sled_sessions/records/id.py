@@ -37,8 +37,7 @@ class Id:
 
     def __init__(self, key: bytes) -> None:
         if not (isinstance(key, bytes) and len(key) == KEY_LENGTH):
-            msg = "a session id has exactly 16 bytes; Id.parse(text) reads a cookie's text"
-            raise DecodeError(msg)
+            raise DecodeError("a session id has exactly 16 bytes; Id.parse(text) reads a cookie's text")
         _set(self, "key", key)  # it is frozen for everybody else
 
     @classmethod
@@ -59,8 +58,7 @@ class Id:
         if isinstance(text, str):
             text = text.encode("ascii", "replace")
         if not (isinstance(text, bytes) and _TEXT.fullmatch(text)):
-            msg = "not a session id: 22 characters of URL-safe base64 without padding are expected"
-            raise DecodeError(msg)
+            raise DecodeError("not a session id: 22 characters of URL-safe base64 without padding are expected")
         return cls(binascii.a2b_base64(text.translate(_FROM_URL_SAFE) + b"==")[::-1])
 
     def __str__(self) -> str:

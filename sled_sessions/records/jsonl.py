@@ -78,8 +78,7 @@ def _readable(key: bytes, value: bytes) -> _Line:
     codec.decode_expiry(value)
     record = _read_record(value)
     if record.key != key:
-        msg = "the record has another id"
-        raise DecodeError(msg)
+        raise DecodeError("the record has another id")
     return _Line(str(Id(key)), _text_of(record.moment), record.data)
 
 
@@ -89,13 +88,11 @@ def _value_of(line: _Line) -> tuple[bytes, bytes]:
     elif line.key is not None and line.value is not None:
         key = _base64(line.key)
     else:
-        msg = "not a session as a line of JSON: it has neither an id nor a key and a value"
-        raise DecodeError(msg)
+        raise DecodeError("not a session as a line of JSON: it has neither an id nor a key and a value")
     if line.value is not None:
         return key, _base64(line.value)
     if line.expiry_date is None or line.data is None:
-        msg = "not a session as a line of JSON: expiry_date or data is missing"
-        raise DecodeError(msg)
+        raise DecodeError("not a session as a line of JSON: expiry_date or data is missing")
     value = _write_record((key, line.data, _moment_of(line.expiry_date)))
     codec.decode_expiry(value)  # raises for an hour or an offset that there is not
     return key, value
@@ -114,8 +111,7 @@ def _moment_of(text: str) -> codec.Moment:
     found = _MOMENT.fullmatch(text)
     day = None if found is None else _day_of(found)
     if found is None or day is None:
-        msg = "expiry_date is no moment such as 2030-01-31T12:00:00.5Z or 2030-01-31T12:00:00+01:00"
-        raise DecodeError(msg)
+        raise DecodeError("expiry_date is no moment such as 2030-01-31T12:00:00.5Z or 2030-01-31T12:00:00+01:00")
     return (
         day.year,
         day.timetuple().tm_yday,
@@ -143,5 +139,4 @@ def _base64(text: str) -> bytes:
     try:
         return b64decode(text, validate=True)
     except ValueError:
-        msg = "not a session as a line of JSON: key or value is no base64"
-        raise DecodeError(msg) from None
+        raise DecodeError("not a session as a line of JSON: key or value is no base64") from None

@@ -83,8 +83,7 @@ class TrackedDict(_Base):
         self.load()
         _encode(key, value)  # refuse what JSON cannot hold here, where the mistake is, and not when it is saved
         if key == self.reserved:
-            msg = f"the key {key!r} is taken for the session's own use; choose another"
-            raise EncodeError(msg)
+            raise EncodeError(f"the key {key!r} is taken for the session's own use; choose another")
         self._remember(key)
         dict.__setitem__(self, key, value)
 
@@ -119,8 +118,7 @@ class TrackedDict(_Base):
         """
         for key in reversed(self):
             return key, self.pop(key)
-        msg = "popitem(): there is no data"
-        raise KeyError(msg)
+        raise KeyError("popitem(): there is no data")
 
     def clear(self) -> None:
         """Remove every key that this session has."""
@@ -145,8 +143,7 @@ class TrackedDict(_Base):
         return self
 
     def __reduce__(self) -> NoReturn:
-        msg = f"a {type(self).__name__} cannot be pickled or deep-copied; dict(...) of it can"
-        raise TypeError(msg)
+        raise TypeError(f"a {type(self).__name__} cannot be pickled or deep-copied; dict(...) of it can")
 
     __hash__ = None
 
@@ -209,8 +206,7 @@ def _encode(key: str, value: Any) -> bytes:
         EncodeError: The key is no text, or JSON cannot hold the value; the message names the place in it.
     """
     if not isinstance(key, str):
-        msg = f"a session's keys are text, and this one is {type(key).__name__}"
-        raise EncodeError(msg)
+        raise EncodeError(f"a session's keys are text, and this one is {type(key).__name__}")
     data = {key: value}
     try:
         encoded = _pack(data)

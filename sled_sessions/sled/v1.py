@@ -51,8 +51,7 @@ class Db:
         """
         for kind, name, pairs in export:
             if kind != b"tree":
-                msg = "only collections of type b'tree' can be imported"
-                raise SledError(msg)
+                raise SledError("only collections of type b'tree' can be imported")
             self._native.insert_new(name, [])  # so that an empty tree arrives, too
             for chunk in _chunks(pairs):
                 self._native.insert_new(name, chunk)

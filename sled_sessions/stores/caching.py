@@ -237,8 +237,7 @@ class AsyncCachingStore(CachingStore):
         import asyncio  # only here: it would be half of what importing this package costs
 
         if not isinstance(max_age, timedelta):
-            msg = f"max_age must be a timedelta, not {type(max_age).__name__}"
-            raise TypeError(msg)
+            raise TypeError(f"max_age must be a timedelta, not {type(max_age).__name__}")
         self.cache = cache
         self.store = store
         self.max_age = max_age

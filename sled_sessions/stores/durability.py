@@ -49,8 +49,9 @@ class GroupCommit:
             ValueError: There is no such durability.
         """
         if durability not in get_args(Durability):
-            msg = f"durability must be one of {', '.join(map(repr, get_args(Durability)))}, not {durability!r}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"durability must be one of {', '.join(map(repr, get_args(Durability)))}, not {durability!r}"
+            )
         return None if durability == "interval" else cls(partial(db.flush, fsync=durability == "fsync"))
 
     def wait(self) -> None:

@@ -40,11 +40,9 @@ def set_key(key: bytes) -> None:
     """
     global _key
     if not isinstance(key, bytes):
-        msg = f"the key must be bytes, not {type(key).__name__}"
-        raise TypeError(msg)
+        raise TypeError(f"the key must be bytes, not {type(key).__name__}")
     if not 16 <= len(key) <= 64:
-        msg = "the key must have 16 to 64 bytes"
-        raise ValueError(msg)
+        raise ValueError("the key must have 16 to 64 bytes")
     _key = key
 
 

@@ -111,12 +111,10 @@ def step_of(resolution: timedelta) -> int:
         ValueError: It is too short or too long.
     """
     if not isinstance(resolution, timedelta):
-        msg = f"resolution must be a timedelta, not {type(resolution).__name__}"
-        raise TypeError(msg)
+        raise TypeError(f"resolution must be a timedelta, not {type(resolution).__name__}")
     step = resolution // timedelta(microseconds=1)
     if not 1 <= step < _SIGN:
-        msg = "resolution must be from one microsecond to 292,000 years"
-        raise ValueError(msg)
+        raise ValueError("resolution must be from one microsecond to 292,000 years")
     return step
 
 
@@ -131,14 +129,13 @@ def open_index(records: sled.Tree, entries: sled.Tree | None, resolution: timede
     db = records.db
     step_of(resolution)  # which refuses a wrong one
     if not (entries is None or isinstance(entries, sled.Tree)):
-        msg = f"index must be a sled.Tree, not {type(entries).__name__}"
-        raise TypeError(msg)
+        raise TypeError(f"index must be a sled.Tree, not {type(entries).__name__}")
     if entries is not None and not entries.name:
-        msg = "index must be a tree with a name: without one the marker could not tell it from the sibling"
-        raise ValueError(msg)
+        raise ValueError("index must be a tree with a name: without one the marker could not tell it from the sibling")
     if entries is not None and entries.db != db:
-        msg = "index must be a tree of the same database: only one log keeps records and entries in step in a crash"
-        raise ValueError(msg)
+        raise ValueError(
+            "index must be a tree of the same database: only one log keeps records and entries in step in a crash"
+        )
     place, meta = records.name + ENTRIES if entries is None else entries.name, records.name + META
     own = index_trees(db, records.name)
     if meta not in own and not _is_empty(db, meta):

@@ -178,8 +178,7 @@ class IndexedTree:
                 return None
             expiry = expiry_of(key, value)
             if expiry is None:
-                msg = "the bytes are no session record, or their key is no id"
-                raise DecodeError(msg)
+                raise DecodeError("the bytes are no session record, or their key is no id")
             is_due = expiry <= until
             if is_due:
                 self._remove(key)

@@ -369,8 +369,7 @@ class SledStore:
         with _backend_errors():
             report = self._sessions.rebuild(progress)
         if report is None:
-            msg = "this store keeps no index; open it with strategy=SweepStrategy.EXPIRY_INDEX to get one"
-            raise SessionError(msg)
+            raise SessionError("this store keeps no index; open it with strategy=SweepStrategy.EXPIRY_INDEX to get one")
         return report
 
     def __repr__(self) -> str:
@@ -407,8 +406,7 @@ class SledStore:
     ) -> None:
         """All of `__init__` but for the index."""
         if not isinstance(tree, sled.Tree):
-            msg = f"tree must be a sled.Tree, not {type(tree).__name__}; SledStore.open(path) opens a folder"
-            raise TypeError(msg)
+            raise TypeError(f"tree must be a sled.Tree, not {type(tree).__name__}; SledStore.open(path) opens a folder")
         self.tree = tree
         self.strategy = SweepStrategy(strategy)  # any other word would drop the index
         self.max_record_bytes = max_record_bytes

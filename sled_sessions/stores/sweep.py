@@ -71,11 +71,9 @@ class Sweep:
         self, strategy: SweepStrategy, limit: int | None, budget: timedelta | None, progress: Progress | None
     ) -> None:
         if limit is not None and limit < 1:
-            msg = "limit must be at least 1"
-            raise ValueError(msg)
+            raise ValueError("limit must be at least 1")
         if not (budget is None or isinstance(budget, timedelta)):
-            msg = f"budget must be a timedelta, not {type(budget).__name__}"
-            raise TypeError(msg)
+            raise TypeError(f"budget must be a timedelta, not {type(budget).__name__}")
         self.strategy = strategy
         self.examined = 0
         self.deleted = 0

@@ -57,11 +57,9 @@ class Sweeper:
         self.store = store
         self.period = period if isinstance(period, timedelta) else timedelta(seconds=period)
         if self.period <= timedelta(0):
-            msg = "period must be longer than zero"
-            raise ValueError(msg)
+            raise ValueError("period must be longer than zero")
         if not 0 <= jitter <= 1:
-            msg = "jitter is a part of the period, from 0 to 1"
-            raise ValueError(msg)
+            raise ValueError("jitter is a part of the period, from 0 to 1")
         self.jitter = jitter
         self._strategy = None if strategy is None else SweepStrategy(strategy)
         self._on_sweep = on_sweep
@@ -77,11 +75,9 @@ class Sweeper:
             TypeError: The store is asynchronous; await `run` instead.
         """
         if self._thread is not None:
-            msg = "this sweeper is running already"
-            raise RuntimeError(msg)
+            raise RuntimeError("this sweeper is running already")
         if is_async(self.store, "delete_expired"):
-            msg = "an asynchronous store is swept on its event loop: await sweeper.run()"
-            raise TypeError(msg)
+            raise TypeError("an asynchronous store is swept on its event loop: await sweeper.run()")
         self._stopped.clear()
         self._thread = threading.Thread(target=self._run_in_thread, name="sled_sessions sweeper", daemon=True)
         self._thread.start()
@@ -121,8 +117,7 @@ class Sweeper:
         import asyncio  # only here: it would be half of what importing this package costs
 
         if self._wake is not None:
-            msg = "this sweeper is running already"
-            raise RuntimeError(msg)
+            raise RuntimeError("this sweeper is running already")
         stopped = asyncio.Event()
         self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe, stopped.set)
         try:

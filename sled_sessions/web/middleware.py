@@ -94,18 +94,16 @@ class SessionMiddleware:
         check_store(store)
         self.expiry = policy_of(expiry)
         if not (touch_after is None or isinstance(touch_after, timedelta)):
-            msg = f"touch_after must be a timedelta, not {type(touch_after).__name__}"
-            raise TypeError(msg)
+            raise TypeError(f"touch_after must be a timedelta, not {type(touch_after).__name__}")
         if touch_after is not None and not always_save:
-            msg = "touch_after spares writes that always_save=True makes; give both"
-            raise ValueError(msg)
+            raise ValueError("touch_after spares writes that always_save=True makes; give both")
         policy = self.expiry
         if touch_after is not None and policy.deadline is None and touch_after >= policy.lifetime:
-            msg = f"touch_after must be shorter than {policy.lifetime}, after which a session that is not saved expires"
-            raise ValueError(msg)
+            raise ValueError(
+                f"touch_after must be shorter than {policy.lifetime}, after which a session that is not saved expires"
+            )
         if signed_key is not None and private_key is not None:
-            msg = "give signed_key or private_key, not both: an encrypted cookie is authenticated as well"
-            raise ValueError(msg)
+            raise ValueError("give signed_key or private_key, not both: an encrypted cookie is authenticated as well")
         seal: Seal | None = None
         if signed_key is not None:
             seal = Signed(signed_key)

@@ -27,11 +27,10 @@ class QuartSessions:
         """
         session = request.scope.get("session")
         if not isinstance(session, Session):
-            msg = (
+            raise RuntimeError(  # noqa: TRY004 - the caller's argument is right, the set-up is not
                 "no SessionMiddleware around app.asgi_app has put a session into the scope; nor has one for Quart's "
                 "test_request_context and session_transaction: use test_client with requests instead"
             )
-            raise RuntimeError(msg)  # noqa: TRY004 - the caller's argument is right, the set-up is not
         return session
 
     async def save_session(self, app: Any, session: Any, response: Any) -> None:

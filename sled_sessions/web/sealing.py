@@ -62,8 +62,9 @@ class Private:
             from cryptography.exceptions import InvalidTag
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         except ImportError as error:
-            msg = "private_key needs the package cryptography: pip install 'sled_sessions[private]'"
-            raise ImportError(msg) from error
+            raise ImportError(
+                "private_key needs the package cryptography: pip install 'sled_sessions[private]'"
+            ) from error
         self._ciphers = [AESGCM(key[32:64]) for key in _check(keys, "private_key")]
         self._invalid = InvalidTag
         self._name = name.encode()
@@ -98,13 +99,12 @@ def _base64(data: bytes) -> str:
 def _check(keys: Keys, name: str) -> list[bytes]:
     found = [keys] if isinstance(keys, bytes) or not isinstance(keys, Iterable) else list(keys)
     if not found:
-        msg = f"{name} is an empty list; give at least one key"
-        raise ValueError(msg)
+        raise ValueError(f"{name} is an empty list; give at least one key")
     for key in found:
         if not isinstance(key, bytes):
-            msg = f"{name} must be bytes or a list of bytes, such as secrets.token_bytes(64) makes"
-            raise TypeError(msg)
+            raise TypeError(f"{name} must be bytes or a list of bytes, such as secrets.token_bytes(64) makes")
         if len(key) < 64:
-            msg = f"{name} needs at least 64 bytes, such as secrets.token_bytes(64) makes; this one has {len(key)}"
-            raise ValueError(msg)
+            raise ValueError(
+                f"{name} needs at least 64 bytes, such as secrets.token_bytes(64) makes; this one has {len(key)}"
+            )
     return found
