@@ -4,7 +4,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from sled_sessions import SweepStrategy, drawing
-from sled_sessions.html import plural
+from sled_sessions.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
-from sled_sessions import html
+from sled_sessions import html, wording
 from sled_sessions.bench.measuring import Spread, ratios
 from sled_sessions.bench.targets import TARGETS, Target
 from sled_sessions.table import Table
@@ -134,7 +134,7 @@ class Result:
         columns = ("", "ours", "other", "ratio", "middle half", "target", "met", "the other is")
         return [
             Table(
-                html.plural(sessions, "session") if sessions else "Without a database",
+                wording.plural(sessions, "session") if sessions else "Without a database",
                 columns,
                 [_cells(line) for line in self.lines if line.sessions == sessions],
             )
@@ -166,13 +166,13 @@ def _cells(line: Line) -> list[str]:
         line.name,
         _shown(line.ours.median, line.unit),
         "" if line.other is None else _shown(line.other.median, line.unit),
-        "" if ratio is None else html.Figure(f"{ratio.median:.2f}"),
-        "" if ratio is None or ratio.low == ratio.high else html.Figure(f"{ratio.low:.2f}-{ratio.high:.2f}"),
-        html.Figure(limit),
+        "" if ratio is None else wording.Figure(f"{ratio.median:.2f}"),
+        "" if ratio is None or ratio.low == ratio.high else wording.Figure(f"{ratio.low:.2f}-{ratio.high:.2f}"),
+        wording.Figure(limit),
         {None: "", True: "yes", False: "NO"}[line.holds],
         line.other_is,
     ]
 
 
-def _shown(value: float, unit: Unit) -> html.Figure:
-    return html.elapsed(value) if unit == "s" else html.size(round(value))
+def _shown(value: float, unit: Unit) -> wording.Figure:
+    return wording.elapsed(value) if unit == "s" else wording.size(round(value))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from sled_sessions import Id, Record, SledStore, SweepStrategy, html
+from sled_sessions import Id, Record, SledStore, SweepStrategy, wording
 from sled_sessions.bench.database import size
 from sled_sessions.bench.measuring import Side, Spread, machine, take_turns
 from sled_sessions.bench.workload import Workload
@@ -66,7 +66,7 @@ class SweepCost:
         return (
             self.strategy.value
             if self.resolution is None
-            else f"{self.strategy.value}, {html.exactly(self.resolution)}"
+            else f"{self.strategy.value}, {wording.exactly(self.resolution)}"
         )
 
 
@@ -101,10 +101,10 @@ class SweepComparison:
                 cost.label,
                 cost.sessions,
                 *(
-                    html.elapsed(spread.median)
+                    wording.elapsed(spread.median)
                     for spread in (cost.save_new, cost.save_again, cost.load, cost.sweep_due, cost.sweep_nothing)
                 ),
-                html.size(cost.disk),
+                wording.size(cost.disk),
             ]
             for cost in self.costs
         ]

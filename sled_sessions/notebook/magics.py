@@ -19,7 +19,7 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments
 
-from sled_sessions import durations, html, sled
+from sled_sessions import durations, sled, wording
 from sled_sessions.errors import SessionError
 from sled_sessions.masking import printable
 from sled_sessions.notebook.arguments import moment
@@ -263,7 +263,7 @@ class SessionMagics(Magics):
                 (
                     strategy.value,
                     past[-1].examined,
-                    *map(html.elapsed, (statistics.median(times), min(times), max(times))),
+                    *map(wording.elapsed, (statistics.median(times), min(times), max(times))),
                 )
                 for strategy, past in reports.items()
                 if (times := [report.seconds for report in past])

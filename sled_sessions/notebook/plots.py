@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from sled_sessions import drawing
-from sled_sessions.html import exactly, plural
 from sled_sessions.notebook.day import DAY, MIDNIGHT, Day, is_due
 from sled_sessions.notebook.progress import progress_bar
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import PROGRESS_STEP
+from sled_sessions.wording import exactly, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

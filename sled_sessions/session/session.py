@@ -233,22 +233,22 @@ class Session(TrackedDict):
         return f"Session({state})"
 
     def _repr_html_(self) -> str:
-        from sled_sessions import html
+        from sled_sessions import html, wording
 
         if not self.is_loaded:
             return html.card("Session", {"state": "not loaded yet"})
         id = self.id
         if not self and (id is not None or self._ending):  # without its last key, or after `flush`
             id = id or next(reversed(self._ending))
-            return html.card("Session", {"id": html.masked_id(id), "state": "ends with the commit"})
+            return html.card("Session", {"id": wording.masked_id(id), "state": "ends with the commit"})
         try:
             state = "new" if id is None else "changed" if self.is_modified else "as stored"
         except EncodeError as error:
             state = f"changed, and no store can hold it: {error}"
         facts = {
-            "id": "none yet" if id is None else html.masked_id(id),
+            "id": "none yet" if id is None else wording.masked_id(id),
             "state": state,
-            "expires, if committed now": html.moment(self.expiry_date),
+            "expires, if committed now": wording.moment(self.expiry_date),
         }
         return html.card("Session", facts, html.data(dict(self)))
 

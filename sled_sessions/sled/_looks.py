@@ -10,19 +10,19 @@ _BEGINNING = 3  # bytes of a key: as much of a session's id as its repr shows
 
 def html_of(tree: Tree) -> str:
     """A card with the first trees of a database, or the first keys of a tree; big ones are not read to their end."""
-    from sled_sessions import html
+    from sled_sessions import html, wording
 
     facts: dict[str, object] = {"folder": tree.db.path}
     try:
         if isinstance(tree, Db):
-            facts["size on disk"] = html.size(tree.size_on_disk())
+            facts["size on disk"] = wording.size(tree.size_on_disk())
             names = tree.tree_names()
-            rows = [(_text(name), html.counted(tree.open_tree(name).keys())) for name in names[: html.PAGE]]
+            rows = [(_text(name), wording.counted(tree.open_tree(name).keys())) for name in names[: wording.PAGE]]
             more = len(names) - len(rows)
             note = f"and {more:,} more" if more else ""
             return html.card("Db", facts, html.table(("tree", "keys"), rows, note))
-        facts["keys"] = html.counted(tree.keys())
-        pairs = [(_start(key), len(key), len(value)) for key, value in islice(tree, html.PAGE)]
+        facts["keys"] = wording.counted(tree.keys())
+        pairs = [(_start(key), len(key), len(value)) for key, value in islice(tree, wording.PAGE)]
         columns = ("key begins", "bytes of key", "bytes of value")
         table = html.table(columns, pairs, caption=f"The first {len(pairs)}") if pairs else html.Markup()
         return html.card(f"Tree {_text(tree.name)}", facts, table)

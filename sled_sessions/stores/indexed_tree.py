@@ -63,7 +63,7 @@ class IndexReport:
         return not (self.missing or self.stale)
 
     def _repr_html_(self) -> str:
-        from sled_sessions import html
+        from sled_sessions import html, wording
 
         facts: dict[str, object] = {
             "one entry for each record": bool(self),
@@ -72,7 +72,7 @@ class IndexReport:
             "missing": self.missing,
             "stale": self.stale,
             "undecodable": self.undecodable,
-            "time": html.elapsed(self.seconds),
+            "time": wording.elapsed(self.seconds),
         }
         return html.card("IndexReport", facts)
 

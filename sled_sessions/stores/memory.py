@@ -133,11 +133,11 @@ class MemoryStore:
         return f"MemoryStore({self.count()} records)"
 
     def _repr_html_(self) -> str:
-        from sled_sessions import html
+        from sled_sessions import html, wording
         from sled_sessions.stores import shown
 
         with self._lock:
-            first = [Record.decode(self._values[key]) for _, key in islice(self._index, html.PAGE)]
+            first = [Record.decode(self._values[key]) for _, key in islice(self._index, wording.PAGE)]
             count = len(self._values)
         return html.card("MemoryStore", {"sessions": count}, shown.first(first, self.clock(), "next to expire"))
 

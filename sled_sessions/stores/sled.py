@@ -376,7 +376,7 @@ class SledStore:
         return f"SledStore({self.tree!r}, strategy={self.strategy.name})"
 
     def _repr_html_(self) -> str:
-        from sled_sessions import html
+        from sled_sessions import html, wording
         from sled_sessions.stores import shown
 
         facts: dict[str, object] = {
@@ -385,15 +385,15 @@ class SledStore:
             "index": shown.steps(self.resolution),
         }
         try:
-            facts["sessions"] = html.counted(self.tree.keys())
-            stored = [record_if_readable(key, value) for key, value in islice(self.tree, html.COUNT_UP_TO)]
+            facts["sessions"] = wording.counted(self.tree.keys())
+            stored = [record_if_readable(key, value) for key, value in islice(self.tree, wording.COUNT_UP_TO)]
             if unreadable := stored.count(None):
                 facts["cannot be read"] = f"{unreadable:,} of the first {len(stored):,}"
-            facts["size on disk"] = html.size(self.tree.db.size_on_disk())
+            facts["size on disk"] = wording.size(self.tree.db.size_on_disk())
             if self._sessions.index is None:
-                order, first = "as they are stored", list(islice(filter(None, stored), html.PAGE))
+                order, first = "as they are stored", list(islice(filter(None, stored), wording.PAGE))
             else:
-                order, first = "next to expire", list(islice(self._by_expiry(html.COUNT_UP_TO), html.PAGE))
+                order, first = "next to expire", list(islice(self._by_expiry(wording.COUNT_UP_TO), wording.PAGE))
         except (sled.SledError, SessionError) as error:
             return html.card("SledStore", {**facts, "state": error})
         is_told = bool(stored and not first)  # that there are some, and none to be shown

@@ -51,14 +51,14 @@ class SweepReport:
     complete: bool = True
 
     def _repr_html_(self) -> str:
-        from sled_sessions import html
+        from sled_sessions import html, wording
 
         facts: dict[str, object] = {
             "strategy": "the server's own" if self.strategy is None else self.strategy.value,
             "examined": self.examined,
             "deleted": self.deleted,
             "undecodable": self.undecodable,
-            "time": html.elapsed(self.seconds),
+            "time": wording.elapsed(self.seconds),
             "complete": self.complete,
         }
         return html.card("SweepReport", facts)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from json_values import JSON
 from sessions import SCRIPT, SECRET, id_of, new_record, save_numbered
 
-from sled_sessions import Expiry, MemoryStore, Record, Session, SledStore, SweepReport, SweepStrategy, html
+from sled_sessions import Expiry, MemoryStore, Record, Session, SledStore, SweepReport, SweepStrategy, html, wording
 from sled_sessions.masking import MASK, is_secret, masked
 from sled_sessions.operate import check_everything, stats
 from sled_sessions.session import SessionManager
@@ -90,7 +90,7 @@ def test_masked_at_any_depth():
 @given(st.dictionaries(st.text(), JSON | st.floats()))
 def test_no_markup_comes_from_data(data):
     """Whatever a session holds, its HTML has no tag that is not ours."""
-    shown = html.data(data) + html.cell(html.data_text(data)) + html.cell(html.data_text(data, reveal=True))
+    shown = html.data(data) + html.cell(wording.data_text(data)) + html.cell(wording.data_text(data, reveal=True))
     tags = set(re.findall(r"<[^>]*>?", shown))
     assert tags <= {f"<{end}{tag}>" for tag in ("table", "thead", "tbody", "tr", "th", "td", "p") for end in ("", "/")}
 
@@ -105,11 +105,11 @@ def test_no_formula_comes_from_data(shown):
 def test_a_store_of_unreadable_records(tmp_path, clock, caplog, strategy):
     """What cannot be read is counted as far as sessions are, and no farther: a repr reads no whole database."""
     with SledStore.open(tmp_path / "storage", strategy=strategy, clock=clock) as store:
-        save_numbered(store, html.COUNT_UP_TO + 1)
+        save_numbered(store, wording.COUNT_UP_TO + 1)
         keys = list(store.tree.keys())
         if strategy is SweepStrategy.EXPIRY_INDEX:  # by which the last one is far away
             keys = [id.key for _, id in store.expiring()]
-        for key in keys[: html.COUNT_UP_TO]:
+        for key in keys[: wording.COUNT_UP_TO]:
             store.tree.insert(key, b"garbage")
         shown = store._repr_html_()
         assert re.search(r"<th>cannot be read</th><td>(999|1,000) of the first 1,000</td>", shown)
@@ -132,7 +132,7 @@ def test_stores(kind, tmp_path, clock):
     assert SECRET not in shown
     assert SCRIPT not in shown
     assert "&lt;script&gt;" in shown
-    assert shown.count("…</td>") >= html.PAGE
+    assert shown.count("…</td>") >= wording.PAGE
     assert "2030-01-01 11:58:30 UTC (90 s ago)" in shown
     assert "The first 10" in shown
 
@@ -140,17 +140,17 @@ def test_stores(kind, tmp_path, clock):
 def test_a_store_counts_to_a_limit(tmp_path, clock):
     """A big store shows a page, and that there are more sessions than it has counted."""
     with SledStore.open(tmp_path / "storage", clock=clock) as store:
-        save_numbered(store, html.COUNT_UP_TO)
+        save_numbered(store, wording.COUNT_UP_TO)
         assert "<td>1,000</td>" in store._repr_html_()
-        save_numbered(store, html.COUNT_UP_TO + 1)
+        save_numbered(store, wording.COUNT_UP_TO + 1)
         assert "<td>more than 1,000</td>" in store._repr_html_()
 
 
 def test_counting_stops():
     """Counting looks at no more than it must to know that there are more."""
     endless = iter(range(10**9))
-    assert html.counted(endless) == "more than 1,000"
-    assert next(endless) == html.COUNT_UP_TO + 1
+    assert wording.counted(endless) == "more than 1,000"
+    assert next(endless) == wording.COUNT_UP_TO + 1
 
 
 def test_a_closed_store(tmp_path):
@@ -293,7 +293,7 @@ def test_what_is_told_of_a_database(tmp_path, clock, strategy):
 def test_a_table_looks_alike_in_text_and_html():
     """A table has the same cells on a terminal and in a notebook."""
     table = Table(
-        "Ages", ("who", "born", "took"), [("<ada>", 1815, html.elapsed(2)), ("bob", None, "")], "That is all."
+        "Ages", ("who", "born", "took"), [("<ada>", 1815, wording.elapsed(2)), ("bob", None, "")], "That is all."
     )
     assert repr(table).splitlines() == [
         "Ages",
@@ -317,8 +317,8 @@ def test_a_table_has_a_value_for_each_column():
 
 def test_columns_of_numbers():
     """A column is one of numbers when nothing else is in it; words, truths and empty columns are not."""
-    rows = [(1, 2.5, html.size(3), "4", True, None), (None, "", "", "5", False, "")]
-    assert html.numeric("abcdef", rows) == [True, True, True, False, False, False]
+    rows = [(1, 2.5, wording.size(3), "4", True, None), (None, "", "", "5", False, "")]
+    assert wording.numeric("abcdef", rows) == [True, True, True, False, False, False]
 
 
 def test_a_long_key_is_cut():
@@ -343,7 +343,7 @@ def test_a_long_key_is_cut():
 )
 def test_elapsed(seconds, text):
     """A measured time is shown to three digits, in the unit that it has when it is rounded to these."""
-    assert html.elapsed(seconds) == text
+    assert wording.elapsed(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def test_elapsed(seconds, text):
 )
 def test_duration(span, text):
     """A span of time is shown in its largest unit that has two of it."""
-    assert html.duration(span) == text
+    assert wording.duration(span) == text
 
 
 @pytest.mark.parametrize(
@@ -375,7 +375,7 @@ def test_duration(span, text):
 )
 def test_size(octets, text):
     """A number of bytes is shown to three digits, in the unit that it has when it is rounded to these."""
-    assert html.size(octets) == text
+    assert wording.size(octets) == text
 
 
 @pytest.mark.parametrize(
@@ -402,29 +402,29 @@ def test_a_resolution_is_not_rounded(resolution, text):
 @pytest.mark.parametrize(("number", "text"), [(0, "0 keys"), (1, "1 key"), (2000, "2,000 keys")])
 def test_plural(number, text):
     """One of it is shown without an s."""
-    assert html.plural(number, "key") == text
+    assert wording.plural(number, "key") == text
 
 
 def test_the_year_has_four_digits():
     """Early years are shown as ISO 8601 has them."""
-    assert html.moment(datetime(33, 1, 2, tzinfo=UTC)) == "0033-01-02 00:00:00 UTC"
+    assert wording.moment(datetime(33, 1, 2, tzinfo=UTC)) == "0033-01-02 00:00:00 UTC"
 
 
 def test_a_database_and_a_tree(tmp_path, clock):
     """A database shows its trees and a tree its keys, both in part: a key may be a session's id, and values secrets."""
     with SledStore.open(tmp_path / "storage", clock=clock) as store:
-        save_numbered(store, html.COUNT_UP_TO + 1)
+        save_numbered(store, wording.COUNT_UP_TO + 1)
         shown = store.tree.db._repr_html_()
         assert all(text in shown for text in (str(tmp_path), "session:expiry", "more than 1,000"))
         shown = store.tree._repr_html_()
         assert "Tree session" in shown
         assert "more than 1,000" in shown
-        assert f"The first {html.PAGE}" in shown
-        assert shown.count("…</td>") == html.PAGE
+        assert f"The first {wording.PAGE}" in shown
+        assert shown.count("…</td>") == wording.PAGE
         assert not any(text in shown for text in ("script", SECRET))
         name = SCRIPT.encode() + b"\xff"
         assert SCRIPT not in store.tree.db.open_tree(name)._repr_html_() + store.tree.db._repr_html_()
-        for number in range(html.PAGE):
+        for number in range(wording.PAGE):
             store.tree.db.open_tree(f"tree {number}")
         assert "and 5 more" in store.tree.db._repr_html_()
     assert "closed" in store.tree._repr_html_()
