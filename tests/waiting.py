@@ -1,8 +1,9 @@
 """Waiting for what another thread or process does, where nothing tells that it is done."""
 
+import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 
 def wait_until(
@@ -19,3 +20,14 @@ def wait_until(
                 return
         assert time.monotonic() < until, what()
         time.sleep(0.01)
+
+
+def waits_for(lock: AbstractContextManager[object], call: Callable[[], object]) -> bool:
+    """Whether a thread that makes this call waits while the lock is held, and then comes to the end."""
+    thread = threading.Thread(target=call)
+    with lock:
+        thread.start()
+        thread.join(0.05)
+        has_waited = thread.is_alive()
+    thread.join(30)
+    return has_waited and not thread.is_alive()

@@ -248,6 +248,20 @@ def test_a_forked_child():
         assert in_fork(lambda: session_with(a=1)["a"]) == "1"
 
 
+def test_when_an_id_is_needed():
+    """A new session needs one from its first key on, and a stored one when its id is cycled."""
+    session, stored = Session(lambda: None), session_with(a=1)
+    assert not session.needs_new_id
+    session.load()
+    assert not session.needs_new_id
+    session["a"] = 1
+    assert session.needs_new_id
+    stored["a"] = 2
+    assert not stored.needs_new_id
+    stored.cycle_id()
+    assert stored.needs_new_id
+
+
 def test_expiry(clock):
     """expiry_date and expiry_age tell what a commit now would write; None is the end of the browser session."""
     session = Session(lambda: None, expiry=Expiry.on_inactivity(timedelta(hours=1)), clock=clock)

@@ -5,9 +5,11 @@ import logging
 import threading
 from datetime import timedelta
 from functools import partial
+from types import SimpleNamespace
 
 import attrs
 import pytest
+from waiting import waits_for
 
 from sled_sessions import (
     AsyncStore,
@@ -20,8 +22,32 @@ from sled_sessions import (
     SweepReport,
     SweepStrategy,
 )
-from sled_sessions.stores import events
+from sled_sessions.stores import caching, events
 from sled_sessions.stores.caching import BlockingCachingStore
+
+USES = {
+    "create": lambda store, record: store.create(record),
+    "save": lambda store, record: store.save(record),
+    "update": lambda store, record: store.update(record.id, lambda now: now),
+    "delete": lambda store, record: store.delete(record.id),
+    "load": lambda store, record: store.load(record.id),
+}
+
+
+class Awaiting:
+    """The asynchronous kind for blocking tests: each call runs to its end."""
+
+    def __init__(self, cache, store, max_age=timedelta(hours=1)):
+        self._store = CachingStore(cache, AsyncStore(store), max_age=max_age)
+
+    def __getattr__(self, name):
+        return lambda *arguments, **options: asyncio.run(getattr(self._store, name)(*arguments, **options))
+
+
+@pytest.fixture(params=[CachingStore, Awaiting])
+def pair(request):
+    """Makes either kind of two blocking stores."""
+    return request.param
 
 
 @pytest.fixture
@@ -34,11 +60,11 @@ def backing(clock):
     return MemoryStore(clock=clock)
 
 
-def test_load_fills_the_cache(cache, backing, new_record):
+def test_load_fills_the_cache(pair, cache, backing, new_record):
     """A session is read from the store once, and then from the cache."""
     record = new_record(n=1)
     backing.save(record)
-    store = CachingStore(cache, backing)
+    store = pair(cache, backing)
     assert cache.count() == 0
     assert store.load(record.id) == record
     assert cache.load(record.id) == record
@@ -46,9 +72,9 @@ def test_load_fills_the_cache(cache, backing, new_record):
     assert store.load(record.id) == record
 
 
-def test_writes_go_to_both(cache, backing, new_record):
+def test_writes_go_to_both(pair, cache, backing, new_record):
     """Create, save, update and delete leave cache and store equal."""
-    store = CachingStore(cache, backing)
+    store = pair(cache, backing)
     created, saved = store.create(new_record(n=1)), new_record(n=2)
     store.save(saved)
     store.update(saved.id, lambda now: attrs.evolve(now, data={"n": 3}))
@@ -58,19 +84,20 @@ def test_writes_go_to_both(cache, backing, new_record):
     assert cache.count() == backing.count() == 0
 
 
-def test_a_session_that_ended_behind_the_cache(cache, backing, new_record):
+def test_a_session_that_ended_behind_the_cache(pair, cache, backing, new_record):
     """An update finds out that the session is gone from the store, and then the cache forgets it, too."""
-    store = CachingStore(cache, backing)
+    store = pair(cache, backing)
     record = new_record()
     store.save(record)
     backing.delete(record.id)
     assert store.update(record.id, lambda now: now) is None
+    assert cache.count() == 0
     assert store.load(record.id) is None
 
 
-def test_a_failed_write_is_not_shown(cache, backing, new_record):
+def test_a_failed_write_is_not_shown(pair, cache, backing, new_record):
     """After a save that the store did not take, its old state is shown."""
-    store = CachingStore(cache, backing)
+    store = pair(cache, backing)
     record = new_record(n=1)
     store.save(record)
 
@@ -110,21 +137,20 @@ def test_a_cache_that_cannot_be_written(clock, backing, new_record):
 
 
 @pytest.mark.parametrize("error", [BackendError, DecodeError])
-def test_a_cache_that_cannot_be_read(cache, backing, new_record, error):
-    """While the cache cannot be read a blocking store shows what the lasting one has, too."""
+def test_a_cache_that_cannot_be_read(pair, cache, backing, new_record, error):
+    """While the cache cannot be read, what the lasting store has is shown."""
 
     def fail(id):
         raise error
 
-    store = CachingStore(cache, backing)
+    store = pair(cache, backing)
     record = store.create(new_record(n=1))
     cache.load = fail
     assert store.load(record.id) == record
     assert store.load(new_record().id) is None
 
 
-@pytest.mark.parametrize("wrap", [lambda store: store, AsyncStore], ids=["blocking", "asynchronous"])
-def test_a_cache_that_cannot_be_swept(cache, backing, new_record, caplog, wrap):
+def test_a_cache_that_cannot_be_swept(pair, cache, backing, new_record, caplog):
     """The report of the store's sweep comes whatever happens to the cache's, which is told to the log."""
     backing.save(new_record(-1))
 
@@ -132,9 +158,7 @@ def test_a_cache_that_cannot_be_swept(cache, backing, new_record, caplog, wrap):
         raise BackendError("the cache's disk cannot be read")
 
     cache.delete_expired = fail
-    report = CachingStore(cache, wrap(backing)).delete_expired(budget=timedelta(minutes=1))
-    if wrap is AsyncStore:
-        report = asyncio.run(report)
+    report = pair(cache, backing).delete_expired(budget=timedelta(minutes=1))
     assert (report.deleted, report.complete) == (1, True)
     assert "the cache's disk cannot be read" in caplog.text
 
@@ -168,19 +192,19 @@ def test_a_blocking_one_of_asynchronous_stores(cache, backing):
             BlockingCachingStore(*stores)
 
 
-def test_what_the_cache_does_not_take(tmp_path, clock, backing, new_record):
+def test_what_the_cache_does_not_take(pair, tmp_path, clock, backing, new_record):
     """A session that has become too large for the cache is shown as the store has it, and not as it was."""
     with SledStore.open(tmp_path, clock=clock, max_record_bytes=200) as cache:
-        store = CachingStore(cache, backing)
+        store = pair(cache, backing)
         record = new_record(n=1)
         store.save(record)
         large = attrs.evolve(record, data={"n": "x" * 300})
         store.save(large)
-        assert cache.load(record.id) is None
         assert backing.load(record.id) == store.load(record.id) == large
         assert store.create(attrs.evolve(large, id=Id.new())).data == large.data
 
 
+@pytest.mark.parametrize("error", [BackendError, KeyboardInterrupt])
 @pytest.mark.parametrize(
     "write",
     [
@@ -189,7 +213,7 @@ def test_what_the_cache_does_not_take(tmp_path, clock, backing, new_record):
         lambda store, record: store.delete(record.id),
     ],
 )
-def test_a_store_that_writes_and_then_fails(clock, cache, new_record, write):
+def test_a_store_that_writes_and_then_fails(pair, clock, cache, new_record, write, error):
     """When nobody knows what the store holds after a failure, it is asked again."""
 
     class WritesAndFails(MemoryStore):
@@ -205,14 +229,14 @@ def test_a_store_that_writes_and_then_fails(clock, cache, new_record, write):
 
         def _fail(self):
             if self.fails:
-                raise BackendError
+                raise error
 
     backing = WritesAndFails(clock=clock)
-    store = CachingStore(cache, backing)
+    store = pair(cache, backing)
     record = new_record(n=1)
     store.save(record)
     backing.fails = True
-    with pytest.raises(BackendError):
+    with pytest.raises(error):
         write(store, record)
     assert store.load(record.id) == backing.load(record.id) != record
 
@@ -225,6 +249,80 @@ def test_a_sweep_of_what_will_have_expired(cache, backing, clock, new_record):
     report = store.delete_expired(now=later, on_expired=lambda gone: store.load(other.id))
     assert report.deleted == 2
     assert [store.load(each.id) for each in (record, other)] == [None, None]
+
+
+def test_a_sweep_of_both(pair, cache, backing, clock, new_record):
+    """The moment and the limit go for the cache, too, whose turn comes even if the limit has ended the store's."""
+    store = pair(cache, backing)
+    for _ in range(2):
+        store.create(new_record(10))
+    report = store.delete_expired(now=clock() + timedelta(seconds=30), limit=1)
+    assert (report.deleted, report.complete) == (1, False)
+    assert (backing.count(), cache.count()) == (1, 1)
+
+
+@pytest.mark.parametrize("write", ["create", "save"])
+def test_the_store_is_written_first(pair, clock, cache, new_record, write):
+    """What the cache shows is in the store already."""
+
+    class Looking(MemoryStore):
+        def save(self, record):
+            assert cache.count() == 0
+            super().save(record)
+
+    USES[write](pair(cache, Looking(clock=clock)), new_record())
+    assert cache.count() == 1
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_one_thread_at_a_time(cache, backing, new_record, use):
+    """Whoever writes a session, or fetches it from the store, waits for its turn."""
+    store, record = CachingStore(cache, backing), new_record()
+    assert waits_for(store._lock(record.id), partial(use, store, record))
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_one_task_at_a_time(cache, backing, new_record, use):
+    """So do tasks."""
+
+    async def take_turns():
+        store, record = CachingStore(cache, AsyncStore(backing)), new_record()
+        async with store._lock(record.id):
+            task = asyncio.create_task(use(store, record))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not task.done()
+        await task
+
+    asyncio.run(take_turns())
+
+
+def test_how_long_the_cache_is_believed(clock, cache, new_record, monkeypatch):
+    """A session is shown for `max_age` from the moment when the store was asked for it, and then asked for again."""
+    now = 0.0
+    monkeypatch.setattr(caching, "time", SimpleNamespace(monotonic=lambda: now))
+    asked = []
+
+    class Slow(MemoryStore):
+        def load(self, id):
+            nonlocal now
+            asked.append(now)
+            now += 1
+            return super().load(id)
+
+    backing, record = Slow(clock=clock), new_record()
+    backing.save(record)
+    store = Awaiting(cache, backing, max_age=timedelta(seconds=2))
+    for moment in (0.0, 1.9, 2.0):
+        now = moment
+        assert store.load(record.id) == record
+    assert asked == [0, 2]
+
+
+def test_max_age_has_a_unit(cache, backing):
+    """A number for `max_age` is refused."""
+    with pytest.raises(TypeError, match="max_age must be a timedelta, not int"):
+        CachingStore(cache, AsyncStore(backing), max_age=1)
 
 
 def test_a_slow_load_does_not_bring_back_a_deleted_session(cache, backing, new_record):

@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 
@@ -214,6 +215,14 @@ def test_each_write_waits(tmp_path, new_record, durability, writes, monkeypatch)
         store.delete(record.id)
         store.delete_expired()
     assert len(waits) == writes
+
+
+@pytest.mark.parametrize("fsync", [False, True])
+def test_a_flush_down_to_the_disk(tmp_path, fsync):
+    """A store's `flush` is the database's, which is told whether it goes down to the disk."""
+    with SledStore.open(tmp_path / "storage") as store:
+        store.tree = SimpleNamespace(db=SimpleNamespace(flush=lambda fsync: fsync))
+        assert store.flush(fsync=fsync) is fsync
 
 
 def test_a_failed_flush_is_a_backend_error(tmp_path, new_record, monkeypatch):

@@ -549,11 +549,15 @@ def test_a_wrong_resolution_makes_no_trees(db, tree):
     assert db.tree_names() == [b"__sled__default", b"session"]
 
 
-def test_a_drop_that_is_interrupted(db, tree, clock, new_record, monkeypatch):
+@pytest.mark.parametrize("gone", [(), (b":expiry",)], ids=["nothing", "entries"])
+def test_a_drop_that_is_interrupted(tree, clock, new_record, monkeypatch, gone):
     """When a store that keeps no index is interrupted while it drops that of others, what they write has its entry."""
     store = SledStore(tree, clock=clock)
+    store.save(new_record())
 
-    def interrupt(*_):
+    def interrupt(db, records):
+        for suffix in gone:
+            db.drop_tree(records + suffix)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -643,6 +647,19 @@ def test_unreadable_records_do_not_stop_a_sweep_in_parts(store, tree, new_record
 
 
 @STRATEGIES
+def test_a_whole_sweep_after_a_part_of_one(store, tree, clock, strategy):
+    """A sweep with a limit goes on where the last one ended; one without begins at the front."""
+    ids = sorted(Id.new() for _ in range(4))
+    records = [Record(id, {}, clock() - timedelta(seconds=60 - number)) for number, id in enumerate(ids)]
+    for record in records:
+        store.save(record)
+    tree.insert(ids[0].key, b"garbage")
+    assert [store.delete_expired(strategy, limit=1).examined for _ in range(2)] == [2, 1]
+    store.save(records[0])
+    assert store.delete_expired(strategy).deleted == 2
+
+
+@STRATEGIES
 def test_a_budget_ends_a_sweep_early(store, new_record, strategy):
     """With no time at all each sweep still makes progress, and the last one is complete."""
     for _ in range(3000):
@@ -690,6 +707,14 @@ def test_what_is_closed_is_on_disk(tmp_path, new_record):
     with SledStore.open(tmp_path / "storage", progress=lambda done, total: pytest.fail("built again")) as store:
         assert store.load(record.id) == record
         assert store.verify_index().entries == 1
+
+
+def test_what_open_is_given_goes_for_the_store(tmp_path, clock, new_record):
+    """The options of `open` are those of the store."""
+    with SledStore.open(tmp_path, strategy=SweepStrategy.FULL_SCAN, max_record_bytes=200, clock=clock) as store:
+        assert store.resolution is None
+        with pytest.raises(RecordTooLarge):
+            store.save(new_record(text="x" * 200))
 
 
 def test_a_store_on_a_tree_leaves_the_database_open(tree, clock, new_record):

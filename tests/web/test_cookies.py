@@ -1,6 +1,6 @@
 """The cookie: its options, and what comes in."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import assume, given
@@ -79,6 +79,12 @@ def test_what_browsers_refuse(options, message, store):
         SessionMiddleware(None, store, **options)
 
 
+def test_touch_after_with_a_deadline(store):
+    """With `Expiry.at` no write moves the expiry, so that no session expires for want of one."""
+    deadline = Expiry.at(datetime(2999, 1, 1, tzinfo=UTC))
+    SessionMiddleware(None, store, expiry=deadline, always_save=True, touch_after=timedelta(weeks=3))
+
+
 def test_a_store_is_needed():
     """Something that is no store is named as what it is."""
     with pytest.raises(TypeError, match="not str"):
@@ -112,6 +118,12 @@ def test_a_store_is_needed():
 def test_finding_the_cookie(headers, found):
     """The last cookie of the exact name counts, and its value is taken as it is."""
     assert SessionCookie().find([(b"host", b"id=no"), *((b"cookie", each) for each in headers)]) == found
+
+
+def test_a_name_is_no_pattern():
+    """What a regular expression would take for a sign of its own stands for itself."""
+    cookie = SessionCookie(name="a.b+")
+    assert cookie.find([(b"cookie", b"a.b+=x; aXb+=y; a.bb=z")]) == b"x"
 
 
 def test_an_oversized_cookie(store, clock):

@@ -112,6 +112,33 @@ def test_too_late_for_a_cookie(store, as_store, clock, caplog):
     assert "after the response had started: not saved" in caplog.text
 
 
+def test_too_late_for_a_new_id(store, as_store, clock, caplog):
+    """A session whose id is cycled after the response has started stays under its id, and the log says so."""
+    cookie = new_session(store, clock, n=1)
+
+    async def app(scope, receive, send):
+        await send(START)
+        scope["session"].cycle_id()
+
+    run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert data_of(store, cookie, clock) == {"n": 1}
+    assert "after the response had started: not saved" in caplog.text
+
+
+@pytest.mark.parametrize(("status", "saved"), [(499, {"early": 1, "late": 1}), (500, {})])
+def test_a_server_error_saves_nothing(store, as_store, clock, status, saved):
+    """Neither what was changed before a 5xx nor what is changed while its body streams is saved; a 4xx is none."""
+    cookie = new_session(store, clock, n=1)
+
+    async def app(scope, receive, send):
+        scope["session"]["early"] = 1
+        await send({**START, "status": status})
+        scope["session"]["late"] = 1
+
+    run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert data_of(store, cookie, clock) == {"n": 1, **saved}
+
+
 def test_failures_while_streaming(store, as_store, clock):
     """An exception while the body streams drops what was changed since the start."""
     cookie = new_session(store, clock, n=0)
@@ -263,17 +290,20 @@ def test_a_cancelled_request_ends_its_session(store, clock, caplog, has_answered
     async def send(message):
         pass
 
+    middleware = SessionMiddleware(app, Remote(store), clock=clock)
+
     async def serve():
         nonlocal request
         scope = {"type": "http", "path": "/", "headers": [(b"cookie", f"id={cookie}".encode())]}
         with anyio.CancelScope() as request:
-            await SessionMiddleware(app, Remote(store), clock=clock)(scope, None, send)
+            await middleware(scope, None, send)
         assert request.cancelled_caught
         async with asyncio.timeout(30):
             await ended.wait()
         await asyncio.sleep(0)
 
     asyncio.run(serve())
+    assert not middleware._under_way
     assert store.count() == disk_is_full
     assert ("could not be ended" in caplog.text) is disk_is_full
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from web.apps import asgi, browser, cookie_value, count
 
-from sled_sessions import SessionMiddleware
+from sled_sessions import Id, SessionMiddleware
 from sled_sessions.web.sealing import Private, Signed
 
 OLD, NEW, STRANGE = (bytes([n]) * 64 for n in (1, 2, 3))
@@ -50,6 +50,12 @@ def test_strange_keys():
 def test_encrypted_values_belong_to_a_name():
     """An encrypted value cannot be moved to a cookie of another name."""
     assert Private(NEW, "id").open(Private(NEW, "other").seal("text")) is None
+
+
+def test_an_encrypted_cookie_belongs_to_its_own_name(store):
+    """The name that the middleware was given is the one that a value is encrypted for."""
+    cookie = SessionMiddleware(None, store, name="sid", private_key=NEW).cookie
+    assert cookie.read(Private(NEW, "sid").seal(str(id := Id.new())).encode()) == id
 
 
 def test_encrypting_twice():
