@@ -157,8 +157,6 @@ class SessionMiddleware:
 
     async def _finish(self, exchange: "_Exchange", *, only_end: bool = False) -> None:
         """Do what is left, on an asyncio store in a task of its own: a cancelled request may not wait any more."""
-        if not exchange.is_unfinished:
-            return
         steps = exchange.finish(only_end=only_end)
         if not self.store_is_async:
             drive(steps, self.store)
