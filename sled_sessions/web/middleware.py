@@ -234,7 +234,7 @@ class _Exchange:
     def is_unfinished(self) -> bool:
         """Whether the app may have changed the session since the response began."""
         session = self._session
-        return (session.is_loaded and not session.is_untouched) or self._scope.get("session") is not session
+        return not session.is_untouched or self._scope.get("session") is not session
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass a message on; the first one of the response goes after the commit, with the cookie."""
