@@ -14,6 +14,7 @@ from engine.processes import in_fork
 from hypothesis import given
 from hypothesis import strategies as st
 from json_values import JSON
+from waiting import waits_for
 
 from sled_sessions import EncodeError, Expiry, Id, MemoryStore, Record, Session
 from sled_sessions.session import Outcome, SessionManager
@@ -239,6 +240,25 @@ def test_a_load_that_fails_is_tried_again():
     with pytest.raises(OSError):  # noqa: PT011
         session["a"]
     assert session["a"] == 1
+
+
+def test_a_load_that_comes_second():
+    """What another thread has loaded meanwhile, and changed since, stays."""
+    loads = []
+
+    def load():
+        loads.append(None)
+        if len(loads) == 1:
+            session["a"] = 2  # as another thread would
+        return Record(Id.new(), {"a": 1}, FAR)
+
+    session = Session(load)
+    assert session["a"] == 2
+
+
+def test_one_thread_fills_a_session():
+    """While one thread fills a session, another one waits."""
+    assert waits_for(_filling.lock, session_with(a=1).load)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")

@@ -32,6 +32,7 @@ from sled_sessions import (
     Record,
     SessionMiddleware,
 )
+from sled_sessions.web.sealing import Signed
 
 
 class Failing(MemoryStore):
@@ -430,14 +431,17 @@ def test_vary_beside_others(store, clock):
     assert start["headers"] == [(b"vary", b"Accept-Encoding"), (b"vary", b"Cookie")]
 
 
-def test_no_store_call_for_an_untouched_session(clock):
-    """A request that leaves its session alone makes no store call, cookie or not."""
+@pytest.mark.parametrize(
+    ("options", "cookie"), [({}, "A" * 22), ({"signed_key": b"k" * 64}, Signed(b"k" * 64).seal("A" * 22))]
+)
+def test_no_store_call_for_an_untouched_session(clock, options, cookie):
+    """A request that leaves its session alone makes no store call, whatever cookie it comes with."""
 
     class Silent(MemoryStore):
         def load(self, id):
             raise AssertionError("loaded")
 
-    start, _ = run(SessionMiddleware(ignoring, Silent(clock=clock), clock=clock), cookie="A" * 22)
+    start, _ = run(SessionMiddleware(ignoring, Silent(clock=clock), clock=clock, **options), cookie=cookie)
     assert start is START
 
 

@@ -1,5 +1,6 @@
 """Signed and encrypted cookies."""
 
+import binascii
 import sys
 
 import pytest
@@ -50,6 +51,22 @@ def test_strange_keys():
 def test_encrypted_values_belong_to_a_name():
     """An encrypted value cannot be moved to a cookie of another name."""
     assert Private(NEW, "id").open(Private(NEW, "other").seal("text")) is None
+
+
+def test_an_encrypted_value_has_one_spelling():
+    """A value is not opened that differs in bits which Base64 leaves unused only; nor does Rust open it."""
+    private = Private(NEW, "id")
+    value = private.seal("mlgwO8-5u_-Fz9g15_X-mQ")
+    other = f"{value[:-2]}{chr(ord(value[-2]) + 1)}="
+    assert binascii.a2b_base64(other) == binascii.a2b_base64(value)
+    assert private.open(other) is None
+
+
+def test_the_halves_of_a_key():
+    """The first 32 bytes sign, the next 32 encrypt and what is longer is cut, as by Rust's `Key`."""
+    first, second, other = b"s" * 32, b"e" * 32, b"x" * 33
+    assert Signed(first + other).open(Signed(first + second).seal("text")) == "text"
+    assert Private(other[:32] + second + other, "id").open(Private(first + second, "id").seal("text")) == "text"
 
 
 def test_an_encrypted_cookie_belongs_to_its_own_name(store):
