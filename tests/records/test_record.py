@@ -91,6 +91,7 @@ def test_reads_the_expiry_alone(record):
 @example(msgspec.msgpack.encode([bytes(16), {1: 2}, [2030, 1, 0, 0, 0, 0, 0, 0, 0]]))
 @example(b"\x93\xc4\x10" + bytes(16) + b"\x81\xa1\xff\xc0" + b"\x99\xcd\x07\xee\x01\0\0\0\0\0\0\0")
 @example(b"\x91" * 5000)
+@example(b"\x93\xc4\x10" + bytes(16) + b"\x81\xa1a" + b"\x91" * 5000 + b"\xc0" + b"\x99\xcd\x07\xee\x01\0\0\0\0\0\0\0")
 def test_bytes_that_are_no_record(value):
     """Any bytes either are a record or raise DecodeError, whole or read for the expiry alone; nothing else happens."""
     for read in (Record.decode, codec.decode_expiry):
@@ -104,9 +105,11 @@ def test_bytes_that_are_no_record(value):
 def test_a_whole_record_and_its_head_agree_on_what_is_a_moment():
     """A moment that Python's calendar lacks is refused by the sweep's reading, too, and so never deleted by mistake."""
     for moment in (
+        [2030, 0, 0, 0, 0, 0, 0, 0, 0],
         [2030, 366, 0, 0, 0, 0, 0, 0, 0],
         [2030, 1, 24, 0, 0, 0, 0, 0, 0],
         [2030, 1, 0, 0, 0, 10**9, 0, 0, 0],
+        [2030, 1, 0, 0, 0, 0, 24, 0, 0],
     ):
         value = msgspec.msgpack.encode([bytes(16), {}, moment])
         for read in (Record.decode, codec.decode_expiry):

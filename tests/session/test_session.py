@@ -48,7 +48,7 @@ def session_with(**data) -> Session:
         (lambda s: s == {"a": 1, "b": [2]}, True),
         (lambda s: s != {"a": 1}, True),
         (lambda s: s != {"a": 1, "b": [2]}, False),
-        (lambda s: s | {"c": 3}, {"a": 1, "b": [2], "c": 3}),
+        (lambda s: s | {"a": 0, "c": 3}, {"a": 0, "b": [2], "c": 3}),
         (lambda s: {"a": 0, "c": 3} | s, {"a": 1, "b": [2], "c": 3}),
         (lambda s: s.pop("a"), 1),
         (lambda s: s.pop("z", None), None),

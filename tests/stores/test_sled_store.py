@@ -675,6 +675,15 @@ def test_a_budget_ends_a_sweep_early(store, new_record, strategy):
     assert store.load(live.id) is not None
 
 
+@STRATEGIES
+def test_a_budget_that_is_not_used_up(store, new_record, strategy):
+    """A sweep that has time to spare comes to the end."""
+    for _ in range(3):
+        store.save(new_record(-1))
+    report = store.delete_expired(strategy, budget=timedelta(hours=1))
+    assert (report.deleted, report.complete) == (3, True)
+
+
 def test_progress_is_told(store, new_record):
     """A full scan tells how many records it has read, at the end of how many."""
     for _ in range(2500):
