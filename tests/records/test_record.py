@@ -117,9 +117,10 @@ def test_a_whole_record_and_its_head_agree_on_what_is_a_moment():
                 read(value)
 
 
-def test_years_before_python():
+@pytest.mark.parametrize("year", [-5, 0])
+def test_years_before_python(year):
     """A year that Rust's calendar has and Python's lacks is read as Python's first moment; its order holds."""
-    value = msgspec.msgpack.encode([bytes(16), {}, [-5, 1, 0, 0, 0, 0, 0, 0, 0]])
+    value = msgspec.msgpack.encode([bytes(16), {}, [year, 1, 0, 0, 0, 0, 0, 0, 0]])
     assert Record.decode(value).expiry_date == datetime.min.replace(tzinfo=UTC)
     assert codec.decode_expiry(value) < codec.to_microseconds(datetime.min.replace(tzinfo=UTC))
 

@@ -631,15 +631,16 @@ def test_no_framework_is_needed():
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
 
 
-def test_other_protocols_pass(store):
-    """Lifespan events go through untouched."""
+@pytest.mark.parametrize("kind", ["lifespan", "webtransport"])
+def test_other_protocols_pass(store, kind):
+    """What is neither a request nor a WebSocket goes through untouched."""
     scopes = []
 
     async def app(scope, receive, send):
         scopes.append(scope)
 
-    asyncio.run(SessionMiddleware(app, store)({"type": "lifespan"}, None, None))
-    assert scopes == [{"type": "lifespan"}]
+    asyncio.run(SessionMiddleware(app, store)({"type": kind}, None, None))
+    assert scopes == [{"type": kind}]
 
 
 def test_fixation(store, clock):
