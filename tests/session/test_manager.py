@@ -68,6 +68,15 @@ def test_committing_again(manager):
         assert manager.open(session.id)["cart"] == list(range(n + 1))
 
 
+def test_a_policy_is_committed_once(manager):
+    """A policy that was set goes with the next commit, and leaves the one after it nothing to do."""
+    session = manager.open()
+    session["n"] = 1
+    session.expiry = Expiry.at(FUTURE)
+    assert manager.commit(session) is Outcome.SAVED
+    assert manager.commit(session) is Outcome.UNCHANGED
+
+
 @pytest.mark.parametrize("cycle", [False, True])
 def test_what_another_program_has_stored_stays(tmp_path, clock, cycle):
     """A value that JSON lacks, written past this package, is kept by a session that changes other keys."""
@@ -291,18 +300,21 @@ def test_a_flush_during_a_commit(manager, store, kind, call):
     assert manager.commit(session) is Outcome.GONE  # as of any new session without data
 
 
+@pytest.mark.parametrize("others_end_it", [False, True])
 @pytest.mark.parametrize(("kind", "call"), CALLS)
-def test_a_session_that_is_begun_during_a_commit(manager, store, kind, call):
+def test_a_session_that_is_begun_during_a_commit(manager, store, kind, call, others_end_it):
     """What is set after a flush is another session's, also when the flush came during a commit."""
     session = opened(manager, kind)
 
     def act():
         session.flush()
-        session["user"] = "bob"
+        session.update(n=1, user="bob")
+        for record in list(store.records()) if others_end_it else ():
+            store.delete(record.id)
 
     assert commit_and_meanwhile(session, store, act, call)
     assert manager.commit(session) is Outcome.SAVED
-    assert store.load(session.id).data == {"user": "bob"}
+    assert store.load(session.id).data == {"n": 1, "user": "bob"}
     assert store.count() == 1
 
 
@@ -446,11 +458,30 @@ def test_events(manager, caplog):
     assert created.session == rotated.was != rotated.session == deleted.session
 
 
-def test_an_emptied_session_is_a_deleted_one(manager, caplog):
+ENDS = pytest.mark.parametrize("acts", [["flush"], ["clear"], ["cycle_id", "clear"]], ids=" ".join)
+
+
+@ENDS
+def test_an_emptied_session_is_a_deleted_one(manager, caplog, acts):
     """A session that has lost its data ends as one that is flushed."""
     caplog.set_level(logging.INFO, "sled_sessions.events")
     with manager.session() as session:
         session["n"] = 1
     with manager.session(session.id) as session:
-        session.clear()
+        for act in acts:
+            getattr(session, act)()
     assert [record.event for record in caplog.records] == ["created", "deleted"]
+
+
+@ENDS
+def test_what_others_have_ended_is_not_deleted_again(manager, store, caplog, acts):
+    """A session that is gone when it is to be ended is no event."""
+    with manager.session() as session:
+        session["n"] = 1
+    caplog.set_level(logging.INFO, "sled_sessions.events")
+    with manager.session(session.id) as session:
+        for act in acts:
+            getattr(session, act)()
+        for record in list(store.records()):
+            store.delete(record.id)
+    assert caplog.records == []

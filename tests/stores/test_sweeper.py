@@ -103,16 +103,18 @@ def test_sweeps_an_async_store(clock, new_record):
 
 def test_an_event_loop_goes_on_between_the_slices_of_a_sweep():
     """While an asynchronous store is swept whose calls never wait, other tasks get their turn after each slice."""
-    turns = []
+    turns, options = [], set()
 
     class Inline:
         async def delete_expired(self, strategy=None, *, budget=None):
             turns.append("sweep")
+            options.add((strategy, budget))
             return SweepReport(SweepStrategy.FULL_SCAN, complete=turns.count("sweep") == 10)
 
     async def main():
         done = asyncio.Event()
-        task = asyncio.create_task(Sweeper(Inline(), PERIOD, on_sweep=lambda report: done.set()).run())
+        sweeper = Sweeper(Inline(), PERIOD, strategy=SweepStrategy.FULL_SCAN, on_sweep=lambda report: done.set())
+        task = asyncio.create_task(sweeper.run())
         while not done.is_set():
             await asyncio.sleep(0)
             if turns and turns[-1] == "sweep":
@@ -122,6 +124,9 @@ def test_an_event_loop_goes_on_between_the_slices_of_a_sweep():
 
     asyncio.run(main())
     assert turns[:18] == ["sweep", "other"] * 9
+    ((strategy, budget),) = options
+    assert strategy is SweepStrategy.FULL_SCAN
+    assert budget <= timedelta(seconds=1)
 
 
 def test_the_first_sweep_comes_after_one_period(store, new_record):
@@ -132,21 +137,57 @@ def test_the_first_sweep_comes_after_one_period(store, new_record):
     assert store.count() == 1
 
 
+class Endless(MemoryStore):
+    """A store whose sweeps, in slices by full scan, never come to the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.started, self.threads = threading.Event(), set()
+
+    def delete_expired(self, strategy=None, *, budget=None, **options):
+        assert strategy is SweepStrategy.FULL_SCAN
+        assert budget <= timedelta(seconds=1)
+        self.threads.add(threading.current_thread())
+        self.started.set()
+        return SweepReport(SweepStrategy.FULL_SCAN, complete=False)
+
+
 def test_stop_is_prompt():
     """Stopping does not wait for the period, nor for the end of a long sweep."""
-    started = threading.Event()
-
-    class Endless(MemoryStore):
-        def delete_expired(self, strategy=None, *, budget=None, **options):
-            assert budget <= timedelta(seconds=1)
-            started.set()
-            return SweepReport(SweepStrategy.FULL_SCAN, complete=False)
-
-    with Sweeper(Endless(), PERIOD, strategy=SweepStrategy.FULL_SCAN):
-        assert started.wait(PATIENCE)
+    store = Endless()
+    with Sweeper(store, PERIOD, strategy=SweepStrategy.FULL_SCAN):
+        assert store.started.wait(PATIENCE)
     for period in (timedelta(days=1), timedelta.max):
-        with Sweeper(Endless(), period):
+        with Sweeper(store, period):
             pass
+
+
+def test_stop_is_prompt_on_an_event_loop():
+    """A blocking store is swept on other threads than the event loop's, and that can be stopped, too."""
+    store = Endless()
+
+    async def main():
+        sweeper = Sweeper(store, PERIOD, strategy=SweepStrategy.FULL_SCAN)
+        running = asyncio.create_task(sweeper.run())
+        await asyncio.to_thread(store.started.wait, PATIENCE)
+        sweeper.stop()
+        await asyncio.wait_for(running, PATIENCE)
+
+    asyncio.run(main())
+    assert store.threads
+    assert threading.main_thread() not in store.threads
+
+
+def test_stop_before_the_first_step(store):
+    """A `stop` counts that comes before an event loop has begun with `run`."""
+
+    async def main():
+        sweeper = Sweeper(store, timedelta(hours=1))
+        running = sweeper.run()
+        sweeper.stop()
+        await asyncio.wait_for(running, PATIENCE)
+
+    asyncio.run(main())
 
 
 def test_a_sweep_that_raises_is_logged(clock, new_record, caplog):

@@ -262,6 +262,23 @@ def test_the_error_of_the_app_comes_first(clock, as_store, caplog, act, kind):
     assert ("could not be ended" in caplog.text) is ((act, kind) != ("replace", "http"))
 
 
+def test_what_cannot_be_cleared_away_fails_no_request(store, as_store, clock):
+    """A session that was emptied has ended, even if its record cannot be deleted and waits for a sweep."""
+    cookie = new_session(store, clock, n=0)
+
+    async def app(scope, receive, send):
+        scope["session"].clear()
+        await send(START)
+
+    def fail(id):
+        raise BackendError("the disk is full")
+
+    store.delete = fail
+    (start,) = run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
+    assert headers_of(start)["set-cookie"].startswith("id=; ")
+    assert data_of(store, cookie, clock) == {}
+
+
 @pytest.mark.parametrize("has_answered", [False, True])
 @pytest.mark.parametrize("disk_is_full", [False, True])
 def test_a_cancelled_request_ends_its_session(store, clock, caplog, has_answered, disk_is_full):
@@ -418,6 +435,18 @@ def test_caching_headers(store, clock, given, expected):
     del headers["set-cookie"]
     assert headers == expected
     assert len(start["headers"]) == 3
+
+
+def test_the_messages_of_the_app_stay_its_own(store, as_store, clock):
+    """An app that answers several visitors with one message does not send each the others' cookies."""
+    headers = [(b"content-type", b"text/plain")]
+
+    async def app(scope, receive, send):
+        scope["session"]["n"] = 1
+        await send({**START, "headers": headers})
+
+    run(SessionMiddleware(app, as_store(store), clock=clock))
+    assert headers == [(b"content-type", b"text/plain")]
 
 
 def test_vary_beside_others(store, clock):

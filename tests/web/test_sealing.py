@@ -6,7 +6,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from web.apps import asgi, browser, cookie_value, count
+from web.apps import asgi, browser, cookie_value, count, has_cookie
 
 from sled_sessions import Id, SessionMiddleware
 from sled_sessions.web.sealing import Private, Signed
@@ -101,6 +101,21 @@ def test_a_plain_id_is_no_sealed_one(option, store, clock):
     plain = cookie_value(browser(asgi(routes, store, clock=clock)).get("/"))
     sealed = browser(asgi(routes, store, clock=clock, **{option: NEW}))
     assert sealed.get("/", headers={"cookie": f"id={plain}"}).text == "Current count: 0"
+
+
+@pytest.mark.parametrize("option", ["signed_key", "private_key"])
+def test_what_a_log_out_removes(option, store, clock):
+    """A log-out removes the cookie that we sealed, and leaves one alone that another server has sealed."""
+
+    def end(session):
+        session.flush()
+        return "ended"
+
+    app = asgi({"/": count, "/end": end}, store, clock=clock, **{option: NEW})
+    ours = cookie_value(browser(app).get("/"))
+    strange = cookie_value(browser(asgi({"/": count}, store, clock=clock, **{option: STRANGE})).get("/"))
+    assert cookie_value(browser(app).get("/end", headers={"cookie": f"id={ours}"})) == ""
+    assert not has_cookie(browser(app).get("/end", headers={"cookie": f"id={strange}"}))
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,19 @@ def test_saved_on_close(store, as_store, clock):
     assert seen == [{"counter": 5}]
 
 
+def test_a_close_has_no_headers(store, as_store, clock):
+    """A WebSocket that is closed before it is accepted saves what was changed; its close goes out as it is."""
+    cookie = cookie_value(browser(asgi({"/": count}, store, clock=clock)).get("/"))
+    close = {"type": "websocket.close", "code": 1008}
+
+    async def app(scope, receive, send):
+        scope["session"]["counter"] = 5
+        await send(close)
+
+    assert open_socket(SessionMiddleware(app, as_store(store), clock=clock), [], cookie=cookie) == [close]
+    assert data_of(store, cookie, clock) == {"counter": 5}
+
+
 @pytest.mark.parametrize("error", [None, ConnectionResetError])
 def test_saved_when_the_client_goes(store, as_store, clock, error):
     """Changes are saved when the client has gone, also when the application lets an exception tell so."""
