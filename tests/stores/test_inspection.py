@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+import attrs
 import pytest
 from store_factories import STORES
 
@@ -39,6 +40,8 @@ def test_first_expiry(seen, new_record, clock):
     step = getattr(seen, "resolution", None) or timedelta(0)
     for seconds in (300, 200, 400):
         seen.save(new_record(seconds))
+    seen.save(prolonged := new_record(100))
+    seen.save(attrs.evolve(prolonged, expiry_date=new_record(500).expiry_date))
     assert new_record(200).expiry_date - step <= seen.first_expiry() <= new_record(200).expiry_date
 
 

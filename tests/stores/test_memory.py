@@ -2,9 +2,11 @@
 
 import threading
 from datetime import timedelta
+from functools import partial
 
 import attrs
 import pytest
+from waiting import waits_for
 
 from sled_sessions import MemoryStore, SweepStrategy
 
@@ -67,3 +69,20 @@ def test_a_sweep_in_slices_comes_to_its_end(store, clock, new_record, strategy):
         assert len(reports) <= 3
     assert sum(report.deleted for report in reports) == 2
     assert store.delete_expired(strategy).examined == (100 if strategy is SweepStrategy.FULL_SCAN else 0)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store, record: store.create(record),
+        lambda store, record: store.save(record),
+        lambda store, record: store.update(record.id, lambda now: now),
+        lambda store, record: store.delete(record.id),
+        lambda store, record: store.delete_expired(),
+        lambda store, record: store.first_expiry(),
+    ],
+    ids=["create", "save", "update", "delete", "sweep", "look"],
+)
+def test_one_thread_at_a_time(store, new_record, use):
+    """Whoever changes the sessions or their index, or reads the index, waits for its turn."""
+    assert waits_for(store._lock, partial(use, store, new_record()))

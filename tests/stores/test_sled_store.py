@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import attrs
 import msgspec
@@ -644,6 +644,17 @@ def test_unreadable_records_do_not_stop_a_sweep_in_parts(store, tree, new_record
     for record in expired[:10]:
         tree.insert(record.id.key, b"garbage")
     assert sum(store.delete_expired(strategy, limit=1).deleted for _ in range(10)) == 10
+
+
+@STRATEGIES
+@pytest.mark.parametrize("hours", [-12, 14])
+def test_expiries_in_local_time(store, new_record, strategy, hours):
+    """A sweep goes by the moment, whatever offset from UTC it was written with."""
+    for seconds in (-1, 1):
+        record = new_record(seconds)
+        record.expiry_date = record.expiry_date.astimezone(timezone(timedelta(hours=hours)))
+        store.save(record)
+    assert store.delete_expired(strategy).deleted == 1
 
 
 @STRATEGIES

@@ -154,9 +154,10 @@ class Endless(MemoryStore):
 
 def test_stop_is_prompt():
     """Stopping does not wait for the period, nor for the end of a long sweep."""
-    store = Endless()
-    with Sweeper(store, PERIOD, strategy=SweepStrategy.FULL_SCAN):
+    store, reports = Endless(), []
+    with Sweeper(store, PERIOD, strategy=SweepStrategy.FULL_SCAN, on_sweep=reports.append):
         assert store.started.wait(PATIENCE)
+    assert not reports[0].complete
     for period in (timedelta(days=1), timedelta.max):
         with Sweeper(store, period):
             pass
@@ -202,7 +203,28 @@ def test_a_sweep_that_raises_is_logged(clock, new_record, caplog):
     assert all("the disk is gone" in str(record.exc_info[1]) for record in failures)
 
 
-def test_waits_for_the_first_expiry(clock, new_record):
+def test_a_report_is_of_all_slices():
+    """Whoever is told of a sweep is told of the whole of it."""
+    slices = [SweepReport(SweepStrategy.FULL_SCAN, 5, 3, 1, 0.5, complete=is_last) for is_last in (False, False, True)]
+
+    class Sliced:
+        def delete_expired(self, strategy=None, *, budget=None):
+            return slices.pop(0)
+
+    swept = Swept()
+    with Sweeper(Sliced(), PERIOD, on_sweep=swept):
+        assert swept.event.wait(PATIENCE)
+    assert swept.reports[0] == SweepReport(SweepStrategy.FULL_SCAN, 15, 9, 3, 1.5)
+
+
+def test_jitter():
+    """Each wait is another one, as far from the period as the jitter says."""
+    waits = [Sweeper(MemoryStore(), 10, jitter=0.5)._wait_seconds() for _ in range(100)]
+    assert 5 <= min(waits) < 9
+    assert 11 < max(waits) <= 15
+
+
+def test_waits_for_the_first_expiry(clock, new_record, caplog):
     """While the index says that nothing is due no sweep runs; it runs once the clock has passed the first expiry."""
     store = MemoryStore(clock=clock)
     store.save(new_record(100))
@@ -220,6 +242,7 @@ def test_waits_for_the_first_expiry(clock, new_record):
     with Sweeper(store, PERIOD, on_sweep=swept):
         assert idle.wait(PATIENCE)
         assert swept.reports == []
+        assert not [record for record in caplog.records if record.exc_info]
         clock.advance(seconds=100)
         assert swept.event.wait(PATIENCE)
 
