@@ -461,7 +461,12 @@ def test_vary_beside_others(store, clock):
 
 
 @pytest.mark.parametrize(
-    ("options", "cookie"), [({}, "A" * 22), ({"signed_key": b"k" * 64}, Signed(b"k" * 64).seal("A" * 22))]
+    ("options", "cookie"),
+    [
+        ({}, "A" * 22),
+        ({"signed_key": b"k" * 64}, Signed(b"k" * 64).seal("A" * 22)),
+        ({"always_save": True}, None),
+    ],
 )
 def test_no_store_call_for_an_untouched_session(clock, options, cookie):
     """A request that leaves its session alone makes no store call, whatever cookie it comes with."""
