@@ -125,6 +125,12 @@ def test_years_before_python(year):
     assert codec.decode_expiry(value) < codec.to_microseconds(datetime.min.replace(tzinfo=UTC))
 
 
+@pytest.mark.parametrize(("microseconds", "nearest"), [(-(2**62), datetime.min), (2**62, datetime.max)])
+def test_moments_beyond_python(microseconds, nearest):
+    """A moment in an index that Python's calendar lacks is shown as the nearest one that it has."""
+    assert codec.from_microseconds(microseconds) == nearest.replace(tzinfo=UTC)
+
+
 class Colour(enum.StrEnum):
     RED = "red"
 

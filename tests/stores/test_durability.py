@@ -217,6 +217,14 @@ def test_each_write_waits(tmp_path, new_record, durability, writes, monkeypatch)
     assert len(waits) == writes
 
 
+@pytest.mark.parametrize(("durability", "fsync"), [("flush", False), ("fsync", True)])
+def test_how_far_a_durability_reaches(durability, fsync):
+    """With "flush" a write waits for the file, with "fsync" for the disk."""
+    asked = []
+    GroupCommit.of(SimpleNamespace(flush=lambda fsync: asked.append(fsync)), durability).wait()
+    assert asked == [fsync]
+
+
 @pytest.mark.parametrize("fsync", [False, True])
 def test_a_flush_down_to_the_disk(tmp_path, fsync):
     """A store's `flush` is the database's, which is told whether it goes down to the disk."""

@@ -26,11 +26,11 @@ def test_an_empty_store(seen):
 
 def test_count_and_records(seen, new_record):
     """All records are counted and listed, in the order of their ids, expired ones that wait for a sweep included."""
-    records = [new_record(seconds) for seconds in (-10, 10, 20)]
-    for record in records:
+    records = sorted((new_record(seconds) for seconds in (-10, 10, 20)), key=lambda record: record.id.key)
+    for record in reversed(records):
         seen.save(record)
     assert seen.count() == 3
-    assert list(seen.records()) == sorted(records, key=lambda record: record.id.key)
+    assert list(seen.records()) == records
     seen.delete_expired()
     assert seen.count() == 2
 
@@ -47,12 +47,12 @@ def test_first_expiry(seen, new_record, clock):
 
 def test_expiring(seen, new_record):
     """The sessions of a span of time come in order; its start belongs to it and its end does not."""
-    records = [new_record(seconds) for seconds in (600, 60, 180, 1200, 30)]
+    records = [new_record(seconds) for seconds in (599.75, 59.75, 180, 1200, 30)]
     for record in records:
         seen.save(record)
     minute = timedelta(minutes=1)
-    start = new_record(60).expiry_date.replace(second=0, microsecond=0)
-    found = list(seen.expiring(start, start + 5 * minute))
+    start, stop = records[1].expiry_date, records[0].expiry_date  # whole minutes
+    found = list(seen.expiring(start, stop))
     assert [id for _, id in found] == [records[1].id, records[2].id]
     assert all(0 <= (record.expiry_date - at) / minute < 1 for (at, _), record in zip(found, records[1:3], strict=True))
     assert [id for _, id in seen.expiring()] == [records[i].id for i in (4, 1, 2, 0, 3)]

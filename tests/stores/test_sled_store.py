@@ -668,6 +668,8 @@ def test_a_whole_sweep_after_a_part_of_one(store, tree, clock, strategy):
     assert [store.delete_expired(strategy, limit=1).examined for _ in range(2)] == [2, 1]
     store.save(records[0])
     assert store.delete_expired(strategy).deleted == 2
+    store.save(records[0])
+    assert store.delete_expired(strategy, limit=1).deleted == 1
 
 
 @STRATEGIES
@@ -781,9 +783,10 @@ def test_a_closed_store_says_so(tmp_path, new_record):
 )
 def test_a_failed_open_lets_go_of_the_folder(tmp_path, options, error, message):
     """When the store cannot be made, the database that was opened for it is closed again."""
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as held:
         SledStore.open(tmp_path / "storage", **options)
     SledStore.open(tmp_path / "storage").close()
+    assert held.tb  # and with it the database
 
 
 def test_a_record_too_large(store, new_record):
