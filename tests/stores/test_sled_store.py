@@ -386,6 +386,8 @@ def test_an_index_tree_of_ones_own(db, clock, new_record):
     store = SledStore(db.open_tree("session"), index=db.open_tree("elsewhere"), clock=clock)
     store.save(new_record(-1))
     assert len(db.open_tree("elsewhere")) == 1
+    again = SledStore(store.tree, index=db.open_tree("elsewhere"), clock=clock)
+    assert again.verify_index().entries == 1
     assert store.delete_expired().deleted == 1
 
 
@@ -412,6 +414,13 @@ def test_an_index_empties_no_tree_that_is_in_use(db, clock, new_record, place):
         SledStore(store.tree, index=db.open_tree(place), clock=clock)
     assert [(name, list(pairs)) for _, name, pairs in db.export()] == before
     assert store.verify_index()
+
+
+@pytest.mark.parametrize("place", ["session", "session:meta"])
+def test_an_index_is_not_put_among_its_records(db, tree, place):
+    """Nor with its marker, also before there are any."""
+    with pytest.raises(ValueError, match="tree of its own"):
+        SledStore(tree, index=db.open_tree(place))
 
 
 def test_an_index_tree_has_a_name(db, tree):
@@ -512,14 +521,14 @@ def test_a_store_as_it_is(db, clock, new_record):
     assert seen.verify_index().missing == 1
     del seen
 
-    def unfinished():
-        marker = {"version": 1, "resolution_us": 0}
+    def mark(**marker):
         db.open_tree("session:meta").insert(b"expiry_index", msgspec.msgpack.encode(marker))
 
     for change in (
-        entries.clear,
+        lambda: mark(version=1, resolution_us=0),
+        lambda: mark(version=2, resolution_us=60_000_000),
+        lambda: (mark(version=1, resolution_us=60_000_000), entries.clear()),
         lambda: db.drop_tree("session:expiry"),
-        unfinished,
         lambda: db.drop_tree("session:meta"),
     ):
         change()
