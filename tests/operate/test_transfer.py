@@ -65,6 +65,8 @@ def test_any_record_comes_back(data, expiry_date):
         '{"id":"AAAAAAAAAAAAAAAAAAAAAA","expiry_date":"2030-01-01T00:00:00","data":{}}',
         '{"id":"AAAAAAAAAAAAAAAAAAAAAA","expiry_date":"2030-01-01T00:00:00Z","data":[]}',
         '{"id":"AAAAAAAAAAAAAAAAAAAAAA","data":{}}',
+        '{"id":"AAAAAAAAAAAAAAAAAAAAAA","expiry_date":"2030-01-01T00:00:00Z"}',
+        '{"id":"AAAAAAAAAAAAAAAAAAAAAA","expiry_date":"2030-01-01T00:00:00Z","data":{},"dta":{}}',
         '{"key":"AA==","value":"?"}',
         '{"key":"AA=="}',
     ],

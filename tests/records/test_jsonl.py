@@ -43,6 +43,22 @@ def test_what_no_record_can_hold(text):
 
 
 @pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2030-01-31T12:00:00.5Z", (2030, 31, 12, 0, 0, 500_000_000, 0, 0, 0)),
+        ("2030-01-31T12:00:00-00:30", (2030, 31, 12, 0, 0, 0, 0, -30, 0)),
+        ("2030-01-31T12:00:00-05:30", (2030, 31, 12, 0, 0, 0, -5, -30, 0)),
+        ("2030-01-31T12:00:00+01:00:15", (2030, 31, 12, 0, 0, 0, 1, 0, 15)),
+    ],
+)
+def test_moments(text, moment):
+    """A moment is written as people and other programs write it, and read so."""
+    assert jsonl.from_line(line("{}", text)) == (KEY, value({}, moment))
+    written = msgspec.json.decode(jsonl.to_line(KEY, value({}, moment)))
+    assert written == {"id": str(Id(KEY)), "expiry_date": text.replace(".5Z", ".500000000Z"), "data": {}}
+
+
+@pytest.mark.parametrize(
     "data",
     [
         {"n": math.nan},

@@ -437,6 +437,21 @@ def test_an_index_lies_beside_its_records(tree, tmp_path):
         SledStore(tree, index=other.open_tree("elsewhere"))
 
 
+@pytest.mark.parametrize(
+    "contents",
+    [{b"k" * 24: b"value"}, {b"short": b""}, {b"a" * 24: b"", b"monday": b"1"}, {b"monday": b"1", b"z" * 24: b""}],
+    ids=["values", "other keys", "others last", "others first"],
+)
+def test_an_index_empties_no_tree_that_holds_something_else(db, tree, contents):
+    """A tree whose first or last pair is no entry is no index's, and stays as it is."""
+    other = db.open_tree("elsewhere")
+    for key, value in contents.items():
+        other.insert(key, value)
+    with pytest.raises(ValueError, match="tree of its own"):
+        SledStore(tree, index=other)
+    assert dict(other) == contents
+
+
 def test_an_index_that_was_dropped_is_built_again(store, tree, clock, new_record):
     """A marker alone is no index: entries that were dropped, or records that came by an import, are noticed."""
     store.save(new_record(-1))
