@@ -438,8 +438,9 @@ class SledStore:
     ) -> bytes | None:
         """Sweep by reading every record; returns the key at which `limit` or `budget` ended it."""
         latest, decode_moment = codec.latest_moment(until), codec.decode_moment
+        examined, is_watched = 0, sweep.is_watched  # attributes would be a twelfth of the scan
         for key, value in self.tree.range(None if after is None else after + b"\0"):
-            sweep.examined += 1
+            examined += 1
             try:
                 moment = decode_moment(value)
                 is_due = moment <= latest and codec.moment_to_microseconds(moment) <= until
@@ -448,8 +449,11 @@ class SledStore:
                 is_due = False
             if is_due:
                 self._expire(sweep, key, until, None, announce)
-            if sweep.is_watched and (is_due or sweep.examined % PROGRESS_STEP == 0) and sweep.step():
-                return key
+            if is_watched and (is_due or examined % PROGRESS_STEP == 0):
+                sweep.examined = examined
+                if sweep.step():
+                    return key
+        sweep.examined = examined
         return None
 
     def _expire(self, sweep: Sweep, key: bytes, until: int, entry: bytes | None, announce: _OnDeleted | None) -> None:
