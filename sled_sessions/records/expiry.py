@@ -80,10 +80,11 @@ class Expiry:
 
 
 SESSION_END = Expiry.on_session_end()
+"""The policy that is meant where none is given."""
 
 
 def policy_of(expiry: Expiry | None) -> Expiry:
-    """Return `expiry`, or the policy that is meant by None.
+    """Return `expiry`, or `SESSION_END` for None.
 
     Raises:
         TypeError: It is no policy.

@@ -438,7 +438,7 @@ class SledStore:
     ) -> bytes | None:
         """Sweep by reading every record; returns the key at which `limit` or `budget` ended it."""
         latest, decode_moment = codec.latest_moment(until), codec.decode_moment
-        examined, is_watched = 0, sweep.is_watched  # attributes would be a twelfth of the scan
+        examined, is_watched = 0, sweep.is_watched  # attributes would cost a fiftieth of the scan
         for key, value in self.tree.range(None if after is None else after + b"\0"):
             examined += 1
             try:
