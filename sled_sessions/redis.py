@@ -38,7 +38,7 @@ from sled_sessions.errors import BackendError, DecodeError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.id import TEXT_LENGTH
 from sled_sessions.stores.clock import Clock, checked, utc_now
-from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within, record_of
+from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within, record_if_readable
 from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
 
@@ -150,7 +150,7 @@ class RedisStore:
             ValueError: The URL is none of these, or has an option that the client does not know. What may be a part of
                 the password is not shown.
         """
-        _check_port(url)
+        _check_host(url)
         scheme, separator, rest = url.partition("://")
         client: Redis | RedisCluster
         try:
@@ -164,6 +164,8 @@ class RedisStore:
                 # not look whether a connection is still open.
                 no_notices = MaintNotificationsConfig(enabled=False)
                 client = Redis.from_url(url, retry=retry, socket_timeout=None, maint_notifications_config=no_notices)
+                # This refuses options that it does not know.
+                client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
         except (RedisError, RedisClusterException, TypeError) as error:
             raise ValueError(f"the URL cannot be used: {error}") from None
         store = cls(client, **options)
@@ -282,13 +284,14 @@ class RedisStore:
 
     async def records(self) -> AsyncIterator[Record]:
         """Every record stored, in no order; unreadable ones are skipped. O(n), as `count`."""
+        unreadable = 0
         async for id, value in self.pairs():
-            try:
-                record = record_of(id.key, value)
-            except DecodeError:
-                _log.warning("skipped a record that cannot be read")
+            if (record := record_if_readable(id.key, value)) is None:
+                unreadable += 1
             else:
                 yield record
+        if unreadable:
+            _log.warning("skipped %d records that cannot be read", unreadable)
 
     async def pairs(self) -> AsyncIterator[tuple[Id, bytes]]:
         """Every session's id and its record's bytes, in no order. O(n), as `count`."""
@@ -487,19 +490,22 @@ async def _was_closed(connection: AbstractConnection) -> bool:
         return True
 
 
-def _check_port(url: str) -> None:
-    """Find out where a password ends the host too early, for which the client's error would show its beginning.
+def _check_host(url: str) -> None:
+    """Find out where a password ends the host too early: the client would go there, and its error show the beginning.
 
     Raises:
-        ValueError: There is something else where a port belongs.
+        ValueError: There is no port where one belongs, or an @ behind the host.
     """
     try:
-        _ = urlsplit(url).port
+        parts = urlsplit(url)
+        is_cut = parts.port is not None and "@" in parts.path + parts.query + parts.fragment
     except ValueError:
+        is_cut = True
+    if is_cut:
         raise ValueError(
             "no host and port can be read from the URL: a password in it is to be quoted, "
             "as urllib.parse.quote(password, safe='') does (# is %23, / is %2F, ? is %3F)"
-        ) from None
+        )
 
 
 def _is_of_other_type(answer: object) -> bool:

@@ -97,8 +97,15 @@ def place_at(name: str | PathLike[str], *, tree: str = "session", prefix: str = 
             for standard input and output; otherwise the folder of a sled database.
         tree: The tree of the sessions in a database.
         prefix: What the keys of the sessions begin with on a server.
+
+    Raises:
+        OperationError: It looks like the host and port of a server, and is no URL.
     """
     name = os.fspath(name)
+    if _is_host_and_port(name) and not Path(name).exists():
+        raise OperationError(  # which may show no password
+            "a server is given as a URL: write redis:// before its host; a folder may be called so if you make it first"
+        )
     if is_url(name):
         return _Server(name, prefix)
     if name == "-" or Path(name).suffix == ".jsonl" or Path(name).is_file():
@@ -198,7 +205,7 @@ class _Database:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Put]:
-        _refuse_other_names(self.path)
+        _refuse_name_of_file(self.path)
         refuse_tree_of_index(self.tree)
         with sled.open(self.path) as db:
             store = made_store(db, self.tree)
@@ -240,13 +247,9 @@ class _Lines:
         return cast("IO[bytes]", os.fdopen(os.open(self.path, flags, 0o600), mode))
 
 
-def _refuse_other_names(path: str) -> None:
-    """Make no folder called `sessions.txt` or `localhost:6379`, unless somebody has made it before."""
-    if Path(path).is_dir():
-        return
-    if _is_host_and_port(path):
-        raise OperationError(f"{path} looks like a server, which is given as redis://{path}, and not like a folder")
-    if _is_file_ending(Path(path).suffix):
+def _refuse_name_of_file(path: str) -> None:
+    """Make no folder called `sessions.txt`, unless somebody has made it before."""
+    if not Path(path).is_dir() and _is_file_ending(Path(path).suffix):
         raise OperationError(
             f"{path} looks like a file: sessions go into one that ends in .jsonl, or into the folder of a database, "
             "which may be called so if you make it first"

@@ -330,12 +330,14 @@ def test_errors_are_one_line(new_place, tmp_path):
 
 @pytest.mark.parametrize("name", ["localhost:6379", "127.0.0.1:6379/0", "[::1]:6379/"])
 def test_a_server_without_its_scheme(new_place, tmp_path, monkeypatch, name):
-    """A target that looks like a server's address is no folder to be made, but one to use if it is there."""
+    """What looks like a server's address is no folder, unless one is there, and the error shows nothing of it."""
     source = new_place("database", 0)
     save_in(source, new_records(1))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(OperationError, match=r"redis://.*:6379"):
-        copy(source, name)
+    for pair in ((source, name), (source, f"user:secret@{name}"), (f"user:secret@{name}", source)):
+        with pytest.raises(OperationError, match=r"redis://") as caught:
+            copy(*pair)
+        assert "secret" not in str(caught.value)
     assert not (tmp_path / name).exists()
     (tmp_path / name).mkdir(parents=True)
     assert copy(source, name) == CopyReport(copied=1)

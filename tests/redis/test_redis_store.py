@@ -294,7 +294,9 @@ def test_clients_that_cannot_do():
 
 
 @pytest.mark.parametrize("scheme", ["redis", "rediss+cluster"])
-@pytest.mark.parametrize("password", ["hunter#2", "hunter/2", "hunter?2", "hunter\N{ACCOUNT OF}2"])
+@pytest.mark.parametrize(
+    "password", ["hunter#2", "hunter/2", "hunter?2", "hunter\N{ACCOUNT OF}2", "12#hunter", "12/hunter", "12?hunter"]
+)
 def test_a_password_that_is_not_quoted(scheme, password):
     """A password that has to be quoted in a URL is said to be so, and no part of it is shown."""
     with pytest.raises(ValueError, match="quoted") as caught:
@@ -303,12 +305,19 @@ def test_a_password_that_is_not_quoted(scheme, password):
 
 
 @pytest.mark.parametrize(
-    ("rest", "words"), [("localhost/3", "'db' must be 0"), ("", "one node"), ("localhost?nonsense=3", "nonsense")]
+    ("url", "words"),
+    [
+        ("redis+cluster://localhost/3", "'db' must be 0"),
+        ("redis+cluster://", "one node"),
+        ("redis+cluster://localhost?nonsense=3", "nonsense"),
+        ("redis://localhost?nonsense=3", "nonsense"),
+        ("unix:///run/valkey.sock?nonsense=3", "nonsense"),
+    ],
 )
-async def test_mistakes_in_the_url_of_a_cluster(rest, words):
+async def test_mistakes_in_a_url(url, words):
     """A number of a database, a missing host, and an unknown option are mistakes in the URL, and told as such."""
     with pytest.raises(ValueError, match=words):
-        RedisStore.from_url(f"redis+cluster://{rest}")
+        RedisStore.from_url(url)
 
 
 @pytest.mark.parametrize(
