@@ -134,7 +134,8 @@ class BlockingCachingStore(CachingStore):
             with self._lock(id):
                 record = self.store.load(id)
                 if record is not None:
-                    self._keep(record)
+                    with suppress(SessionError):  # a cache that fails is no older for what was read past it
+                        self._keep(record)
         return record
 
     def delete(self, id: Id) -> bool:

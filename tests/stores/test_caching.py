@@ -138,14 +138,16 @@ def test_a_cache_that_cannot_be_written(clock, backing, new_record):
 
 @pytest.mark.parametrize("error", [BackendError, DecodeError])
 def test_a_cache_that_cannot_be_read(pair, cache, backing, new_record, error):
-    """While the cache cannot be read, what the lasting store has is shown."""
+    """While the cache cannot be read, or fails altogether, what the lasting store has is shown."""
 
-    def fail(id):
+    def fail(_):
         raise error
 
     store = pair(cache, backing)
     record = store.create(new_record(n=1))
     cache.load = fail
+    assert store.load(record.id) == record
+    cache.save = cache.delete = fail
     assert store.load(record.id) == record
     assert store.load(new_record().id) is None
 
