@@ -167,8 +167,12 @@ class Session(TrackedDict):
 
     @property
     def new(self) -> bool:
-        """Whether the session is not stored yet."""
+        """Whether the session is not stored yet. Setting it changes nothing."""
         return self.id is None
+
+    @new.setter
+    def new(self, value: bool) -> None:
+        pass
 
     @property
     def permanent(self) -> bool:
@@ -238,7 +242,7 @@ class Session(TrackedDict):
         if not self.is_loaded:
             return html.card("Session", {"state": "not loaded yet"})
         id = self.id
-        if not self and (id is not None or self._ending):  # without its last key, or after `flush`
+        if not self and (self._ending or (id is not None and self.is_modified)):  # flushed, or without its last key
             id = id or next(reversed(self._ending))
             return html.card("Session", {"id": wording.masked_id(id), "state": "ends with the commit"})
         try:

@@ -263,6 +263,15 @@ def test_a_session_that_ends(clock, end):
     assert "ends" not in session._repr_html_()
 
 
+def test_a_session_without_data_that_is_stored(clock):
+    """A session that others have stored without data does not end by being looked at."""
+    store = MemoryStore(clock=clock)
+    record = store.create(Record(id_of(1), {}, clock() + timedelta(hours=1)))
+    session = SessionManager(store, clock=clock).open(record.id)
+    assert len(session) == 0
+    assert "as stored" in session._repr_html_()
+
+
 def test_reports():
     """Reports show what they counted, with thousands marked and times in a unit that suits them."""
     shown = SweepReport(SweepStrategy.FULL_SCAN, 1234567, 12, seconds=0.00123)._repr_html_()

@@ -145,7 +145,7 @@ def test_starlettes_names(store, clock):
         assert not session.new
         session["cart"].append(1)
         session.mark_modified()
-        session.modified = session.accessed = session.permanent = True
+        session.modified = session.accessed = session.permanent = session.new = True
         assert not session.permanent
         seen.append((session.accessed, session.modified))
         await send(START)
