@@ -33,7 +33,7 @@ Watch: TypeAlias = Callable[[int, str], object]
 """Called with how many steps have been done, and with what was measured last or is being filled."""
 
 DISK = 2600
-"""Bytes on the disk for each session, at most."""
+"""Bytes on the disk for each session, at most, from some thousands of them on."""
 
 
 def run(

@@ -138,7 +138,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 class Bar(Protocol):
-    """Moves a progress bar: an `OnProgress` that may also change the label."""
+    """Moves a progress bar: a `Progress`, as `stores.sweep` has it, that may also change the label."""
 
     def __call__(self, done: int, total: int | None, label: str | None = None, /) -> None:
         """Say how much is done, of how much."""

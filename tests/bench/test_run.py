@@ -141,6 +141,7 @@ def test_a_server_that_is_away(run, monkeypatch):
         (("--sizes", "3"), "fewer than 100 sessions show nothing"),
         (("--sizes", "9" * 20), "more than 1,000,000,000 sessions take days"),
         (("--sizes", "1000000000"), "MB of disk"),
+        (("--sizes", "1000000000", "--parts", "peers", "--folder", "kept"), "MB of disk"),
         (("--parts", "none"), "leave nothing to measure"),
         (("--parts", "peers", "--peers", "none"), "leave nothing to measure"),
         (("--parts", "peers", "--plot", "p.png"), "--plot draws ratios"),
