@@ -40,4 +40,4 @@ def _folders(line: str, symbol: str) -> list[str]:
     begun = os.path.expanduser("" if line[-1:].isspace() and not quote else words[-1])
     rests = [path[len(begun) :] for path in sorted(glob(f"{escape(begun)}*/"))]
     # Quotes may begin anywhere in a word. With backslashes IPython would take it for the name of a character.
-    return [symbol + (rest if quote else shlex.quote(rest)) for rest in rests]
+    return [symbol + (rest if quote else shlex.quote(rest)) for rest in rests if not (quote and quote in rest)]

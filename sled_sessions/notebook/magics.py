@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import functools
 import os
+import re
 import shlex
 import statistics
 import sys
@@ -26,6 +27,7 @@ from sled_sessions.notebook.arguments import moment
 from sled_sessions.notebook.plots import plot_expiries
 from sled_sessions.notebook.progress import progress_bar
 from sled_sessions.operate import NoDatabase, format_of, kept_store, matching, open_database
+from sled_sessions.operate.copying import is_url
 from sled_sessions.operate.folders import refuse_tree_of_index
 from sled_sessions.records import Id, Record
 from sled_sessions.session import Session, SessionManager
@@ -41,6 +43,8 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 _opened: WeakValueDictionary[Path, SledStore] = WeakValueDictionary()
 """By its folder, the store that %sessions_open has opened last; outside of the class, so that %reload_ext keeps it."""
+
+_OUTPUT = re.compile(r"_{1,3}|_\d+")
 
 _STRATEGIES = {strategy.value: strategy for strategy in SweepStrategy}
 
@@ -80,14 +84,15 @@ class SessionMagics(Magics):
     @argument("--create", action="store_true", help="Make the database, or the tree, if there is none.")
     @argument("--full-scan", action="store_true", help="Keep no expiry index, and drop one that is there.")
     @argument(
-        "--resolution", help="The step of the expiry index, such as 5min; as it is if left out, 1s for a new one."
+        "--resolution", help="The step of the expiry index, such as 5min; that of a whole one, or 1s, if left out."
     )
     @_in_one_line
     def sessions_open(self, line: str) -> SledStore:
         """Open a database, and give its store a name.
 
-        A store that this magic opened on the same folder is closed first if it has that name, so that a cell can run
-        again, or no name any more. Close it with `store.close()`; until then no other process can open the database.
+        A store that this magic opened on the same folder is closed first, whatever else uses it, if it has that name,
+        so that a cell can run again, or no name any more. Close it with `store.close()`; until then no other process
+        can open the database.
         """
         given = _parse(self.sessions_open, line)
         if not given.name.isidentifier() or iskeyword(given.name):
@@ -95,6 +100,8 @@ class SessionMagics(Magics):
         path = Path(os.path.expanduser(given.path))  # which leaves an unknown `~name` to the message below
         if not given.path:
             raise UsageError("the path is empty; `.` is the folder that the notebook runs in")
+        if is_url(given.path):
+            raise UsageError("the path is a server's URL; `RedisStore.from_url` takes it")  # not shown: its password
         resolution = None if given.resolution is None else durations.parse(given.resolution)
         if resolution is not None:
             step_of(resolution)  # which refuses what no index can have, before anything is made or closed
@@ -399,8 +406,8 @@ class SessionMagics(Magics):
 
 def named_by_user(shell: Any) -> dict[str, Any]:
     """The variables of a notebook but for those that IPython makes, such as `_` and `_5` for what cells gave."""
-    hidden = shell.user_ns_hidden
-    return {name: value for name, value in shell.user_ns.copy().items() if hidden.get(name) is not value}
+    # Not by `user_ns_hidden`, where IPython also puts what a start-up file or `exec_lines` has defined.
+    return {name: value for name, value in shell.user_ns.copy().items() if not _OUTPUT.fullmatch(name)}
 
 
 def _is_open(db: sled.Db) -> bool:

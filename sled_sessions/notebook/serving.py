@@ -38,17 +38,16 @@ class Server:
             self._wait_for_start()
         except BaseException:
             self._server.should_exit = True  # if it does start one day; nobody waits for that
-            self._socket.close()
             raise
 
     def stop(self) -> None:
         """Stop serving, after the requests that are under way; stopping again does nothing.
 
-        What is still under way after three seconds, as an endless stream would be, is cut off.
+        What is still under way after three seconds, as an endless stream would be, is cut off; only threads of
+        `asyncio.to_thread` and the application's own shut-down are waited for.
         """
         self._server.should_exit = True
         self._thread.join()
-        self._socket.close()
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +65,7 @@ class Server:
             time.sleep(0.005)
 
     def _run(self) -> None:
-        with suppress(SystemExit, OSError):  # how uvicorn ends when the start-up fails, and when it comes too late
+        with self._socket, suppress(SystemExit):  # how uvicorn ends when the start-up fails
             self._server.run(sockets=[self._socket])
 
     def __repr__(self) -> str:

@@ -200,7 +200,7 @@ def test_a_session(clock):
 
 def _in_itself() -> list[object]:
     itself: list[object] = [{"password": SECRET}]
-    itself.append(itself)
+    itself += [itself, itself]
     return itself
 
 

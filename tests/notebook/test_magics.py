@@ -65,6 +65,23 @@ def test_open_two_folders_in_turn(run, ipython, tmp_path):
     assert run(f"%sessions_open {tmp_path}/a --as other")[0].success
 
 
+def test_a_name_that_a_start_up_file_has_given(run, ipython, tmp_path):
+    """A store is in use under such a name as well, which IPython counts among its own."""
+    assert run(f"%sessions_open {tmp_path}/storage --create --as first")[0].success
+    ipython.user_ns_hidden["first"] = ipython.user_ns["first"]
+    assert_one_line(run(f"%sessions_open {tmp_path}/storage --as second"), "open as first;", "first.close()")
+
+
+def test_the_url_of_a_server(run, tmp_path, monkeypatch):
+    """It is no folder, to be made or not, and the error does not show its password."""
+    monkeypatch.chdir(tmp_path)
+    for create in ("", " --create"):
+        result, printed = run(f"%sessions_open redis://:secret@localhost{create}")
+        assert_one_line((result, printed), "a server's URL")
+        assert "secret" not in printed
+    assert not any(tmp_path.iterdir())
+
+
 def test_open_under_another_name(run, ipython, tmp_path):
     """A store that has a name is not closed to be opened under another one: the error says its name and the cure."""
     assert run(f"%sessions_open {tmp_path}/storage --create --as first")[0].success

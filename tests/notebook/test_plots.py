@@ -191,6 +191,7 @@ def test_write_cost(ax):
     assert plot_write_cost(comparison, ax=ax) is ax
     points, without = ax.lines
     assert list(points.get_xdata()) == [1, 60]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1 s", "60 s"]
     assert without.get_linestyle() == "--"
 
 
@@ -309,7 +310,7 @@ def test_an_application_that_does_not_start(capsys):
     assert threading.active_count() == before
 
 
-def test_an_application_whose_start_up_hangs(monkeypatch):
+def test_an_application_whose_start_up_hangs(monkeypatch, capfd):
     """A start-up that takes too long is not waited for, and ends without a sound if it comes to its end one day."""
     monkeypatch.setattr(serving, "START_WITHIN", 0.1)
     begun, go_on = threading.Event(), threading.Event()
@@ -328,6 +329,7 @@ def test_an_application_whose_start_up_hangs(monkeypatch):
     go_on.set()
     for thread in left:
         thread.join()
+    assert capfd.readouterr() == ("", "")
 
 
 def test_stopping_cuts_off_an_endless_stream(monkeypatch):
@@ -346,6 +348,7 @@ def test_stopping_cuts_off_an_endless_stream(monkeypatch):
         answer = response.iter_raw()  # the connection lasts as long as this does
         assert next(answer).startswith(b"beat")
         server.stop()
+        assert server._server.config.timeout_graceful_shutdown == 1
     assert "stopped" in repr(server)
 
 

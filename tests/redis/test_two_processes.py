@@ -142,7 +142,7 @@ async def test_the_cache_is_swept(server, tmp_path, monkeypatch):
     def often(store, period):
         return Sweeper(store, timedelta(milliseconds=10), on_sweep=lambda report: swept.set())
 
-    monkeypatch.setattr(shared, "Sweeper", often, raising=False)
+    monkeypatch.setattr(shared, "Sweeper", often)
     monkeypatch.setenv("SESSIONS", server.url)
     monkeypatch.setenv("CACHE", str(tmp_path))
     with SledStore.open(tmp_path) as cache:
