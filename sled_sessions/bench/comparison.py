@@ -21,8 +21,6 @@ from sled_sessions.bench.workload import Workload
 BATCH = 200
 """Operations in a run: some of the peers take a millisecond for one."""
 
-_FILL = 1000
-
 _MOST_ALL_DUE = 10_000
 """With more sessions some of the peers take minutes to get them all back."""
 
@@ -63,7 +61,7 @@ def lines(
         yield PeerLine("open", sessions, {name: Spread.of(each) for name, each in times.items()})
         opened = {name: stack.enter_context(closing(made(folders[name]))) for name, made in classes.items()}
         for peer in opened.values():  # else what is timed is how their pages come off the disk
-            for numbers in batched(workload):
+            for numbers in workload.batches():
                 peer.load(map(workload.id, numbers))
         for name, side, rarer in _operations(workload):
             sides = {peer: found for peer, store in opened.items() if (found := side(store)) is not None}
@@ -73,7 +71,7 @@ def lines(
 
 def _fill(made: type[Peer], folder: Path, workload: Workload, tell: Callable[[str], object]) -> None:
     with closing(made(folder)) as peer:
-        for numbers in batched(workload):
+        for numbers in workload.batches():
             peer.save([session(workload, number) for number in numbers], new=True)
             tell(f"{workload.sessions:,} sessions: filling {made.name}, {numbers.stop / workload.sessions:.0%}")
 
@@ -81,12 +79,6 @@ def _fill(made: type[Peer], folder: Path, workload: Workload, tell: Callable[[st
 def _opening(made: type[Peer], folder: Path) -> Side:
     opened: list[Peer] = []
     return Side(lambda turn: opened.append(made(folder)), restore=lambda turn: opened.pop().close())
-
-
-def batched(workload: Workload) -> Iterator[range]:
-    """The numbers of all sessions, some at a time."""
-    for start in range(0, workload.sessions, _FILL):
-        yield range(start, min(start + _FILL, workload.sessions))
 
 
 def session(workload: Workload, number: int, version: int = 0, expiry: datetime | None = None) -> Session:
@@ -132,7 +124,7 @@ def _operations(workload: Workload) -> Iterator[tuple[str, Callable[[Peer], Side
         return [(id, {"visits": data["visits"]}, expiry) for id, data, expiry in known(turn)]
 
     def save_all(peer: Peer, expiry: datetime | None = None) -> None:
-        for numbers in batched(workload):
+        for numbers in workload.batches():
             peer.save([session(workload, number, 0, expiry) for number in numbers], new=expiry is None)
 
     def all_expired(peer: Peer) -> Callable[[int], object]:

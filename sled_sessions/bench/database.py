@@ -14,7 +14,6 @@ from sled_sessions.stores.expiry_index import ENTRIES
 from sled_sessions.stores.sweep import Progress
 
 _TREE = b"session"
-_BATCH = 1000
 
 
 @attrs.define
@@ -88,8 +87,7 @@ def make(folder: Path, workload: Workload, progress: Progress | None = None) -> 
     """Fill a new folder, the records by bare inserts and in an order as random as visitors', then the index."""
     with sled.open(folder) as db:
         tree = db.open_tree(_TREE)
-        for start in range(0, workload.sessions, _BATCH):
-            numbers = range(start, min(start + _BATCH, workload.sessions))
+        for numbers in workload.batches():
             floors.save(tree, [floors.parts(workload.record(number)) for number in numbers])
             if progress is not None:
                 progress(numbers.stop, workload.sessions)

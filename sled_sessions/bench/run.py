@@ -127,14 +127,13 @@ def _folder(kept: Path | None, workload: Workload, tell: Callable[[str], object]
         return
     place, note = kept / f"storage-{workload.sessions}", kept / f"storage-{workload.sessions}.json"
     kept.mkdir(parents=True, exist_ok=True)
+    if place.exists() and not note.exists():
+        raise FileExistsError(errno.EEXIST, "there already, and not made by the benchmark", str(place))
     disk = _read(note) if place.is_dir() else None
+    note.write_text(_UNFINISHED)  # until the end: a run that is interrupted leaves sessions where they do not belong
     if disk is None:
-        if place.exists() and not note.exists():
-            raise FileExistsError(errno.EEXIST, "there already, and not made by the benchmark", str(place))
-        note.write_text(_UNFINISHED)
         shutil.rmtree(place, ignore_errors=True)
         disk = make(place, workload, progress)
-    note.write_text(_UNFINISHED)  # until the end: a run that is interrupted leaves sessions where they do not belong
     yield place, disk
     note.write_text(json.dumps(attrs.asdict(disk)))
 

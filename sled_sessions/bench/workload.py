@@ -3,7 +3,7 @@
 import random
 import struct
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any
@@ -18,6 +18,7 @@ FIRST_EXPIRY = datetime(2100, 1, 1, 0, 0, 0, 500_000, UTC)
 LIFETIME = timedelta(days=14)
 """The sessions expire evenly over this time from the first one on."""
 
+_BATCH = 1000
 _PAD = "x" * 67  # makes a record 250 bytes long
 _FIRST_VERSION = 1 << 16  # from here on an integer is as long as any other that a run can reach
 _NUMBER = struct.Struct(">Q")
@@ -77,6 +78,11 @@ class Workload:
     def record(self, number: int, version: int = 0, delay: timedelta = timedelta(0)) -> Record:
         """The session as a record, with its expiry moved on by `delay`."""
         return Record(self.id(number), self.data(version), self.expiry(number) + delay)
+
+    def batches(self) -> Iterator[range]:
+        """The numbers of all sessions in the database, a thousand at a time."""
+        for start in range(0, self.sessions, _BATCH):
+            yield range(start, min(start + _BATCH, self.sessions))
 
     def random_numbers(self, count: int, *, odd: bool = False) -> list[int]:
         """Even or odd numbers of different sessions in the database, in random order, without the due ones."""

@@ -4,9 +4,8 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
-from sled_sessions.stores.encoded import record_of
+from sled_sessions.stores.encoded import record_if_readable
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
@@ -92,11 +91,11 @@ def stats(store: SledStore, *, progress: Progress | None = None) -> Stats:
                 progress(done + keys, None)
             if name != store.tree.name:
                 continue
-            try:
-                expiry = codec.to_microseconds(record_of(key, value).expiry_date)
-            except DecodeError:
+            record = record_if_readable(key, value)
+            if record is None:
                 unreadable += 1
                 continue
+            expiry = codec.to_microseconds(record.expiry_date)
             expired += expiry <= now
             sessions += expiry > now
             first = expiry if first is None else min(first, expiry)

@@ -93,15 +93,17 @@ class SessionMiddleware:
     ) -> None:
         check_store(store)
         self.expiry = policy_of(expiry)
-        if not (touch_after is None or isinstance(touch_after, timedelta)):
-            raise TypeError(f"touch_after must be a timedelta, not {type(touch_after).__name__}")
-        if touch_after is not None and not always_save:
-            raise ValueError("touch_after spares writes that always_save=True makes; give both")
-        policy = self.expiry
-        if touch_after is not None and policy.deadline is None and touch_after >= policy.lifetime:
-            raise ValueError(
-                f"touch_after must be shorter than {policy.lifetime}, after which a session that is not saved expires"
-            )
+        if touch_after is not None:
+            policy = self.expiry
+            if not isinstance(touch_after, timedelta):
+                raise TypeError(f"touch_after must be a timedelta, not {type(touch_after).__name__}")
+            if not always_save:
+                raise ValueError("touch_after spares writes that always_save=True makes; give both")
+            if policy.deadline is None and touch_after >= policy.lifetime:
+                raise ValueError(
+                    f"touch_after must be shorter than {policy.lifetime}, after which a session that is not saved "
+                    "expires"
+                )
         if signed_key is not None and private_key is not None:
             raise ValueError("give signed_key or private_key, not both: an encrypted cookie is authenticated as well")
         seal: Seal | None = None

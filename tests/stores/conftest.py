@@ -32,6 +32,11 @@ def db(tmp_path) -> Iterator[sled.Db]:
 
 
 @pytest.fixture
+def tree(db) -> sled.Tree:
+    return db.open_tree("session")
+
+
+@pytest.fixture
 def new_record(clock):
     """Makes a record that expires in so many seconds."""
 

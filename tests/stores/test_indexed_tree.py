@@ -12,11 +12,6 @@ from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport
 
 
 @pytest.fixture
-def tree(db):
-    return db.open_tree("session")
-
-
-@pytest.fixture
 def store(tree, clock):
     return SledStore(tree, clock=clock)
 

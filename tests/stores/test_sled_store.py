@@ -30,11 +30,6 @@ STRATEGIES = pytest.mark.parametrize("strategy", list(SweepStrategy), ids=lambda
 
 
 @pytest.fixture
-def tree(db):
-    return db.open_tree("session")
-
-
-@pytest.fixture
 def store(tree, clock):
     return SledStore(tree, clock=clock)
 
