@@ -11,8 +11,7 @@ The layers, lowest first; each imports only from those above it in this list:
 - `operate`: whole databases: backup, export, compaction, migration, salvage.
 - `cli`, `notebook`, `bench`, `examples`: for people; they use what is above.
 
-Beside the layers, for any of them: `errors`, and for what people see `html`, `masking`, `table`, `drawing` and
-`durations`.
+Beside the layers, for any of them: `errors`, and `display` for what people see.
 """
 
 from sled_sessions import sled

@@ -10,7 +10,7 @@ import attrs
 from sled_sessions import SledStore, SweepStrategy, sled
 from sled_sessions.bench import floors
 from sled_sessions.bench.workload import Workload
-from sled_sessions.stores.expiry_index import ENTRIES
+from sled_sessions.stores.sled.index import ENTRIES
 from sled_sessions.stores.sweep import Progress
 
 _TREE = b"session"

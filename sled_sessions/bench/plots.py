@@ -3,8 +3,9 @@
 from statistics import median
 from typing import TYPE_CHECKING
 
-from sled_sessions import SweepStrategy, drawing
-from sled_sessions.wording import plural
+from sled_sessions import SweepStrategy
+from sled_sessions.display import plots
+from sled_sessions.display.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,7 @@ def plot_ratios(lines: "Sequence[Line]", ax: "Axes | None" = None) -> "Axes":
     shown = [line for line in lines if line.ratio is not None and line.unit == "s" and line.name not in _LEFT_OUT]
     names = list(dict.fromkeys(line.name for line in shown))
     sizes = sorted({line.sessions for line in shown})
-    ax = ax or drawing.new_axes(8, 1.2 + 0.42 * len(names))
+    ax = ax or plots.new_axes(8, 1.2 + 0.42 * len(names))
     for place, sessions in enumerate(sizes):
         points = [line for line in shown if line.sessions == sessions]
         spreads = [line.ratio for line in points if line.ratio is not None]
@@ -40,10 +41,10 @@ def plot_ratios(lines: "Sequence[Line]", ax: "Axes | None" = None) -> "Axes":
         "|",
         markersize=16,
         markeredgewidth=2,
-        color=drawing.GREY,
+        color=plots.GREY,
         label="target",
     )
-    ax.axvline(1, color=drawing.GREY, linewidth=0.8)
+    ax.axvline(1, color=plots.GREY, linewidth=0.8)
     ax.set_yticks(range(len(names)), names)
     ax.invert_yaxis()
     ax.set_xlabel("ours / other, median and middle half")
@@ -61,7 +62,7 @@ def plot_sweeps(comparison: "SweepComparison", ax: "Axes | None" = None) -> "Axe
     The grey lines are what theory predicts: a full scan costs so much for each session, an index sweep that finds
     nothing costs the same however many there are.
     """
-    ax = ax or drawing.new_axes(6, 4.4)
+    ax = ax or plots.new_axes(6, 4.4)
     labels = list(dict.fromkeys(cost.label for cost in comparison.costs))
     for place, label in enumerate(labels):
         costs = sorted((cost for cost in comparison.costs if cost.label == label), key=lambda cost: cost.sessions)
@@ -72,15 +73,15 @@ def plot_sweeps(comparison: "SweepComparison", ax: "Axes | None" = None) -> "Axe
     sizes = sorted({cost.sessions for cost in comparison.costs})
     if scans := [cost for cost in comparison.costs if cost.strategy is SweepStrategy.FULL_SCAN]:
         each = median(cost.sweep_nothing.median / cost.sessions for cost in scans)
-        ax.plot(sizes, [each * size for size in sizes], "--", color=drawing.GREY, label="theory: ∝ sessions")
+        ax.plot(sizes, [each * size for size in sizes], "--", color=plots.GREY, label="theory: ∝ sessions")
     if sweeps := [cost for cost in comparison.costs if cost.strategy is SweepStrategy.EXPIRY_INDEX]:
         flat = median(cost.sweep_nothing.median for cost in sweeps)
-        ax.plot(sizes, [flat] * len(sizes), ":", color=drawing.GREY, label="theory: constant")
+        ax.plot(sizes, [flat] * len(sizes), ":", color=plots.GREY, label="theory: constant")
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set(xlabel="sessions", ylabel="seconds")
-    drawing.label(ax, "One sweep", columns=2)
+    plots.label(ax, "One sweep", columns=2)
     return ax
 
 
-_COLORS = (drawing.BLUE, drawing.VERMILION, drawing.GREEN)
+_COLORS = (plots.BLUE, plots.VERMILION, plots.GREEN)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
-from sled_sessions import html, wording
 from sled_sessions.bench.measuring import Spread, ratios
 from sled_sessions.bench.targets import TARGETS, Target
-from sled_sessions.table import Table
+from sled_sessions.display import html, text
+from sled_sessions.display.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,7 +134,7 @@ class Result:
         columns = ("", "ours", "other", "ratio", "middle half", "target", "met", "the other is")
         return [
             Table(
-                wording.plural(sessions, "session") if sessions else "Without a database",
+                text.plural(sessions, "session") if sessions else "Without a database",
                 columns,
                 [_cells(line) for line in self.lines if line.sessions == sessions],
             )
@@ -166,13 +166,13 @@ def _cells(line: Line) -> list[str]:
         line.name,
         _shown(line.ours.median, line.unit),
         "" if line.other is None else _shown(line.other.median, line.unit),
-        "" if ratio is None else wording.Figure(f"{ratio.median:.2f}"),
-        "" if ratio is None or ratio.low == ratio.high else wording.Figure(f"{ratio.low:.2f}-{ratio.high:.2f}"),
-        wording.Figure(limit),
+        "" if ratio is None else text.Figure(f"{ratio.median:.2f}"),
+        "" if ratio is None or ratio.low == ratio.high else text.Figure(f"{ratio.low:.2f}-{ratio.high:.2f}"),
+        text.Figure(limit),
         {None: "", True: "yes", False: "NO"}[line.holds],
         line.other_is,
     ]
 
 
-def _shown(value: float, unit: Unit) -> wording.Figure:
-    return wording.elapsed(value) if unit == "s" else wording.size(round(value))
+def _shown(value: float, unit: Unit) -> text.Figure:
+    return text.elapsed(value) if unit == "s" else text.size(round(value))

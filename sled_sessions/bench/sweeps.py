@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from sled_sessions import Id, Record, SledStore, SweepStrategy, wording
+from sled_sessions import Id, Record, SledStore, SweepStrategy
 from sled_sessions.bench.database import size
 from sled_sessions.bench.measuring import Side, Spread, machine, take_turns
 from sled_sessions.bench.workload import Workload
-from sled_sessions.stores.sled import RESOLUTION
+from sled_sessions.display import text
+from sled_sessions.display.table import Table
+from sled_sessions.stores.sled.store import RESOLUTION
 from sled_sessions.stores.sweep import Progress
-from sled_sessions.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +67,7 @@ class SweepCost:
         return (
             self.strategy.value
             if self.resolution is None
-            else f"{self.strategy.value}, {wording.exactly(self.resolution)}"
+            else f"{self.strategy.value}, {text.exactly(self.resolution)}"
         )
 
 
@@ -101,10 +102,10 @@ class SweepComparison:
                 cost.label,
                 cost.sessions,
                 *(
-                    wording.elapsed(spread.median)
+                    text.elapsed(spread.median)
                     for spread in (cost.save_new, cost.save_again, cost.load, cost.sweep_due, cost.sweep_nothing)
                 ),
-                wording.size(cost.disk),
+                text.size(cost.disk),
             ]
             for cost in self.costs
         ]

@@ -146,7 +146,7 @@ def _words_of(error: BaseException) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    from sled_sessions.masking import printable
+    from sled_sessions.display.masking import printable
 
     sys.stderr.write(f"sled-sessions: {printable(' '.join(message.split()))}\n")
     return code

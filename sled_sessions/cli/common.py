@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sled_sessions import DecodeError, Id, SledStore, durations
-from sled_sessions.masking import printable
+from sled_sessions import DecodeError, Id, SledStore
+from sled_sessions.display import durations
+from sled_sessions.display.masking import printable
 from sled_sessions.operate import find_id
 from sled_sessions.operate.copying import is_url
 from sled_sessions.records.id import KEY_LENGTH

@@ -20,6 +20,7 @@ from sled_sessions.cli.common import (
     shown_id,
     tree_option,
 )
+from sled_sessions.display.text import plural
 from sled_sessions.operate import (
     OperationError,
     all_records,
@@ -29,7 +30,6 @@ from sled_sessions.operate import (
     open_database,
     opened_store,
 )
-from sled_sessions.wording import plural
 
 _NAMED = 10
 """Unreadable records that `verify` names; `list` names all."""

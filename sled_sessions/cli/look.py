@@ -27,7 +27,7 @@ from sled_sessions.cli.common import (
     shown_id,
     tree_option,
 )
-from sled_sessions.masking import masked
+from sled_sessions.display.masking import masked
 from sled_sessions.operate import all_records, find_session, matching, opened_store
 from sled_sessions.operate import stats as read_stats
 

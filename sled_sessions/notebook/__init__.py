@@ -4,11 +4,11 @@ What sessions, stores and reports look like is their own `_repr_html_`; it needs
 package imports neither IPython nor matplotlib.
 """
 
+from sled_sessions.display.table import Table
 from sled_sessions.notebook.day import Day, simulate_day
 from sled_sessions.notebook.plots import plot_day, plot_expiries, plot_write_cost
 from sled_sessions.notebook.progress import progress_bar
 from sled_sessions.notebook.serving import Server, serve
-from sled_sessions.table import Table
 
 __all__ = [
     "Day",

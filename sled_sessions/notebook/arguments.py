@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from sled_sessions import durations
+from sled_sessions.display import durations
 
 
 def moment(written: str, now: datetime) -> datetime:

@@ -7,13 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import attrs
 
+from sled_sessions.display.text import plural
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.stores.clock import Clock
-from sled_sessions.stores.indexed_tree import expiry_of
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.sled import SledStore
+from sled_sessions.stores.sled.indexed_tree import expiry_of
 from sled_sessions.stores.sweep import SweepReport
-from sled_sessions.wording import plural
 
 MIDNIGHT = datetime(2030, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

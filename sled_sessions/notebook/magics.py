@@ -20,9 +20,11 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments
 
-from sled_sessions import durations, sled, wording
+from sled_sessions import sled
+from sled_sessions.display import durations, text
+from sled_sessions.display.masking import printable
+from sled_sessions.display.table import Table
 from sled_sessions.errors import SessionError
-from sled_sessions.masking import printable
 from sled_sessions.notebook.arguments import moment
 from sled_sessions.notebook.plots import plot_expiries
 from sled_sessions.notebook.progress import progress_bar
@@ -32,12 +34,11 @@ from sled_sessions.operate.folders import refuse_tree_of_index
 from sled_sessions.records import Id, Record
 from sled_sessions.session import Session, SessionManager
 from sled_sessions.stores import shown
-from sled_sessions.stores.expiry_index import step_of
-from sled_sessions.stores.indexed_tree import IndexReport
 from sled_sessions.stores.memory import MemoryStore
-from sled_sessions.stores.sled import RESOLUTION, SledStore
+from sled_sessions.stores.sled.index import step_of
+from sled_sessions.stores.sled.indexed_tree import IndexReport
+from sled_sessions.stores.sled.store import RESOLUTION, SledStore
 from sled_sessions.stores.sweep import PROGRESS_STEP, SweepReport, SweepStrategy
-from sled_sessions.table import Table
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
@@ -270,7 +271,7 @@ class SessionMagics(Magics):
                 (
                     strategy.value,
                     past[-1].examined,
-                    *map(wording.elapsed, (statistics.median(times), min(times), max(times))),
+                    *map(text.elapsed, (statistics.median(times), min(times), max(times))),
                 )
                 for strategy, past in reports.items()
                 if (times := [report.seconds for report in past])

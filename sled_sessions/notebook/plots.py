@@ -3,13 +3,13 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sled_sessions import drawing
+from sled_sessions.display import plots
+from sled_sessions.display.text import exactly, plural
 from sled_sessions.notebook.day import DAY, MIDNIGHT, Day, is_due
 from sled_sessions.notebook.progress import progress_bar
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import PROGRESS_STEP
-from sled_sessions.wording import exactly, plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sled_sessions.bench.sweeps import SweepComparison
 
 _MOST_BINS = 1000
-_ALIVE, _DUE, _DELETED, _NOW = drawing.BLUE, drawing.VERMILION, drawing.GREEN, drawing.GREY
+_ALIVE, _DUE, _DELETED, _NOW = plots.BLUE, plots.VERMILION, plots.GREEN, plots.GREY
 
 
 def plot_expiries(
@@ -50,7 +50,7 @@ def plot_expiries(
             (due if is_due(store, at, id, now) else alive).append(_days(at))
             if number % PROGRESS_STEP == 0:
                 progress(number, None)
-    ax = ax or drawing.new_axes()  # not before: what has failed leaves no empty figure
+    ax = ax or plots.new_axes()  # not before: what has failed leaves no empty figure
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     moments = due + alive
@@ -63,7 +63,7 @@ def plot_expiries(
     locator = AutoDateLocator(tz=UTC, minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
-    drawing.label(ax, f"{plural(len(moments), 'session')}, {len(due):,} of them due")
+    plots.label(ax, f"{plural(len(moments), 'session')}, {len(due):,} of them due")
     ax.set(xlabel="expires (UTC)", ylabel="sessions")
     return ax
 
@@ -80,7 +80,7 @@ def plot_day(day: Day, *, ax: "Axes | None" = None) -> "Axes":
     due = [moment.due for moment in day.moments]
     swept = [_days(at) for at, _ in day.sweeps]
     deleted = [report.deleted for _, report in day.sweeps]
-    ax = ax or drawing.new_axes()
+    ax = ax or plots.new_axes()
     from matplotlib.dates import DateFormatter, HourLocator
 
     ax.stackplot(at, alive, due, colors=(_ALIVE, _DUE), labels=("alive", "due"))
@@ -90,7 +90,7 @@ def plot_day(day: Day, *, ax: "Axes | None" = None) -> "Axes":
     ax.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=UTC))  # type: ignore[no-untyped-call]
     ax.set_xlim(_days(MIDNIGHT), _days(MIDNIGHT + DAY))
     ax.set(xlabel="time", ylabel="sessions")
-    drawing.label(ax, f"A day: {plural(day.visits, 'visit')}, {plural(len(day.sweeps), 'sweep')}")
+    plots.label(ax, f"A day: {plural(day.visits, 'visit')}, {plural(len(day.sweeps), 'sweep')}")
     return ax
 
 
@@ -102,7 +102,7 @@ def plot_write_cost(comparison: "SweepComparison", *, ax: "Axes | None" = None) 
         ax: Where to draw.
     """
     ticks = sorted({cost.resolution for cost in comparison.costs if cost.resolution is not None})
-    ax = ax or drawing.new_axes()
+    ax = ax or plots.new_axes()
     for sessions in sorted({cost.sessions for cost in comparison.costs}):
         costs = {
             cost.resolution: cost.save_again.median * 1e6 for cost in comparison.costs if cost.sessions == sessions
@@ -116,7 +116,7 @@ def plot_write_cost(comparison: "SweepComparison", *, ax: "Axes | None" = None) 
     ax.minorticks_off()
     ax.set_ylim(bottom=0)
     ax.set(xlabel="resolution of the index", ylabel="microseconds")
-    drawing.label(ax, "Saving a session again, ten seconds later")
+    plots.label(ax, "Saving a session again, ten seconds later")
     return ax
 
 

@@ -15,8 +15,8 @@ from typing import IO
 
 from sled_sessions import sled
 from sled_sessions.operate.errors import NoDatabase, OperationError, TargetExists
-from sled_sessions.stores.expiry_index import ENTRIES, META, VERSION, index_trees, marker_in
 from sled_sessions.stores.sled import SledStore
+from sled_sessions.stores.sled.index import ENTRIES, META, VERSION, index_trees, marker_in
 
 
 class Format(enum.Enum):

@@ -15,8 +15,8 @@ from sled_sessions.operate.errors import OperationError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.id import KEY_LENGTH, TEXT_LENGTH
 from sled_sessions.stores.encoded import record_if_readable, record_of
-from sled_sessions.stores.indexed_tree import IndexReport, expiry_of
 from sled_sessions.stores.sled import SledStore
+from sled_sessions.stores.sled.indexed_tree import IndexReport, expiry_of
 from sled_sessions.stores.sweep import Progress, Sweep, SweepReport, SweepStrategy
 
 _SHORTEST = 4
@@ -50,7 +50,7 @@ class CheckReport:
         return bool(self.index) and not self.unreadable
 
     def _repr_html_(self) -> str:
-        from sled_sessions import html
+        from sled_sessions.display import html
         from sled_sessions.stores import shown
 
         facts: dict[str, object] = {

@@ -13,7 +13,7 @@ from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import Format, appearing, copied, format_of
 from sled_sessions.sled.salvage import Pages
 from sled_sessions.stores.encoded import record_of
-from sled_sessions.stores.expiry_index import ENTRY_LENGTH, META, drop_index
+from sled_sessions.stores.sled.index import ENTRY_LENGTH, META, drop_index
 from sled_sessions.stores.sweep import Progress
 
 

@@ -53,20 +53,20 @@ class Stats:
     resolution: timedelta | None
 
     def _repr_html_(self) -> str:
-        from sled_sessions import html, wording
+        from sled_sessions.display import html, text
         from sled_sessions.stores import shown
 
         facts: dict[str, object] = {
             "live sessions": self.sessions,
             "expired, not yet swept": self.expired,
             "unreadable records": self.unreadable,
-            "first expiry": None if self.first_expiry is None else wording.moment(self.first_expiry),
-            "last expiry": None if self.last_expiry is None else wording.moment(self.last_expiry),
+            "first expiry": None if self.first_expiry is None else text.moment(self.first_expiry),
+            "last expiry": None if self.last_expiry is None else text.moment(self.last_expiry),
             "index": shown.steps(self.resolution),
-            "data of all trees": wording.size(self.live_bytes),
-            "size on disk": wording.size(self.bytes_on_disk),
+            "data of all trees": text.size(self.live_bytes),
+            "size on disk": text.size(self.bytes_on_disk),
         }
-        trees = [(tree.name, tree.keys, wording.size(tree.size)) for tree in self.trees]
+        trees = [(tree.name, tree.keys, text.size(tree.size)) for tree in self.trees]
         return html.card("Stats", facts, html.table(("tree", "keys", "size"), trees))
 
 

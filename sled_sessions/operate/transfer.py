@@ -12,8 +12,8 @@ from sled_sessions.errors import DecodeError
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import appearing_file
 from sled_sessions.records import jsonl
-from sled_sessions.stores.indexed_tree import IndexedTree, expiry_of
 from sled_sessions.stores.sled import SledStore
+from sled_sessions.stores.sled.indexed_tree import IndexedTree, expiry_of
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
 

@@ -67,7 +67,7 @@ class Record:
         return f"Record({self.id!r}, keys={list(self.data)}, expiry_date={self.expiry_date.isoformat()})"
 
     def _repr_html_(self) -> str:
-        from sled_sessions import html, wording
+        from sled_sessions.display import html, text
 
-        facts = {"expires": wording.moment(self.expiry_date)}
-        return html.card(f"Record {wording.masked_id(self.id)}", facts, html.data(self.data))
+        facts = {"expires": text.moment(self.expiry_date)}
+        return html.card(f"Record {text.masked_id(self.id)}", facts, html.data(self.data))

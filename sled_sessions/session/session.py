@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
+from sled_sessions import events
 from sled_sessions.errors import EncodeError, SessionError
 from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.codec import from_microseconds, to_microseconds
 from sled_sessions.records.expiry import ENDED, SESSION_END, policy_of
 from sled_sessions.session.tracking import Changes, TrackedDict
-from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, utc_now
 from sled_sessions.stores.forks import ModuleLock
 from sled_sessions.stores.protocol import BasedOn
@@ -237,22 +237,22 @@ class Session(TrackedDict):
         return f"Session({state})"
 
     def _repr_html_(self) -> str:
-        from sled_sessions import html, wording
+        from sled_sessions.display import html, text
 
         if not self.is_loaded:
             return html.card("Session", {"state": "not loaded yet"})
         id = self.id
         if not self and (self._ending or (id is not None and self.is_modified)):  # flushed, or without its last key
             id = id or next(reversed(self._ending))
-            return html.card("Session", {"id": wording.masked_id(id), "state": "ends with the commit"})
+            return html.card("Session", {"id": text.masked_id(id), "state": "ends with the commit"})
         try:
             state = "new" if id is None else "changed" if self.is_modified else "as stored"
         except EncodeError as error:
             state = f"changed, and no store can hold it: {error}"
         facts = {
-            "id": "none yet" if id is None else wording.masked_id(id),
+            "id": "none yet" if id is None else text.masked_id(id),
             "state": state,
-            "expires, if committed now": wording.moment(self.expiry_date),
+            "expires, if committed now": text.moment(self.expiry_date),
         }
         return html.card("Session", facts, html.data(dict(self)))
 

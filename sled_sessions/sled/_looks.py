@@ -10,19 +10,19 @@ _BEGINNING = 3  # bytes of a key: as much of a session's id as its repr shows
 
 def html_of(tree: Tree) -> str:
     """A card with the first trees of a database, or the first keys of a tree; big ones are not read to their end."""
-    from sled_sessions import html, wording
+    from sled_sessions.display import html, text
 
     facts: dict[str, object] = {"folder": tree.db.path}
     try:
         if isinstance(tree, Db):
-            facts["size on disk"] = wording.size(tree.size_on_disk())
+            facts["size on disk"] = text.size(tree.size_on_disk())
             names = tree.tree_names()
-            rows = [(_text(name), wording.counted(tree.open_tree(name).keys())) for name in names[: wording.PAGE]]
+            rows = [(_text(name), text.counted(tree.open_tree(name).keys())) for name in names[: text.PAGE]]
             more = len(names) - len(rows)
             note = f"and {more:,} more" if more else ""
             return html.card("Db", facts, html.table(("tree", "keys"), rows, note))
-        facts["keys"] = wording.counted(tree.keys())
-        pairs = [(_start(key), len(key), len(value)) for key, value in islice(tree, wording.PAGE)]
+        facts["keys"] = text.counted(tree.keys())
+        pairs = [(_start(key), len(key), len(value)) for key, value in islice(tree, text.PAGE)]
         columns = ("key begins", "bytes of key", "bytes of value")
         table = html.table(columns, pairs, caption=f"The first {len(pairs)}") if pairs else html.Markup()
         return html.card(f"Tree {_text(tree.name)}", facts, table)

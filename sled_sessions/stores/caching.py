@@ -12,9 +12,9 @@ from weakref import WeakValueDictionary
 
 import attrs
 
+from sled_sessions import events
 from sled_sessions.errors import SessionError
 from sled_sessions.records import Id, Record
-from sled_sessions.stores import events
 from sled_sessions.stores.adapter import AsyncStore
 from sled_sessions.stores.forks import make_locks
 from sled_sessions.stores.protocol import (

@@ -8,8 +8,8 @@ from itertools import islice
 import attrs
 from sortedcontainers import SortedList
 
+from sled_sessions import events
 from sled_sessions.records import Id, Record, codec
-from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.encoded import decode_live
 from sled_sessions.stores.forks import make_locks
@@ -133,11 +133,11 @@ class MemoryStore:
         return f"MemoryStore({self.count()} records)"
 
     def _repr_html_(self) -> str:
-        from sled_sessions import html, wording
+        from sled_sessions.display import html, text
         from sled_sessions.stores import shown
 
         with self._lock:
-            first = [Record.decode(self._values[key]) for _, key in islice(self._index, wording.PAGE)]
+            first = [Record.decode(self._values[key]) for _, key in islice(self._index, text.PAGE)]
             count = len(self._values)
         return html.card("MemoryStore", {"sessions": count}, shown.first(first, self.clock(), "next to expire"))
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from sled_sessions import html, wording
+from sled_sessions.display import html, text
 from sled_sessions.records import Record
 
 COLUMNS = ("id", "expires", "data")
@@ -13,9 +13,9 @@ def rows(records: Iterable[Record], now: datetime, *, reveal: bool = False) -> l
     """Each record's id, expiry and data; ids cut and secrets masked, unless they shall be revealed."""
     return [
         (
-            str(record.id) if reveal else wording.masked_id(record.id),
-            wording.moment(record.expiry_date, now),
-            wording.data_text(record.data, reveal=reveal),
+            str(record.id) if reveal else text.masked_id(record.id),
+            text.moment(record.expiry_date, now),
+            text.data_text(record.data, reveal=reveal),
         )
         for record in records
     ]
@@ -30,4 +30,4 @@ def first(records: Sequence[Record], now: datetime, order: str) -> html.Markup:
 
 def steps(resolution: timedelta | None) -> str:
     """The resolution of an expiry index in words; None: there is no index."""
-    return "none" if resolution is None else f"in steps of {wording.exactly(resolution)}"
+    return "none" if resolution is None else f"in steps of {text.exactly(resolution)}"

@@ -51,14 +51,14 @@ class SweepReport:
     complete: bool = True
 
     def _repr_html_(self) -> str:
-        from sled_sessions import html, wording
+        from sled_sessions.display import html, text
 
         facts: dict[str, object] = {
             "strategy": "the server's own" if self.strategy is None else self.strategy.value,
             "examined": self.examined,
             "deleted": self.deleted,
             "undecodable": self.undecodable,
-            "time": wording.elapsed(self.seconds),
+            "time": text.elapsed(self.seconds),
             "complete": self.complete,
         }
         return html.card("SweepReport", facts)

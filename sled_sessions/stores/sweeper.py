@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Self, cast
 
-from sled_sessions.stores import events
+from sled_sessions import events
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore, check_store, is_async
 from sled_sessions.stores.sled import SledStore

@@ -17,7 +17,7 @@ from sled_sessions import Id, SledStore, SweepStrategy, sled
 from sled_sessions.cli import _COMMANDS
 from sled_sessions.operate import Format, migrate
 from sled_sessions.sled.salvage import Pages
-from sled_sessions.stores.expiry_index import ExpiryIndex
+from sled_sessions.stores.sled.index import ExpiryIndex
 
 
 @pytest.fixture

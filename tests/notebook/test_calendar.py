@@ -5,7 +5,8 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from sessions import id_of
 
-from sled_sessions import Record, wording
+from sled_sessions import Record
+from sled_sessions.display import text as words
 
 LAST = datetime(9999, 12, 31, 23, 0, tzinfo=timezone(timedelta(hours=-5)))
 FIRST = datetime(1, 1, 1, 1, 0, tzinfo=timezone(timedelta(hours=5, minutes=30)))
@@ -14,8 +15,8 @@ FIRST = datetime(1, 1, 1, 1, 0, tzinfo=timezone(timedelta(hours=5, minutes=30)))
 @pytest.mark.parametrize(("at", "text"), [(LAST, "9999-12-31 23:00:00-05:00"), (FIRST, "0001-01-01 01:00:00+05:30")])
 def test_a_moment_that_utc_lacks(at, text, clock):
     """A moment before the first or after the last one in UTC is shown in its own offset."""
-    assert wording.moment(at) == text
-    assert wording.moment(at, clock()).startswith(f"{text} (")
+    assert words.moment(at) == text
+    assert words.moment(at, clock()).startswith(f"{text} (")
 
 
 def test_a_store_shows_its_other_sessions(run, store):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from sled_sessions.masking import printable
-from sled_sessions.table import Table
+from sled_sessions.display.masking import printable
+from sled_sessions.display.table import Table
 
 CONTROLS = "".join(map(chr, [*range(32), *range(127, 160)]))
 

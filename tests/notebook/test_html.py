@@ -11,13 +11,15 @@ from hypothesis import strategies as st
 from json_values import JSON
 from sessions import SCRIPT, SECRET, id_of, new_record, save_numbered
 
-from sled_sessions import Expiry, MemoryStore, Record, Session, SledStore, SweepReport, SweepStrategy, html, wording
-from sled_sessions.masking import MASK, is_secret, masked
+from sled_sessions import Expiry, MemoryStore, Record, Session, SledStore, SweepReport, SweepStrategy
+from sled_sessions.display import html
+from sled_sessions.display import text as words
+from sled_sessions.display.masking import MASK, is_secret, masked
+from sled_sessions.display.table import Table
 from sled_sessions.operate import check_everything, stats
 from sled_sessions.session import SessionManager
-from sled_sessions.stores.indexed_tree import IndexReport
 from sled_sessions.stores.shown import steps
-from sled_sessions.table import Table
+from sled_sessions.stores.sled.indexed_tree import IndexReport
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_masked_at_any_depth():
 @given(st.dictionaries(st.text(), JSON | st.floats()))
 def test_no_markup_comes_from_data(data):
     """Whatever a session holds, its HTML has no tag that is not ours."""
-    shown = html.data(data) + html.cell(wording.data_text(data)) + html.cell(wording.data_text(data, reveal=True))
+    shown = html.data(data) + html.cell(words.data_text(data)) + html.cell(words.data_text(data, reveal=True))
     tags = set(re.findall(r"<[^>]*>?", shown))
     assert tags <= {f"<{end}{tag}>" for tag in ("table", "thead", "tbody", "tr", "th", "td", "p") for end in ("", "/")}
 
@@ -105,11 +107,11 @@ def test_no_formula_comes_from_data(shown):
 def test_a_store_of_unreadable_records(tmp_path, clock, caplog, strategy):
     """What cannot be read is counted as far as sessions are, and no farther: a repr reads no whole database."""
     with SledStore.open(tmp_path / "storage", strategy=strategy, clock=clock) as store:
-        save_numbered(store, wording.COUNT_UP_TO + 1)
+        save_numbered(store, words.COUNT_UP_TO + 1)
         keys = list(store.tree.keys())
         if strategy is SweepStrategy.EXPIRY_INDEX:  # by which the last one is far away
             keys = [id.key for _, id in store.expiring()]
-        for key in keys[: wording.COUNT_UP_TO]:
+        for key in keys[: words.COUNT_UP_TO]:
             store.tree.insert(key, b"garbage")
         shown = store._repr_html_()
         assert re.search(r"<th>cannot be read</th><td>(999|1,000) of the first 1,000</td>", shown)
@@ -132,7 +134,7 @@ def test_stores(kind, tmp_path, clock):
     assert SECRET not in shown
     assert SCRIPT not in shown
     assert "&lt;script&gt;" in shown
-    assert shown.count("…</td>") >= wording.PAGE
+    assert shown.count("…</td>") >= words.PAGE
     assert "2030-01-01 11:58:30 UTC (90 s ago)" in shown
     assert "The first 10" in shown
 
@@ -140,17 +142,17 @@ def test_stores(kind, tmp_path, clock):
 def test_a_store_counts_to_a_limit(tmp_path, clock):
     """A big store shows a page, and that there are more sessions than it has counted."""
     with SledStore.open(tmp_path / "storage", clock=clock) as store:
-        save_numbered(store, wording.COUNT_UP_TO)
+        save_numbered(store, words.COUNT_UP_TO)
         assert "<td>1,000</td>" in store._repr_html_()
-        save_numbered(store, wording.COUNT_UP_TO + 1)
+        save_numbered(store, words.COUNT_UP_TO + 1)
         assert "<td>more than 1,000</td>" in store._repr_html_()
 
 
 def test_counting_stops():
     """Counting looks at no more than it must to know that there are more."""
     endless = iter(range(10**9))
-    assert wording.counted(endless) == "more than 1,000"
-    assert next(endless) == wording.COUNT_UP_TO + 1
+    assert words.counted(endless) == "more than 1,000"
+    assert next(endless) == words.COUNT_UP_TO + 1
 
 
 def test_a_closed_store(tmp_path):
@@ -302,7 +304,7 @@ def test_what_is_told_of_a_database(tmp_path, clock, strategy):
 def test_a_table_looks_alike_in_text_and_html():
     """A table has the same cells on a terminal and in a notebook."""
     table = Table(
-        "Ages", ("who", "born", "took"), [("<ada>", 1815, wording.elapsed(2)), ("bob", None, "")], "That is all."
+        "Ages", ("who", "born", "took"), [("<ada>", 1815, words.elapsed(2)), ("bob", None, "")], "That is all."
     )
     assert repr(table).splitlines() == [
         "Ages",
@@ -326,8 +328,8 @@ def test_a_table_has_a_value_for_each_column():
 
 def test_columns_of_numbers():
     """A column is one of numbers when nothing else is in it; words, truths and empty columns are not."""
-    rows = [(1, 2.5, wording.size(3), "4", True, None), (None, "", "", "5", False, "")]
-    assert wording.numeric("abcdef", rows) == [True, True, True, False, False, False]
+    rows = [(1, 2.5, words.size(3), "4", True, None), (None, "", "", "5", False, "")]
+    assert words.numeric("abcdef", rows) == [True, True, True, False, False, False]
 
 
 def test_a_long_key_is_cut():
@@ -352,7 +354,7 @@ def test_a_long_key_is_cut():
 )
 def test_elapsed(seconds, text):
     """A measured time is shown to three digits, in the unit that it has when it is rounded to these."""
-    assert wording.elapsed(seconds) == text
+    assert words.elapsed(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -368,7 +370,7 @@ def test_elapsed(seconds, text):
 )
 def test_duration(span, text):
     """A span of time is shown in its largest unit that has two of it."""
-    assert wording.duration(span) == text
+    assert words.duration(span) == text
 
 
 @pytest.mark.parametrize(
@@ -384,7 +386,7 @@ def test_duration(span, text):
 )
 def test_size(octets, text):
     """A number of bytes is shown to three digits, in the unit that it has when it is rounded to these."""
-    assert wording.size(octets) == text
+    assert words.size(octets) == text
 
 
 @pytest.mark.parametrize(
@@ -411,29 +413,29 @@ def test_a_resolution_is_not_rounded(resolution, text):
 @pytest.mark.parametrize(("number", "text"), [(0, "0 keys"), (1, "1 key"), (2000, "2,000 keys")])
 def test_plural(number, text):
     """One of it is shown without an s."""
-    assert wording.plural(number, "key") == text
+    assert words.plural(number, "key") == text
 
 
 def test_the_year_has_four_digits():
     """Early years are shown as ISO 8601 has them."""
-    assert wording.moment(datetime(33, 1, 2, tzinfo=UTC)) == "0033-01-02 00:00:00 UTC"
+    assert words.moment(datetime(33, 1, 2, tzinfo=UTC)) == "0033-01-02 00:00:00 UTC"
 
 
 def test_a_database_and_a_tree(tmp_path, clock):
     """A database shows its trees and a tree its keys, both in part: a key may be a session's id, and values secrets."""
     with SledStore.open(tmp_path / "storage", clock=clock) as store:
-        save_numbered(store, wording.COUNT_UP_TO + 1)
+        save_numbered(store, words.COUNT_UP_TO + 1)
         shown = store.tree.db._repr_html_()
         assert all(text in shown for text in (str(tmp_path), "session:expiry", "more than 1,000"))
         shown = store.tree._repr_html_()
         assert "Tree session" in shown
         assert "more than 1,000" in shown
-        assert f"The first {wording.PAGE}" in shown
-        assert shown.count("…</td>") == wording.PAGE
+        assert f"The first {words.PAGE}" in shown
+        assert shown.count("…</td>") == words.PAGE
         assert not any(text in shown for text in ("script", SECRET))
         name = SCRIPT.encode() + b"\xff"
         assert SCRIPT not in store.tree.db.open_tree(name)._repr_html_() + store.tree.db._repr_html_()
-        for number in range(wording.PAGE):
+        for number in range(words.PAGE):
             store.tree.db.open_tree(f"tree {number}")
         assert "and 5 more" in store.tree.db._repr_html_()
     assert "closed" in store.tree._repr_html_()

@@ -8,10 +8,11 @@ from datetime import timedelta, timezone
 import pytest
 from sessions import SCRIPT, SECRET, id_of, save_numbered
 
-from sled_sessions import MemoryStore, SledStore, SweepStrategy, durations, sled
+from sled_sessions import MemoryStore, SledStore, SweepStrategy, sled
+from sled_sessions.display import durations
+from sled_sessions.display.table import Table
 from sled_sessions.notebook.arguments import moment
-from sled_sessions.stores import indexed_tree
-from sled_sessions.table import Table
+from sled_sessions.stores.sled import indexed_tree
 
 
 def assert_one_line(outcome, *words):

@@ -21,8 +21,9 @@ from sled_sessions import (
     SledStore,
     SweepReport,
     SweepStrategy,
+    events,
 )
-from sled_sessions.stores import caching, events
+from sled_sessions.stores import caching
 from sled_sessions.stores.caching import BlockingCachingStore
 
 USES = {

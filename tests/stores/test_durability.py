@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import pytest
 
 from sled_sessions import BackendError, Id, SledStore, sled
-from sled_sessions.stores import durability
-from sled_sessions.stores.durability import GroupCommit
+from sled_sessions.stores.sled import durability
+from sled_sessions.stores.sled.durability import GroupCommit
 
 WRITER = """
 import sys

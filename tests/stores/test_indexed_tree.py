@@ -8,7 +8,7 @@ from waiting import waits_for
 
 from sled_sessions import SledStore, SweepStrategy
 from sled_sessions.records import codec
-from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport
+from sled_sessions.stores.sled.indexed_tree import IndexedTree, IndexReport
 
 
 @pytest.fixture

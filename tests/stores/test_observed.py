@@ -17,8 +17,8 @@ from sled_sessions import (
     SessionStore,
     Sweeper,
     SweepStrategy,
+    events,
 )
-from sled_sessions.stores import events
 
 
 @pytest.fixture

@@ -23,8 +23,8 @@ from sled_sessions import (
 )
 from sled_sessions.operate import count_expired
 from sled_sessions.records import codec
-from sled_sessions.stores import indexed_tree
-from sled_sessions.stores.expiry_index import ExpiryIndex
+from sled_sessions.stores.sled import indexed_tree
+from sled_sessions.stores.sled.index import ExpiryIndex
 
 STRATEGIES = pytest.mark.parametrize("strategy", list(SweepStrategy), ids=lambda strategy: strategy.value)
 

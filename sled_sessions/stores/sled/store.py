@@ -11,17 +11,16 @@ from typing import Self, TypeAlias
 
 import attrs
 
-from sled_sessions import sled
+from sled_sessions import events, sled
 from sled_sessions.errors import BackendError, DecodeError, SessionError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.id import KEY_LENGTH
-from sled_sessions.stores import events
 from sled_sessions.stores.clock import Clock, checked, utc_now
-from sled_sessions.stores.durability import Durability, GroupCommit
 from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within, record_if_readable
-from sled_sessions.stores.expiry_index import ExpiryIndex
-from sled_sessions.stores.indexed_tree import IndexedTree, IndexReport, expiry_of
 from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
+from sled_sessions.stores.sled.durability import Durability, GroupCommit
+from sled_sessions.stores.sled.index import ExpiryIndex
+from sled_sessions.stores.sled.indexed_tree import IndexedTree, IndexReport, expiry_of
 from sled_sessions.stores.sweep import PROGRESS_STEP, OnExpired, Progress, Sweep, SweepReport, SweepStrategy
 
 _log = logging.getLogger(__name__)
@@ -376,7 +375,7 @@ class SledStore:
         return f"SledStore({self.tree!r}, strategy={self.strategy.name})"
 
     def _repr_html_(self) -> str:
-        from sled_sessions import html, wording
+        from sled_sessions.display import html, text
         from sled_sessions.stores import shown
 
         facts: dict[str, object] = {
@@ -385,15 +384,15 @@ class SledStore:
             "index": shown.steps(self.resolution),
         }
         try:
-            facts["sessions"] = wording.counted(self.tree.keys())
-            stored = [record_if_readable(key, value) for key, value in islice(self.tree, wording.COUNT_UP_TO)]
+            facts["sessions"] = text.counted(self.tree.keys())
+            stored = [record_if_readable(key, value) for key, value in islice(self.tree, text.COUNT_UP_TO)]
             if unreadable := stored.count(None):
                 facts["cannot be read"] = f"{unreadable:,} of the first {len(stored):,}"
-            facts["size on disk"] = wording.size(self.tree.db.size_on_disk())
+            facts["size on disk"] = text.size(self.tree.db.size_on_disk())
             if self._sessions.index is None:
-                order, first = "as they are stored", list(islice(filter(None, stored), wording.PAGE))
+                order, first = "as they are stored", list(islice(filter(None, stored), text.PAGE))
             else:
-                order, first = "next to expire", list(islice(self._by_expiry(wording.COUNT_UP_TO), wording.PAGE))
+                order, first = "next to expire", list(islice(self._by_expiry(text.COUNT_UP_TO), text.PAGE))
         except (sled.SledError, SessionError) as error:
             return html.card("SledStore", {**facts, "state": error})
         is_told = bool(stored and not first)  # that there are some, and none to be shown

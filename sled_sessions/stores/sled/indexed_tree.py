@@ -21,7 +21,8 @@ from sled_sessions import sled
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
 from sled_sessions.records.id import KEY_LENGTH
-from sled_sessions.stores.expiry_index import (
+from sled_sessions.stores.forks import ModuleLock, make_locks
+from sled_sessions.stores.sled.index import (
     ExpiryIndex,
     drop_index,
     kept_index,
@@ -29,7 +30,6 @@ from sled_sessions.stores.expiry_index import (
     seem_to_agree,
     unmark_index,
 )
-from sled_sessions.stores.forks import ModuleLock, make_locks
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
 _log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class IndexReport:
         return not (self.missing or self.stale)
 
     def _repr_html_(self) -> str:
-        from sled_sessions import html, wording
+        from sled_sessions.display import html, text
 
         facts: dict[str, object] = {
             "one entry for each record": bool(self),
@@ -72,7 +72,7 @@ class IndexReport:
             "missing": self.missing,
             "stale": self.stale,
             "undecodable": self.undecodable,
-            "time": wording.elapsed(self.seconds),
+            "time": text.elapsed(self.seconds),
         }
         return html.card("IndexReport", facts)
 

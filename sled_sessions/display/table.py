@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import attrs
 
-from sled_sessions import html, wording
-from sled_sessions.masking import printable
+from sled_sessions.display import html, text
+from sled_sessions.display.masking import printable
 
 
 @attrs.frozen(repr=False)
 class Table:
-    """Rows under the names of their columns; columns of numbers and of `wording.Figure` are aligned to the right.
+    """Rows under the names of their columns; columns of numbers and of `text.Figure` are aligned to the right.
 
     Attributes:
         caption: What it is about.
@@ -30,14 +30,14 @@ class Table:
     def __attrs_post_init__(self) -> None:
         for row in self.rows:
             if len(row) != len(self.columns):
-                columns = wording.plural(len(self.columns), "column")
-                raise ValueError(f"a row has {wording.plural(len(row), 'value')}, and the table {columns}")
+                columns = text.plural(len(self.columns), "column")
+                raise ValueError(f"a row has {text.plural(len(row), 'value')}, and the table {columns}")
 
     def __repr__(self) -> str:
-        lines = [[printable(wording.text(value)) for value in row] for row in (self.columns, *self.rows)]
+        lines = [[printable(text.plain(value)) for value in row] for row in (self.columns, *self.rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         lines.insert(1, ["-" * width for width in widths])
-        signs = [">" if is_numeric else "<" for is_numeric in wording.numeric(self.columns, self.rows)]
+        signs = [">" if is_numeric else "<" for is_numeric in text.numeric(self.columns, self.rows)]
         shown = (
             "  ".join(f"{cell:{sign}{width}}" for cell, sign, width in zip(line, signs, widths, strict=True)).rstrip()
             for line in lines

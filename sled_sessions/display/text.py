@@ -8,7 +8,7 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-from sled_sessions.masking import masked
+from sled_sessions.display.masking import masked
 
 PAGE = 10
 """How many rows an object shows of what may be very many."""
@@ -39,7 +39,7 @@ def numeric(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bo
     return [bool(column) and all(map(_is_number, column)) for column in cells]
 
 
-def text(value: object) -> str:
+def plain(value: object) -> str:
     """A value as text, the same in HTML and on a terminal."""
     if value is None:
         return "-"

@@ -10,8 +10,8 @@ from html import escape
 from itertools import islice
 from typing import Any
 
-from sled_sessions import wording
-from sled_sessions.masking import masked
+from sled_sessions.display import text
+from sled_sessions.display.masking import masked
 
 _STYLE = """<style>
 .sled-sessions { overflow-x: auto; margin: .3em 0; }
@@ -45,7 +45,7 @@ def card(title: str, facts: Mapping[str, object], *parts: Markup) -> str:
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = "", caption: str = "") -> Markup:
     """Rows under the names of their columns, and a line below them."""
     rows = list(rows)
-    kinds = [' class="number"' if is_numeric else "" for is_numeric in wording.numeric(columns, rows)]
+    kinds = [' class="number"' if is_numeric else "" for is_numeric in text.numeric(columns, rows)]
     head = "".join(f"<th{kind}>{cell(name)}</th>" for kind, name in zip(kinds, columns, strict=True))
     body = "".join(
         f"<tr>{''.join(f'<td{kind}>{cell(value)}</td>' for kind, value in zip(kinds, row, strict=True))}</tr>"
@@ -64,7 +64,7 @@ def page(*parts: Markup) -> str:
 
 def cell(value: object) -> Markup:
     """A value as HTML: numbers with thousands marked, everything escaped."""
-    return value if isinstance(value, Markup) else Markup(escape(wording.text(value)))
+    return value if isinstance(value, Markup) else Markup(escape(text.plain(value)))
 
 
 def data(values: Mapping[str, Any], *, reveal: bool = False) -> Markup:
@@ -72,14 +72,14 @@ def data(values: Mapping[str, Any], *, reveal: bool = False) -> Markup:
     shown = dict(values) if reveal else masked(dict(values))
     rows = [
         (
-            key if reveal else wording.shortened(wording.text(key), wording.LONGEST_VALUE),
-            wording.value_text(value, reveal=reveal),
+            key if reveal else text.shortened(text.plain(key), text.LONGEST_VALUE),
+            text.value_text(value, reveal=reveal),
         )
-        for key, value in islice(shown.items(), wording.MOST_KEYS)
+        for key, value in islice(shown.items(), text.MOST_KEYS)
     ]
     more = len(shown) - len(rows)
     return (
-        table(("key", "value"), rows, f"and {wording.plural(more, 'more key')}" if more else "")
+        table(("key", "value"), rows, f"and {text.plural(more, 'more key')}" if more else "")
         if rows
         else Markup("<p>no data</p>")
     )

@@ -3,9 +3,10 @@
 import re
 from typing import Any
 
-from sled_sessions.records.json import MAX_DEPTH
-
 MASK = "•••"
+
+_DEEPEST = 512
+"""Levels that are shown, as many as a session may have."""
 
 _SECRET = re.compile(
     r"pass(word|wd|phrase|code)|secret|token|[cx]srf|credential|cookie|nonce|signature|verifier|bearer"
@@ -29,7 +30,7 @@ def masked(value: Any, _within: tuple[int, ...] = ()) -> Any:
     """
     if not isinstance(value, dict | list | tuple):
         return value
-    if id(value) in _within or len(_within) == MAX_DEPTH:
+    if id(value) in _within or len(_within) == _DEEPEST:
         return "…"
     _within += (id(value),)
     if isinstance(value, dict):
