@@ -17,7 +17,7 @@ from starlette.routing import Route
 from tqdm.std import tqdm
 
 from sled_sessions import BackendError, Id, MemoryStore, Record, SledStore, SweepStrategy
-from sled_sessions.bench import compare_sweeps
+from sled_sessions.comparison import compare_sweeps
 from sled_sessions.examples import counter
 from sled_sessions.notebook import plot_day, plot_expiries, plot_write_cost, progress_bar, serve, serving, simulate_day
 from sled_sessions.notebook import progress as progress_module
