@@ -103,7 +103,7 @@ def command(
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 failed, 2 usage error, 130 interrupted."""
     try:
-        command.main(prog_name="benchmarks", standalone_mode=False)
+        command.main(prog_name="python tests/benchmarks", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
