@@ -9,7 +9,7 @@ The layers, lowest first; each imports only from those above it in this list:
 - `session`: `Session`, a dict that knows what changed; sans I/O.
 - `web`: `SessionMiddleware` for ASGI, and its cookies.
 - `operate`: whole databases: backup, export, compaction, migration, salvage.
-- `cli`, `notebook`, `bench`, `examples`: for people; they use what is above.
+- `cli`, `notebook`, `comparison`, `examples`: for people; they use what is above.
 
 Beside the layers, for any of them: `errors`, and `display` for what people see.
 """

@@ -36,8 +36,7 @@ _SECTIONS = {
     "Try": {
         "counter": ("counter.command", "Serve the counter app."),
         "example": ("example.command", "Run an example."),
-        "compare": ("compare.command", "Compare the strategies of a sweep."),
-        "bench": ("bench.command", "Measure speed, size and memory."),
+        "compare": ("compare.command", "Compare the sweep strategies."),
     },
 }
 _COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in section.items()}

@@ -1,14 +1,14 @@
-"""`sled-sessions compare`: the strategies of a sweep, side by side on this machine."""
+"""`sled-sessions compare`: compare the sweep strategies on this machine."""
 
 from datetime import timedelta
 from pathlib import Path
 
 import click
 
-from sled_sessions.bench import compare_sweeps
-from sled_sessions.bench.sweeps import FEWEST, RESOLUTIONS, SIZES
 from sled_sessions.cli.common import Duration, Sizes, json_option, print_json, progress_bar
 from sled_sessions.cli.plot import plot_option, save
+from sled_sessions.comparison import compare_sweeps
+from sled_sessions.comparison.sweeps import FEWEST, RESOLUTIONS, SIZES
 
 
 @click.command()
@@ -16,7 +16,7 @@ from sled_sessions.cli.plot import plot_option, save
     "--sizes",
     type=Sizes(FEWEST),
     default=SIZES,
-    help="Numbers of sessions, each in a database of its own. [default: 1000,10000,100000]",
+    help="Numbers of sessions, each measured in databases of its own. [default: 1000,10000,100000]",
 )
 @click.option(
     "--resolution",
@@ -25,17 +25,19 @@ from sled_sessions.cli.plot import plot_option, save
     metavar="TIME",
     multiple=True,
     default=RESOLUTIONS,
-    help="A step of the index. May be repeated. [default: 1s, 1m]",
+    help="A step of the index; may be repeated. [default: 1s, 1m]",
 )
 @click.option(
     "--expired",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.01,
     show_default=True,
-    help="The share of the sessions that a sweep finds due.",
+    help="The share of the sessions that a sweep finds expired.",
 )
-@click.option("--repeat", type=click.IntRange(1), default=5, show_default=True, help="Turns; medians are shown.")
-@plot_option("the sweeps")
+@click.option(
+    "--repeat", type=click.IntRange(1), default=5, show_default=True, help="Number of turns; the table shows medians."
+)
+@plot_option("the sweep times")
 @json_option
 def command(
     sizes: tuple[int, ...],
@@ -45,10 +47,10 @@ def command(
     plot: Path | None,
     as_json: bool,
 ) -> None:
-    """Measure saving, loading and sweeping by expiry index and by full scan, on databases made for it.
+    """Measure saves, loads and sweeps with the expiry index and with full scans.
 
-    They lie in temporary folders, and those of one size together take up to 2,500 bytes of disk for each session. JSON
-    has a row for each line of the table, times in seconds and sizes in bytes.
+    The databases are temporary. All those of one size together take up to 2,500 bytes of disk per session. JSON has one
+    object for each row of the table, with times in seconds and sizes in bytes.
     """
     with progress_bar("measuring") as progress:
         found = compare_sweeps(sizes, expired=expired, resolutions=resolutions, repeat=repeat, progress=progress)

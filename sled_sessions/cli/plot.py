@@ -19,7 +19,7 @@ class _PlotFile(click.Path):
         try:
             from matplotlib.backends.backend_agg import FigureCanvasAgg
         except ImportError:
-            self.fail("plots need matplotlib: pip install 'sled_sessions[bench]'", param, ctx)
+            self.fail("plots need matplotlib: pip install 'sled_sessions[notebook]'", param, ctx)
         kinds = FigureCanvasAgg.get_supported_filetypes()
         if path.suffix[1:] not in kinds:
             self.fail(f"{str(path)!r} does not end in one of {', '.join(sorted(kinds))}", param, ctx)

@@ -4,20 +4,10 @@ What sessions, stores and reports look like is their own `_repr_html_`; it needs
 package imports neither IPython nor matplotlib.
 """
 
+from sled_sessions.comparison import compare_sweeps
 from sled_sessions.display.table import Table
-from sled_sessions.notebook.day import Day, simulate_day
-from sled_sessions.notebook.plots import plot_day, plot_expiries, plot_write_cost
+from sled_sessions.notebook.plots import plot_expiries
 from sled_sessions.notebook.progress import progress_bar
 from sled_sessions.notebook.serving import Server, serve
 
-__all__ = [
-    "Day",
-    "Server",
-    "Table",
-    "plot_day",
-    "plot_expiries",
-    "plot_write_cost",
-    "progress_bar",
-    "serve",
-    "simulate_day",
-]
+__all__ = ["Server", "Table", "compare_sweeps", "plot_expiries", "progress_bar", "serve"]

@@ -252,7 +252,7 @@ class SessionMagics(Magics):
         """Time a sweep that finds nothing due with each strategy, side by side, on this store.
 
         The sweeps run at a moment before all sessions, so they look as any sweep does and delete nothing. For sweeps
-        that delete, on databases made for it, see `sled_sessions.bench.compare_sweeps`.
+        that delete, on databases made for it, see `sled_sessions.comparison.compare_sweeps`.
         """
         given = _parse(self.sessions_time, line)
         store = self._store(given.store)

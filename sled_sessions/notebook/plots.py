@@ -1,23 +1,22 @@
 """Pictures of what a store holds and costs. Each function draws into `ax`, or a new figure, and returns the Axes."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from sled_sessions.display import plots
-from sled_sessions.display.text import exactly, plural
-from sled_sessions.notebook.day import DAY, MIDNIGHT, Day, is_due
+from sled_sessions.display.text import plural
 from sled_sessions.notebook.progress import progress_bar
+from sled_sessions.records import Id, codec
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.sled import SledStore
+from sled_sessions.stores.sled.indexed_tree import expiry_of
 from sled_sessions.stores.sweep import PROGRESS_STEP
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from sled_sessions.bench.sweeps import SweepComparison
-
 _MOST_BINS = 1000
-_ALIVE, _DUE, _DELETED, _NOW = plots.BLUE, plots.VERMILION, plots.GREEN, plots.GREY
+_ALIVE, _DUE, _NOW = plots.BLUE, plots.VERMILION, plots.GREY
 
 
 def plot_expiries(
@@ -47,7 +46,7 @@ def plot_expiries(
         due: list[float] = []
         alive: list[float] = []
         for number, (at, id) in enumerate(store.expiring(start, stop), 1):
-            (due if is_due(store, at, id, now) else alive).append(_days(at))
+            (due if _is_due(store, at, id, now) else alive).append(_days(at))
             if number % PROGRESS_STEP == 0:
                 progress(number, None)
     ax = ax or plots.new_axes()  # not before: what has failed leaves no empty figure
@@ -68,56 +67,14 @@ def plot_expiries(
     return ax
 
 
-def plot_day(day: Day, *, ax: "Axes | None" = None) -> "Axes":
-    """The sessions of a simulated day: those alive, those that wait for a sweep, and what each sweep deleted.
-
-    Args:
-        day: What `simulate_day` returned.
-        ax: Where to draw.
-    """
-    at = [_days(moment.at) for moment in day.moments]
-    alive = [moment.alive for moment in day.moments]
-    due = [moment.due for moment in day.moments]
-    swept = [_days(at) for at, _ in day.sweeps]
-    deleted = [report.deleted for _, report in day.sweeps]
-    ax = ax or plots.new_axes()
-    from matplotlib.dates import DateFormatter, HourLocator
-
-    ax.stackplot(at, alive, due, colors=(_ALIVE, _DUE), labels=("alive", "due"))
-    # The last sweep is at midnight, where the drawing ends: its point is not to be cut in half.
-    ax.plot(swept, deleted, "o", color=_DELETED, markersize=4, clip_on=False, label="deleted by a sweep")
-    ax.xaxis.set_major_locator(HourLocator(byhour=range(0, 24, 4), tz=UTC))  # type: ignore[no-untyped-call]
-    ax.xaxis.set_major_formatter(DateFormatter("%H:%M", tz=UTC))  # type: ignore[no-untyped-call]
-    ax.set_xlim(_days(MIDNIGHT), _days(MIDNIGHT + DAY))
-    ax.set(xlabel="time", ylabel="sessions")
-    plots.label(ax, f"A day: {plural(day.visits, 'visit')}, {plural(len(day.sweeps), 'sweep')}")
-    return ax
-
-
-def plot_write_cost(comparison: "SweepComparison", *, ax: "Axes | None" = None) -> "Axes":
-    """What saving a session again costs at each resolution of the index, and, as a dashed line, without an index.
-
-    Args:
-        comparison: What `compare_sweeps` returned for several resolutions.
-        ax: Where to draw.
-    """
-    ticks = sorted({cost.resolution for cost in comparison.costs if cost.resolution is not None})
-    ax = ax or plots.new_axes()
-    for sessions in sorted({cost.sessions for cost in comparison.costs}):
-        costs = {
-            cost.resolution: cost.save_again.median * 1e6 for cost in comparison.costs if cost.sessions == sessions
-        }
-        seconds = [step.total_seconds() for step in ticks]
-        line = ax.plot(seconds, [costs[step] for step in ticks], marker="o", label=plural(sessions, "session"))[0]
-        if None in costs:
-            ax.axhline(costs[None], color=line.get_color(), linestyle="--", label="without an index")
-    ax.set_xscale("log")
-    ax.set_xticks([step.total_seconds() for step in ticks], [exactly(step) for step in ticks])
-    ax.minorticks_off()
-    ax.set_ylim(bottom=0)
-    ax.set(xlabel="resolution of the index", ylabel="microseconds")
-    plots.label(ax, "Saving a session again, ten seconds later")
-    return ax
+def _is_due(store: SledStore | MemoryStore, at: datetime, id: Id, now: datetime) -> bool:
+    """Whether a sweep at `now` would delete a session; `at` is its expiry as the store's `expiring` gives it."""
+    if isinstance(store, MemoryStore) or store.resolution is None or not timedelta(0) <= now - at < store.resolution:
+        return at <= now
+    # `at` is rounded down, here to the step that contains `now`: only the record has the exact expiry.
+    value = store.tree.get(id.key)
+    expiry = None if value is None else expiry_of(id.key, value)
+    return expiry is not None and expiry <= codec.to_microseconds(now)
 
 
 def _days(at: datetime) -> float:

@@ -463,7 +463,6 @@ def test_errors_are_one_line_and_have_their_codes(run, tmp_path, storage):
         ("restore", "backup", "URL"),
         ("compact", "storage", "URL"),
         ("counter", "--path", "URL"),
-        ("bench", "--folder", "URL"),
     ],
     ids=lambda arguments: arguments[0],
 )

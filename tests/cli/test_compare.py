@@ -6,7 +6,7 @@ QUICK = ("compare", "--sizes", "100,100", "--resolution", "1s", "--repeat", 1)
 
 
 def test_table_and_plot(run, tmp_path):
-    """It prints a line for each strategy, and draws them when asked to."""
+    """The command prints a row for each strategy, and with `--plot` draws them."""
     result = run(*QUICK, "--plot", tmp_path / "sweeps.png")
     assert result.code == 0
     assert [line.split("  ")[0] for line in result.out.splitlines()[3:]] == ["index, 1 s", "full-scan"]
@@ -14,7 +14,7 @@ def test_table_and_plot(run, tmp_path):
 
 
 def test_json(run):
-    """As JSON there is an object for each line of the table."""
+    """JSON output has an object for each row of the table."""
     result = run(*QUICK, "--json", "--expired", 0.1)
     rows = [json.loads(line) for line in result.out.splitlines()]
     assert [(row["strategy"], row["resolution"], row["sessions"], row["due"]) for row in rows] == [
@@ -24,8 +24,8 @@ def test_json(run):
     assert all(row["sweep_nothing"] > 0 for row in rows)
 
 
-def test_mistakes(run, tmp_path):
-    """What cannot be measured or drawn is refused before anything is measured."""
+def test_usage_errors(run, tmp_path):
+    """Options that cannot be measured or drawn are usage errors, reported before anything is measured."""
     for options, word in [
         (("--sizes", 1), "--sizes"),
         (("--expired", 0), "--expired"),

@@ -1,4 +1,4 @@
-"""Plots, the simulated day, progress bars and the server: what a notebook has besides magics."""
+"""Plots, progress bars and the server: what a notebook has besides magics."""
 
 import asyncio
 import threading
@@ -17,11 +17,9 @@ from starlette.routing import Route
 from tqdm.std import tqdm
 
 from sled_sessions import BackendError, Id, MemoryStore, Record, SledStore, SweepStrategy
-from sled_sessions.bench import compare_sweeps
 from sled_sessions.examples import counter
-from sled_sessions.notebook import plot_day, plot_expiries, plot_write_cost, progress_bar, serve, serving, simulate_day
+from sled_sessions.notebook import plot_expiries, progress_bar, serve, serving
 from sled_sessions.notebook import progress as progress_module
-from sled_sessions.notebook.day import MIDNIGHT
 from sled_sessions.notebook.progress import DELAY
 from sled_sessions.operate import export_sessions
 from sled_sessions.stores.sweep import PROGRESS_STEP
@@ -77,14 +75,10 @@ def test_expiries_of_a_span(clock, ax):
 
 
 def test_titles_count_one_as_one(clock, ax):
-    """A single session, visit or sweep is no plural."""
+    """A single session is singular."""
     store = MemoryStore(clock=clock)
     save_numbered(store, 1)
     assert plot_expiries(store, ax=ax).get_title("left") == "1 session, 0 of them due"
-    day = simulate_day(lambda clock: MemoryStore(clock=clock), visits=1, sweep_every=timedelta(days=1))
-    assert plot_day(day, ax=ax).get_title("left") == "A day: 1 visit, 1 sweep"
-    assert "1 visit," in repr(day)
-    assert repr(day).endswith("1 sweep that deleted 1 session)")
 
 
 @pytest.mark.parametrize("bins", [0, -1, 1001, 10**30, "auto", None])
@@ -103,8 +97,6 @@ def test_what_fails_leaves_no_figure(tmp_path):
     store.close()
     with pytest.raises(BackendError, match="closed"):
         plot_expiries(store)
-    with pytest.raises(AttributeError):
-        plot_day(None)
     assert plt.get_fignums() == before
 
 
@@ -135,93 +127,16 @@ def test_expiries_of_two_stores(clock, ax):
     assert left < today + 1 < today + 100 < right
 
 
-def test_a_day_adds_up(ax):
-    """On a simulated day each visitor's session is alive, due or deleted, and sweeps leave nothing that is due."""
-    day = simulate_day(lambda clock: MemoryStore(clock=clock), visits=200, sweep_every=timedelta(hours=1))
-    assert len(day.sweeps) == 24
-    last = day.moments[-1]
-    assert last.alive + last.due + last.deleted == day.visits
-    assert last.deleted == day.deleted > 0
-    for at, report in day.sweeps:
-        before, after = [moment for moment in day.moments if moment.at == at][:2]
-        assert (before.due, after.due) == (report.deleted, 0)
-    assert repr(day).startswith("Day(200 visits")
-    assert plot_day(day, ax=ax) is ax
-
-
-@pytest.mark.parametrize(
-    ("strategy", "minutes"),
-    [(SweepStrategy.FULL_SCAN, 1), (SweepStrategy.EXPIRY_INDEX, 1), (SweepStrategy.EXPIRY_INDEX, 45)],
-)
-def test_a_day_is_the_same_on_every_store(tmp_path, strategy, minutes):
-    """The same seed gives the same day, in memory, by full scan, and by an index of any resolution."""
-    step = timedelta(minutes=minutes)
-    in_memory = simulate_day(lambda clock: MemoryStore(clock=clock), visits=50)
-    with SledStore.open(tmp_path / "storage") as owner:
-        tree = owner.tree.db.open_tree("day")
-        day = simulate_day(lambda clock: SledStore(tree, strategy=strategy, resolution=step, clock=clock), visits=50)
-    assert day.moments == in_memory.moments
-
-
-@pytest.mark.parametrize("option", ["sweep_every", "look_every"])
-@pytest.mark.parametrize("period", [timedelta(0), timedelta(hours=-1)])
-def test_a_day_without_time(option, period):
-    """What would be done all the time, or at no time, is refused."""
-    with pytest.raises(ValueError, match=option):
-        simulate_day(lambda clock: MemoryStore(clock=clock), **{option: period})
-
-
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kathmandu"])
 def test_the_axis_is_in_utc(zone, ax):
     """Moments are drawn in UTC, as the axis says, whatever time zone matplotlib is set to."""
-    day = simulate_day(lambda clock: MemoryStore(clock=clock), visits=20)
+    midnight = datetime(2030, 1, 1, tzinfo=UTC)
     store = MemoryStore()
-    for moment in day.moments[::12]:
-        store.save(Record(Id.new(), {}, moment.at))
+    for hour in range(2, 23):
+        store.save(Record(Id.new(), {}, midnight + timedelta(hours=hour)))
     with mpl.rc_context({"timezone": zone}):
-        for draw in (lambda: plot_day(day, ax=ax), lambda: plot_expiries(store, ax=ax)):
-            labels = {label.get_position()[0]: label.get_text() for label in draw().get_xticklabels()}
-            assert labels[drawn_at(MIDNIGHT + timedelta(hours=4))] == "04:00"
-
-
-def test_write_cost(ax):
-    """The cost of saving is drawn for each resolution, and beside it that of a store without an index."""
-    resolutions = [timedelta(seconds=1), timedelta(minutes=1)]
-    comparison = compare_sweeps([100], resolutions=resolutions, repeat=1)
-    assert plot_write_cost(comparison, ax=ax) is ax
-    points, without = ax.lines
-    assert list(points.get_xdata()) == [1, 60]
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1 s", "60 s"]
-    assert without.get_linestyle() == "--"
-
-
-def test_sweeps(ax):
-    """Sweeps are drawn on two logarithmic axes, with a line that grows with the sessions and one that is constant."""
-    comparison = compare_sweeps([100, 1000], resolutions=[timedelta(seconds=1)], repeat=1)
-    assert comparison.plot(ax) is ax
-    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
-    lines = {line.get_label(): list(line.get_ydata()) for line in ax.lines}
-    assert list(lines)[:2] == ["index, 1 s: 1 % due", "index, 1 s: nothing due"]
-    small, large = lines["theory: ∝ sessions"]
-    assert large == pytest.approx(10 * small)
-    small, large = lines["theory: constant"]
-    assert large == small
-
-
-def test_a_comparison_as_a_data_frame():
-    """A comparison has the same rows as plain values, as a DataFrame, and in its table."""
-    comparison = compare_sweeps([100], resolutions=[timedelta(seconds=1)], repeat=1)
-    frame = comparison.to_pandas()
-    assert list(frame["strategy"]) == [row["strategy"] for row in comparison.rows()] == ["index", "full-scan"]
-    assert frame["resolution"].isna().tolist() == [False, True]
-    assert all(each.label in comparison._repr_html_() and each.label in repr(comparison) for each in comparison.costs)
-
-
-@pytest.mark.parametrize("options", [{"expired": 0}, {"expired": 1.5}, {"repeat": 0}, {"sizes": []}, {"sizes": [1]}])
-def test_what_cannot_be_compared(options):
-    """Shares, sizes and turns outside their range are refused before anything is measured."""
-    with pytest.raises(ValueError, match=r"expired|sizes"):
-        compare_sweeps(**options)
+        labels = {label.get_position()[0]: label.get_text() for label in plot_expiries(store, ax=ax).get_xticklabels()}
+    assert labels[drawn_at(midnight + timedelta(hours=4))] == "04:00"
 
 
 def test_progress_appears_late(capsys):

@@ -1,0 +1,118 @@
+"""The result of a comparison, as a table, plain rows, a DataFrame or a plot."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import attrs
+
+from sled_sessions import SweepStrategy
+from sled_sessions.comparison.measuring import Spread
+from sled_sessions.display import text
+from sled_sessions.display.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+_TIMES = ("save_new", "save_again", "load", "sweep_due", "sweep_nothing")
+
+
+@attrs.frozen
+class SweepCost:
+    """What one strategy costs at one database size. Times are seconds per operation.
+
+    Attributes:
+        strategy: How a sweep finds expired sessions.
+        resolution: The step of the index; None without an index.
+        sessions: The number of sessions in the database.
+        save_new: Saving a new session.
+        save_again: Saving a known session whose expiry moves by ten seconds.
+        load: Loading a session.
+        sweep_due: A sweep that deletes `due` sessions.
+        sweep_nothing: A sweep that finds nothing to delete.
+        due: The number of sessions that `sweep_due` deletes.
+        disk: The size of the database, in bytes.
+    """
+
+    strategy: SweepStrategy
+    resolution: timedelta | None
+    sessions: int
+    save_new: Spread
+    save_again: Spread
+    load: Spread
+    sweep_due: Spread
+    sweep_nothing: Spread
+    due: int
+    disk: int
+
+    @property
+    def label(self) -> str:
+        """The strategy and, if it has an index, its resolution."""
+        step = "" if self.resolution is None else f", {text.exactly(self.resolution)}"
+        return self.strategy.value + step
+
+
+@attrs.frozen(repr=False)
+class SweepComparison:
+    """The result of `compare_sweeps`; its repr is a table.
+
+    Attributes:
+        costs: One for each size, strategy and resolution.
+        expired: The share of the sessions that was due, above 0 and up to 1.
+        machine: The machine it was measured on.
+    """
+
+    costs: Sequence[SweepCost]
+    expired: float
+    machine: Mapping[str, str]
+
+    def table(self) -> Table:
+        """The medians in readable units."""
+        due = f"sweep, {self.expired * 100:.3g} % due"
+        columns = ("strategy", "sessions", "save new", "save again", "load", due, "sweep, nothing due", "disk")
+        rows = []
+        for cost in self.costs:
+            times = [text.elapsed(getattr(cost, name).median) for name in _TIMES]
+            rows.append([cost.label, cost.sessions, *times, text.size(cost.disk)])
+        return Table(f"Sweeps on {self.machine['processor']}, {self.machine['python']}", columns, rows)
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Plot the time of a sweep against the number of sessions; returns the Axes.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        from sled_sessions.comparison.plots import plot_sweeps
+
+        return plot_sweeps(self, ax)
+
+    def rows(self) -> list[dict[str, object]]:
+        """The costs as plain values: medians and resolutions in seconds, sizes in bytes."""
+        return [
+            {
+                "strategy": cost.strategy.value,
+                "resolution": None if cost.resolution is None else cost.resolution.total_seconds(),
+                "sessions": cost.sessions,
+                **{name: getattr(cost, name).median for name in _TIMES},
+                "due": cost.due,
+                "disk": cost.disk,
+            }
+            for cost in self.costs
+        ]
+
+    def to_pandas(self) -> "DataFrame":
+        """The rows as a DataFrame.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
+
+    def __repr__(self) -> str:
+        return repr(self.table())
+
+    def _repr_html_(self) -> str:
+        return self.table()._repr_html_()
