@@ -11,14 +11,9 @@ from enum import IntEnum
 import msgspec
 import pytest
 from engine.processes import in_fork
-from hypothesis import given
-from hypothesis import strategies as st
-from json_values import JSON
 from waiting import waits_for
 
-from sled_sessions import EncodeError, Expiry, Id, MemoryStore, Record, Session
-from sled_sessions.session import Outcome, SessionManager
-from sled_sessions.session.drive import drive
+from sled_sessions import EncodeError, Expiry, Id, Record, Session
 from sled_sessions.session.session import DEADLINE, _filling
 
 FAR = datetime(2099, 1, 1, tzinfo=UTC)
@@ -128,36 +123,6 @@ def test_an_equal_value_of_another_class_changes_nothing():
     assert not session.is_modified
     session["truth"] = 1
     assert session.is_modified
-
-
-@pytest.mark.parametrize("wrong", ["too much", FAR])
-def test_what_was_rolled_back(store, clock, wrong):
-    """A nested change that the app takes back is not written, whatever else is, and JSON need not have held it."""
-    record = store.create(Record(Id.new(), {"cart": {"items": [1]}}, FAR))
-    with SessionManager(store, clock=clock).session(record.id) as session:
-        before = copy.deepcopy(session["cart"])
-        session["cart"]["items"].append(wrong)
-        session["cart"] = before
-        session["error"] = "rejected"
-    assert store.load(record.id).data == {"cart": {"items": [1]}, "error": "rejected"}
-
-
-def test_a_commit_is_of_one_moment(store, clock):
-    """What an asyncio task does to a value while another one commits it is for the next commit, and checked there."""
-    record = store.create(Record(Id.new(), {"cart": [], "seen": [1]}, FAR))
-    session = Session(lambda: store.load(record.id), clock=clock)
-    session["cart"].append(1)
-    assert session["seen"] == [1]
-    steps = session.commit()
-    _, arguments = steps.send(None)
-    session["cart"].append(float("nan"))
-    session["seen"].append(2)
-    with pytest.raises(StopIteration):
-        steps.send(store.update(*arguments))
-    assert store.load(record.id).data == {"cart": [1], "seen": [1]}
-    session["cart"].pop()
-    drive(session.commit(), store)
-    assert store.load(record.id).data == {"cart": [1], "seen": [1, 2]}
 
 
 def test_it_is_a_mapping_and_a_dict():
@@ -282,27 +247,6 @@ def test_when_an_id_is_needed():
     assert stored.needs_new_id
 
 
-def test_expiry(clock):
-    """expiry_date and expiry_age tell what a commit now would write; None is the end of the browser session."""
-    session = Session(lambda: None, expiry=Expiry.on_inactivity(timedelta(hours=1)), clock=clock)
-    assert session.expiry_date == clock() + timedelta(hours=1)
-    assert session.expiry_age == timedelta(hours=1)
-    session.expiry = Expiry.at(clock() - timedelta(hours=1))
-    assert session.expiry_age == timedelta(0)
-    session.expiry = None
-    assert session.expiry == Expiry.on_session_end()
-    assert session.expiry_age == timedelta(weeks=2)
-    assert session.is_modified
-
-
-def test_touching_a_session_that_would_expire_earlier(store, clock):
-    """`touch_after` spares no write that brings the expiry nearer by as much."""
-    record = store.create(Record(Id.new(), {"a": 1}, clock() + timedelta(hours=5)))
-    session = Session(lambda: record, expiry=Expiry.on_inactivity(timedelta(hours=1)), clock=clock)
-    drive(session.commit(always_save=True, touch_after=timedelta(hours=2)), store)
-    assert store.load(record.id).expiry_date == clock() + timedelta(hours=1)
-
-
 def test_a_failed_request_leaves_nothing_to_commit():
     """With `only_end` every change is dropped, also that of the id and that of the policy."""
     session = session_with(a=1)
@@ -312,120 +256,3 @@ def test_a_failed_request_leaves_nothing_to_commit():
     assert list(session.commit(only_end=True)) == []
     assert session.is_untouched
     assert not session.is_modified
-
-
-def test_the_expiry_date_knows_the_deadline(store, clock):
-    """Also of a session that nothing else has used yet, the expiry date is that of the record."""
-    manager = SessionManager(
-        store, expiry=Expiry.on_inactivity(timedelta(hours=5), at_most=timedelta(hours=6)), clock=clock
-    )
-    with manager.session() as session:
-        session["n"] = 1
-    clock.advance(hours=4)
-    assert manager.open(session.id).expiry_age == timedelta(hours=2)
-    assert manager.open(session.id).expiry_date == clock() + timedelta(hours=2)
-
-
-@pytest.mark.parametrize(
-    ("later", "left"),
-    [
-        (Expiry.on_inactivity(timedelta(hours=10)), 4),
-        (Expiry.on_inactivity(timedelta(hours=10), at_most=timedelta(days=1)), 4),
-        (Expiry.on_inactivity(timedelta(hours=10), at_most=timedelta(hours=2)), 2),
-    ],
-)
-def test_a_deadline_only_comes_nearer(store, clock, later, left):
-    """A session that was begun with a deadline has one under each policy that comes after, and no later one."""
-    begun = Expiry.on_inactivity(timedelta(hours=10), at_most=timedelta(hours=5))
-    with SessionManager(store, expiry=begun, clock=clock).session() as session:
-        session["n"] = 1
-    clock.advance(hours=1)
-    with SessionManager(store, expiry=later, clock=clock).session(session.id) as session:
-        session["n"] = 2
-    assert store.load(session.id).expiry_date == clock() + timedelta(hours=left)
-
-
-def test_a_deadline_is_no_data(store, clock):
-    """A session that has nothing left but its deadline ends."""
-    manager = SessionManager(store, expiry=Expiry.on_inactivity(timedelta(1), at_most=timedelta(2)), clock=clock)
-    with manager.session() as session:
-        session["n"] = 1
-    with manager.session(session.id) as session:
-        del session["n"]
-    assert store.count() == 0
-
-
-@pytest.mark.parametrize("at_most", [None, timedelta(days=1)])
-def test_a_foreign_deadline_is_ignored(store, clock, at_most):
-    """What another program left under the deadline's key is no deadline."""
-    record = store.create(Record(Id.new(), {DEADLINE: "tomorrow", "a": 1}, clock() + timedelta(hours=1)))
-    manager = SessionManager(store, expiry=Expiry.on_inactivity(timedelta(hours=1), at_most=at_most), clock=clock)
-    with manager.session(record.id) as session:
-        session["a"] = 2
-    assert store.load(record.id).expiry_date == clock() + timedelta(hours=1)
-
-
-def test_a_huge_at_most(store, clock):
-    """An absolute limit beyond the calendar is as far away as the calendar goes."""
-    manager = SessionManager(store, expiry=Expiry.on_inactivity(timedelta.max, at_most=timedelta.max), clock=clock)
-    with manager.session() as session:
-        session["a"] = 1
-    assert store.load(session.id).expiry_date.year == 9999
-
-
-KEYS = st.sampled_from("abc")
-CHANGES = st.lists(st.tuples(st.just("set"), KEYS, JSON) | st.tuples(st.just("remove"), KEYS, st.none()), max_size=6)
-
-
-def apply(changes, target):
-    for what, key, value in changes:
-        if what == "set":
-            target[key] = copy.deepcopy(value)
-        else:
-            target.pop(key, None)
-
-
-def encoded(data):
-    return json.dumps(data, sort_keys=True)
-
-
-@given(st.dictionaries(KEYS, JSON, min_size=1), st.lists(CHANGES, max_size=4))
-def test_like_a_dict(data, commits):
-    """However a session is changed and committed, the store then holds what a dict would."""
-    store = MemoryStore()
-    manager = SessionManager(store)
-    id = store.create(Record(Id.new(), copy.deepcopy(data), FAR)).id
-    model = data
-    for changes in commits:
-        session = manager.open(id)
-        apply(changes, session)
-        apply(changes, model)
-        outcome = manager.commit(session)
-        record = store.load(id)
-        if not model and changes:
-            assert record is None
-            assert outcome is Outcome.GONE
-            return
-        assert encoded(record.data) == encoded(model)
-
-
-@given(st.dictionaries(KEYS, JSON, min_size=1), CHANGES, CHANGES)
-def test_merging(data, mine, others):
-    """A commit changes the keys that differ from what was loaded, and leaves what others made of the rest."""
-    store = MemoryStore()
-    manager = SessionManager(store)
-    id = store.create(Record(Id.new(), {**copy.deepcopy(data), "kept": 0}, FAR)).id
-    session = manager.open(id)
-    session.load()
-    with manager.session(id) as other:
-        apply(others, other)
-    expected = dict(store.load(id).data)
-    apply(mine, session)
-    before, after = {**data, "kept": 0}, dict(session)
-    for key in before.keys() | after.keys():
-        if key not in after:
-            expected.pop(key, None)
-        elif key not in before or encoded(before[key]) != encoded(after[key]):
-            expected[key] = after[key]
-    manager.commit(session)
-    assert encoded(store.load(id).data) == encoded(expected)

@@ -8,7 +8,7 @@ import pytest
 from bridge import Blocking
 from store_factories import SERVED_STORES, STORES
 
-from sled_sessions import Id, Record, sled
+from sled_sessions import Id, MemoryStore, Record, sled
 
 
 @pytest.fixture(params=(STORES | SERVED_STORES).values(), ids=STORES | SERVED_STORES)
@@ -34,6 +34,16 @@ def db(tmp_path) -> Iterator[sled.Db]:
 @pytest.fixture
 def tree(db) -> sled.Tree:
     return db.open_tree("session")
+
+
+@pytest.fixture
+def cache(clock) -> MemoryStore:
+    return MemoryStore(clock=clock)
+
+
+@pytest.fixture
+def backing(clock) -> MemoryStore:
+    return MemoryStore(clock=clock)
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 import asyncio
 import logging
-import threading
 from datetime import timedelta
 from functools import partial
-from types import SimpleNamespace
 
 import attrs
 import pytest
-from waiting import waits_for
+from stores.caches import USES, Awaiting
 
 from sled_sessions import (
     AsyncStore,
@@ -23,42 +21,12 @@ from sled_sessions import (
     SweepStrategy,
     events,
 )
-from sled_sessions.stores import caching
-from sled_sessions.stores.caching import BlockingCachingStore
-
-USES = {
-    "create": lambda store, record: store.create(record),
-    "save": lambda store, record: store.save(record),
-    "update": lambda store, record: store.update(record.id, lambda now: now),
-    "delete": lambda store, record: store.delete(record.id),
-    "load": lambda store, record: store.load(record.id),
-}
-
-
-class Awaiting:
-    """The asynchronous kind for blocking tests: each call runs to its end."""
-
-    def __init__(self, cache, store, max_age=timedelta(hours=1)):
-        self._store = CachingStore(cache, AsyncStore(store), max_age=max_age)
-
-    def __getattr__(self, name):
-        return lambda *arguments, **options: asyncio.run(getattr(self._store, name)(*arguments, **options))
 
 
 @pytest.fixture(params=[CachingStore, Awaiting])
 def pair(request):
     """Makes either kind of two blocking stores."""
     return request.param
-
-
-@pytest.fixture
-def cache(clock):
-    return MemoryStore(clock=clock)
-
-
-@pytest.fixture
-def backing(clock):
-    return MemoryStore(clock=clock)
 
 
 def test_load_fills_the_cache(pair, cache, backing, new_record):
@@ -109,32 +77,6 @@ def test_a_failed_write_is_not_shown(pair, cache, backing, new_record):
     with pytest.raises(BackendError):
         store.save(attrs.evolve(record, data={"n": 2}))
     assert store.load(record.id) == record
-
-
-def test_a_cache_that_cannot_be_written(clock, backing, new_record):
-    """While the cache is broken an asynchronous store works without it, and shows nothing that is old."""
-
-    class Broken(MemoryStore):
-        def save(self, record):
-            raise BackendError("the cache's disk is full")
-
-        def delete(self, id):
-            raise BackendError("the cache's disk is full")
-
-        def load(self, id):
-            raise BackendError("the cache's disk cannot be read")
-
-    store = CachingStore(Broken(clock=clock), AsyncStore(backing))
-    record = new_record(n=1)
-
-    async def use():
-        assert await store.load(record.id) is None
-        await store.save(record)
-        assert await store.load(record.id) == record
-        assert await store.delete(record.id)
-        assert await store.update(record.id, lambda now: now) is None
-
-    asyncio.run(use())
 
 
 @pytest.mark.parametrize("error", [BackendError, DecodeError])
@@ -188,13 +130,6 @@ def test_only_the_store_tells_what_has_expired(tmp_path, clock, backing, new_rec
     assert len(caplog.records) == 2
 
 
-def test_a_blocking_one_of_asynchronous_stores(cache, backing):
-    """A store that blocks takes none that is awaited, and the error names what takes both."""
-    for stores in ((cache, AsyncStore(backing)), (AsyncStore(cache), backing)):
-        with pytest.raises(TypeError, match="AsyncStore is asynchronous: make a CachingStore"):
-            BlockingCachingStore(*stores)
-
-
 def test_what_the_cache_does_not_take(pair, tmp_path, clock, backing, new_record):
     """A session that has become too large for the cache is shown as the store has it, and not as it was."""
     with SledStore.open(tmp_path, clock=clock, max_record_bytes=200) as cache:
@@ -244,16 +179,6 @@ def test_a_store_that_writes_and_then_fails(pair, clock, cache, new_record, writ
     assert store.load(record.id) == backing.load(record.id) != record
 
 
-def test_a_sweep_of_what_will_have_expired(cache, backing, clock, new_record):
-    """A sweep as of a later moment leaves nothing in the cache that it has deleted, even if it is loaded meanwhile."""
-    store = CachingStore(cache, backing)
-    record, other = store.create(new_record(10)), store.create(new_record(20))
-    later = clock() + timedelta(seconds=30)
-    report = store.delete_expired(now=later, on_expired=lambda gone: store.load(other.id))
-    assert report.deleted == 2
-    assert [store.load(each.id) for each in (record, other)] == [None, None]
-
-
 def test_a_sweep_of_both(pair, cache, backing, clock, new_record):
     """The moment and the limit go for the cache, too, whose turn comes even if the limit has ended the store's."""
     store = pair(cache, backing)
@@ -275,84 +200,6 @@ def test_the_store_is_written_first(pair, clock, cache, new_record, write):
 
     USES[write](pair(cache, Looking(clock=clock)), new_record())
     assert cache.count() == 1
-
-
-@pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_one_thread_at_a_time(cache, backing, new_record, use):
-    """Whoever writes a session, or fetches it from the store, waits for its turn."""
-    store, record = CachingStore(cache, backing), new_record()
-    assert waits_for(store._lock(record.id), partial(use, store, record))
-
-
-@pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_one_task_at_a_time(cache, backing, new_record, use):
-    """So do tasks."""
-
-    async def take_turns():
-        store, record = CachingStore(cache, AsyncStore(backing)), new_record()
-        async with store._lock(record.id):
-            task = asyncio.create_task(use(store, record))
-            for _ in range(10):
-                await asyncio.sleep(0)
-            assert not task.done()
-        await task
-
-    asyncio.run(take_turns())
-
-
-def test_how_long_the_cache_is_believed(clock, cache, new_record, monkeypatch):
-    """A session is shown for `max_age` from the moment when the store was asked for it, and then asked for again."""
-    now = 0.0
-    monkeypatch.setattr(caching, "time", SimpleNamespace(monotonic=lambda: now))
-    asked = []
-
-    class Slow(MemoryStore):
-        def load(self, id):
-            nonlocal now
-            asked.append(now)
-            now += 1
-            return super().load(id)
-
-    backing, record = Slow(clock=clock), new_record()
-    backing.save(record)
-    store = Awaiting(cache, backing, max_age=timedelta(seconds=2))
-    for moment in (0.0, 1.9, 2.0):
-        now = moment
-        assert store.load(record.id) == record
-    assert asked == [0, 2]
-
-
-def test_max_age_has_a_unit(cache, backing):
-    """A number for `max_age` is refused."""
-    with pytest.raises(TypeError, match="max_age must be a timedelta, not int"):
-        CachingStore(cache, AsyncStore(backing), max_age=1)
-
-
-def test_a_slow_load_does_not_bring_back_a_deleted_session(cache, backing, new_record):
-    """A load that has read the store when the session is deleted does not put it into the cache afterwards."""
-    store = CachingStore(cache, backing)
-    record = new_record()
-    backing.save(record)
-    has_read, go_on = threading.Event(), threading.Event()
-
-    def slow_load(id):
-        found = MemoryStore.load(backing, id)
-        has_read.set()
-        assert go_on.wait(20)
-        return found
-
-    backing.load = slow_load
-    loading = threading.Thread(target=store.load, args=(record.id,))
-    loading.start()
-    assert has_read.wait(20)
-    deleting = threading.Thread(target=store.delete, args=(record.id,))
-    deleting.start()
-    deleting.join(0.1)
-    go_on.set()
-    loading.join()
-    deleting.join()
-    del backing.load
-    assert store.load(record.id) is None
 
 
 class Slices:

@@ -1,0 +1,64 @@
+"""The events of a session's life."""
+
+import logging
+
+import pytest
+
+
+@pytest.mark.parametrize(("act", "event"), [("clear", "deleted"), ("cycle_id", "rotated")])
+def test_events_come_before_what_is_left_is_cleared_away(manager, store, caplog, act, event):
+    """A request that is cancelled while it clears away what has ended has told of the end already."""
+    with manager.session() as session:
+        session["n"] = 1
+    getattr(session, act)()
+    caplog.clear()
+    steps, answer = session.commit(), None
+    with caplog.at_level(logging.INFO, "sled_sessions.events"):
+        while (call := steps.send(answer))[0] != "delete":
+            answer = getattr(store, call[0])(*call[1])
+    assert [record.event for record in caplog.records] == [event]
+
+
+def test_events(manager, caplog):
+    """A session that is begun, gets a new id and is ended is three events, by hashes that belong together."""
+    caplog.set_level(logging.INFO, "sled_sessions.events")
+    session = manager.open()
+    session["n"] = 1
+    manager.commit(session)
+    session.cycle_id()
+    manager.commit(session)
+    session["n"] = 2
+    manager.commit(session)
+    manager.end(session)
+    assert [record.event for record in caplog.records] == ["created", "rotated", "deleted"]
+    created, rotated, deleted = caplog.records
+    assert created.session == rotated.was != rotated.session == deleted.session
+
+
+ENDS = pytest.mark.parametrize("acts", [["flush"], ["clear"], ["cycle_id", "clear"]], ids=" ".join)
+
+
+@ENDS
+def test_an_emptied_session_is_a_deleted_one(manager, caplog, acts):
+    """A session that has lost its data ends as one that is flushed."""
+    caplog.set_level(logging.INFO, "sled_sessions.events")
+    with manager.session() as session:
+        session["n"] = 1
+    with manager.session(session.id) as session:
+        for act in acts:
+            getattr(session, act)()
+    assert [record.event for record in caplog.records] == ["created", "deleted"]
+
+
+@ENDS
+def test_what_others_have_ended_is_not_deleted_again(manager, store, caplog, acts):
+    """A session that is gone when it is to be ended is no event."""
+    with manager.session() as session:
+        session["n"] = 1
+    caplog.set_level(logging.INFO, "sled_sessions.events")
+    with manager.session(session.id) as session:
+        for act in acts:
+            getattr(session, act)()
+        for record in list(store.records()):
+            store.delete(record.id)
+    assert caplog.records == []

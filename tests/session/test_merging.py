@@ -1,0 +1,106 @@
+"""What a commit writes of the changes to a session, whatever others have written."""
+
+import copy
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from json_values import JSON
+
+from sled_sessions import Id, MemoryStore, Record, Session
+from sled_sessions.session import Outcome, SessionManager
+from sled_sessions.session.drive import drive
+
+FAR = datetime(2099, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("wrong", ["too much", FAR])
+def test_what_was_rolled_back(store, clock, wrong):
+    """A nested change that the app takes back is not written, whatever else is, and JSON need not have held it."""
+    record = store.create(Record(Id.new(), {"cart": {"items": [1]}}, FAR))
+    with SessionManager(store, clock=clock).session(record.id) as session:
+        before = copy.deepcopy(session["cart"])
+        session["cart"]["items"].append(wrong)
+        session["cart"] = before
+        session["error"] = "rejected"
+    assert store.load(record.id).data == {"cart": {"items": [1]}, "error": "rejected"}
+
+
+def test_a_commit_is_of_one_moment(store, clock):
+    """What an asyncio task does to a value while another one commits it is for the next commit, and checked there."""
+    record = store.create(Record(Id.new(), {"cart": [], "seen": [1]}, FAR))
+    session = Session(lambda: store.load(record.id), clock=clock)
+    session["cart"].append(1)
+    assert session["seen"] == [1]
+    steps = session.commit()
+    _, arguments = steps.send(None)
+    session["cart"].append(float("nan"))
+    session["seen"].append(2)
+    with pytest.raises(StopIteration):
+        steps.send(store.update(*arguments))
+    assert store.load(record.id).data == {"cart": [1], "seen": [1]}
+    session["cart"].pop()
+    drive(session.commit(), store)
+    assert store.load(record.id).data == {"cart": [1], "seen": [1, 2]}
+
+
+KEYS = st.sampled_from("abc")
+
+
+CHANGES = st.lists(st.tuples(st.just("set"), KEYS, JSON) | st.tuples(st.just("remove"), KEYS, st.none()), max_size=6)
+
+
+def apply(changes, target):
+    for what, key, value in changes:
+        if what == "set":
+            target[key] = copy.deepcopy(value)
+        else:
+            target.pop(key, None)
+
+
+def encoded(data):
+    return json.dumps(data, sort_keys=True)
+
+
+@given(st.dictionaries(KEYS, JSON, min_size=1), st.lists(CHANGES, max_size=4))
+def test_like_a_dict(data, commits):
+    """However a session is changed and committed, the store then holds what a dict would."""
+    store = MemoryStore()
+    manager = SessionManager(store)
+    id = store.create(Record(Id.new(), copy.deepcopy(data), FAR)).id
+    model = data
+    for changes in commits:
+        session = manager.open(id)
+        apply(changes, session)
+        apply(changes, model)
+        outcome = manager.commit(session)
+        record = store.load(id)
+        if not model and changes:
+            assert record is None
+            assert outcome is Outcome.GONE
+            return
+        assert encoded(record.data) == encoded(model)
+
+
+@given(st.dictionaries(KEYS, JSON, min_size=1), CHANGES, CHANGES)
+def test_merging(data, mine, others):
+    """A commit changes the keys that differ from what was loaded, and leaves what others made of the rest."""
+    store = MemoryStore()
+    manager = SessionManager(store)
+    id = store.create(Record(Id.new(), {**copy.deepcopy(data), "kept": 0}, FAR)).id
+    session = manager.open(id)
+    session.load()
+    with manager.session(id) as other:
+        apply(others, other)
+    expected = dict(store.load(id).data)
+    apply(mine, session)
+    before, after = {**data, "kept": 0}, dict(session)
+    for key in before.keys() | after.keys():
+        if key not in after:
+            expected.pop(key, None)
+        elif key not in before or encoded(before[key]) != encoded(after[key]):
+            expected[key] = after[key]
+    manager.commit(session)
+    assert encoded(store.load(id).data) == encoded(expected)

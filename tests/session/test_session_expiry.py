@@ -1,0 +1,90 @@
+"""When a session expires: its policies and its deadline."""
+
+from datetime import timedelta
+
+import pytest
+
+from sled_sessions import Expiry, Id, Record, Session
+from sled_sessions.session import SessionManager
+from sled_sessions.session.drive import drive
+from sled_sessions.session.session import DEADLINE
+
+
+def test_expiry(clock):
+    """expiry_date and expiry_age tell what a commit now would write; None is the end of the browser session."""
+    session = Session(lambda: None, expiry=Expiry.on_inactivity(timedelta(hours=1)), clock=clock)
+    assert session.expiry_date == clock() + timedelta(hours=1)
+    assert session.expiry_age == timedelta(hours=1)
+    session.expiry = Expiry.at(clock() - timedelta(hours=1))
+    assert session.expiry_age == timedelta(0)
+    session.expiry = None
+    assert session.expiry == Expiry.on_session_end()
+    assert session.expiry_age == timedelta(weeks=2)
+    assert session.is_modified
+
+
+def test_touching_a_session_that_would_expire_earlier(store, clock):
+    """`touch_after` spares no write that brings the expiry nearer by as much."""
+    record = store.create(Record(Id.new(), {"a": 1}, clock() + timedelta(hours=5)))
+    session = Session(lambda: record, expiry=Expiry.on_inactivity(timedelta(hours=1)), clock=clock)
+    drive(session.commit(always_save=True, touch_after=timedelta(hours=2)), store)
+    assert store.load(record.id).expiry_date == clock() + timedelta(hours=1)
+
+
+def test_the_expiry_date_knows_the_deadline(store, clock):
+    """Also of a session that nothing else has used yet, the expiry date is that of the record."""
+    manager = SessionManager(
+        store, expiry=Expiry.on_inactivity(timedelta(hours=5), at_most=timedelta(hours=6)), clock=clock
+    )
+    with manager.session() as session:
+        session["n"] = 1
+    clock.advance(hours=4)
+    assert manager.open(session.id).expiry_age == timedelta(hours=2)
+    assert manager.open(session.id).expiry_date == clock() + timedelta(hours=2)
+
+
+@pytest.mark.parametrize(
+    ("later", "left"),
+    [
+        (Expiry.on_inactivity(timedelta(hours=10)), 4),
+        (Expiry.on_inactivity(timedelta(hours=10), at_most=timedelta(days=1)), 4),
+        (Expiry.on_inactivity(timedelta(hours=10), at_most=timedelta(hours=2)), 2),
+    ],
+)
+def test_a_deadline_only_comes_nearer(store, clock, later, left):
+    """A session that was begun with a deadline has one under each policy that comes after, and no later one."""
+    begun = Expiry.on_inactivity(timedelta(hours=10), at_most=timedelta(hours=5))
+    with SessionManager(store, expiry=begun, clock=clock).session() as session:
+        session["n"] = 1
+    clock.advance(hours=1)
+    with SessionManager(store, expiry=later, clock=clock).session(session.id) as session:
+        session["n"] = 2
+    assert store.load(session.id).expiry_date == clock() + timedelta(hours=left)
+
+
+def test_a_deadline_is_no_data(store, clock):
+    """A session that has nothing left but its deadline ends."""
+    manager = SessionManager(store, expiry=Expiry.on_inactivity(timedelta(1), at_most=timedelta(2)), clock=clock)
+    with manager.session() as session:
+        session["n"] = 1
+    with manager.session(session.id) as session:
+        del session["n"]
+    assert store.count() == 0
+
+
+@pytest.mark.parametrize("at_most", [None, timedelta(days=1)])
+def test_a_foreign_deadline_is_ignored(store, clock, at_most):
+    """What another program left under the deadline's key is no deadline."""
+    record = store.create(Record(Id.new(), {DEADLINE: "tomorrow", "a": 1}, clock() + timedelta(hours=1)))
+    manager = SessionManager(store, expiry=Expiry.on_inactivity(timedelta(hours=1), at_most=at_most), clock=clock)
+    with manager.session(record.id) as session:
+        session["a"] = 2
+    assert store.load(record.id).expiry_date == clock() + timedelta(hours=1)
+
+
+def test_a_huge_at_most(store, clock):
+    """An absolute limit beyond the calendar is as far away as the calendar goes."""
+    manager = SessionManager(store, expiry=Expiry.on_inactivity(timedelta.max, at_most=timedelta.max), clock=clock)
+    with manager.session() as session:
+        session["a"] = 1
+    assert store.load(session.id).expiry_date.year == 9999

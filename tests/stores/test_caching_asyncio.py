@@ -1,0 +1,86 @@
+"""CachingStore of asyncio stores: tasks, a cache that fails, and its age."""
+
+import asyncio
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from stores.caches import USES, Awaiting
+
+from sled_sessions import (
+    AsyncStore,
+    BackendError,
+    CachingStore,
+    MemoryStore,
+)
+from sled_sessions.stores import caching
+
+
+def test_a_cache_that_cannot_be_written(clock, backing, new_record):
+    """While the cache is broken an asynchronous store works without it, and shows nothing that is old."""
+
+    class Broken(MemoryStore):
+        def save(self, record):
+            raise BackendError("the cache's disk is full")
+
+        def delete(self, id):
+            raise BackendError("the cache's disk is full")
+
+        def load(self, id):
+            raise BackendError("the cache's disk cannot be read")
+
+    store = CachingStore(Broken(clock=clock), AsyncStore(backing))
+    record = new_record(n=1)
+
+    async def use():
+        assert await store.load(record.id) is None
+        await store.save(record)
+        assert await store.load(record.id) == record
+        assert await store.delete(record.id)
+        assert await store.update(record.id, lambda now: now) is None
+
+    asyncio.run(use())
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_one_task_at_a_time(cache, backing, new_record, use):
+    """So do tasks."""
+
+    async def take_turns():
+        store, record = CachingStore(cache, AsyncStore(backing)), new_record()
+        async with store._lock(record.id):
+            task = asyncio.create_task(use(store, record))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not task.done()
+        await task
+
+    asyncio.run(take_turns())
+
+
+def test_how_long_the_cache_is_believed(clock, cache, new_record, monkeypatch):
+    """A session is shown for `max_age` from the moment when the store was asked for it, and then asked for again."""
+    now = 0.0
+    monkeypatch.setattr(caching, "time", SimpleNamespace(monotonic=lambda: now))
+    asked = []
+
+    class Slow(MemoryStore):
+        def load(self, id):
+            nonlocal now
+            asked.append(now)
+            now += 1
+            return super().load(id)
+
+    backing, record = Slow(clock=clock), new_record()
+    backing.save(record)
+    store = Awaiting(cache, backing, max_age=timedelta(seconds=2))
+    for moment in (0.0, 1.9, 2.0):
+        now = moment
+        assert store.load(record.id) == record
+    assert asked == [0, 2]
+
+
+def test_max_age_has_a_unit(cache, backing):
+    """A number for `max_age` is refused."""
+    with pytest.raises(TypeError, match="max_age must be a timedelta, not int"):
+        CachingStore(cache, AsyncStore(backing), max_age=1)

@@ -1,0 +1,67 @@
+"""CachingStore of blocking stores: threads, and sweeps beside them."""
+
+import threading
+from datetime import timedelta
+from functools import partial
+
+import pytest
+from stores.caches import USES
+from waiting import waits_for
+
+from sled_sessions import (
+    AsyncStore,
+    CachingStore,
+    MemoryStore,
+)
+from sled_sessions.stores.caching import BlockingCachingStore
+
+
+def test_a_blocking_one_of_asynchronous_stores(cache, backing):
+    """A store that blocks takes none that is awaited, and the error names what takes both."""
+    for stores in ((cache, AsyncStore(backing)), (AsyncStore(cache), backing)):
+        with pytest.raises(TypeError, match="AsyncStore is asynchronous: make a CachingStore"):
+            BlockingCachingStore(*stores)
+
+
+def test_a_sweep_of_what_will_have_expired(cache, backing, clock, new_record):
+    """A sweep as of a later moment leaves nothing in the cache that it has deleted, even if it is loaded meanwhile."""
+    store = CachingStore(cache, backing)
+    record, other = store.create(new_record(10)), store.create(new_record(20))
+    later = clock() + timedelta(seconds=30)
+    report = store.delete_expired(now=later, on_expired=lambda gone: store.load(other.id))
+    assert report.deleted == 2
+    assert [store.load(each.id) for each in (record, other)] == [None, None]
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_one_thread_at_a_time(cache, backing, new_record, use):
+    """Whoever writes a session, or fetches it from the store, waits for its turn."""
+    store, record = CachingStore(cache, backing), new_record()
+    assert waits_for(store._lock(record.id), partial(use, store, record))
+
+
+def test_a_slow_load_does_not_bring_back_a_deleted_session(cache, backing, new_record):
+    """A load that has read the store when the session is deleted does not put it into the cache afterwards."""
+    store = CachingStore(cache, backing)
+    record = new_record()
+    backing.save(record)
+    has_read, go_on = threading.Event(), threading.Event()
+
+    def slow_load(id):
+        found = MemoryStore.load(backing, id)
+        has_read.set()
+        assert go_on.wait(20)
+        return found
+
+    backing.load = slow_load
+    loading = threading.Thread(target=store.load, args=(record.id,))
+    loading.start()
+    assert has_read.wait(20)
+    deleting = threading.Thread(target=store.delete, args=(record.id,))
+    deleting.start()
+    deleting.join(0.1)
+    go_on.set()
+    loading.join()
+    deleting.join()
+    del backing.load
+    assert store.load(record.id) is None
