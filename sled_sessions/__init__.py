@@ -19,17 +19,18 @@ from sled_sessions.errors import BackendError, DecodeError, EncodeError, RecordT
 from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.session import Session
 from sled_sessions.stores.adapter import AsyncStore
-from sled_sessions.stores.caching import CachingStore
+from sled_sessions.stores.caching import AsyncCachingStore, CachingStore
 from sled_sessions.stores.memory import MemoryStore
-from sled_sessions.stores.observed import AsyncObservedStore, ObservedStore
-from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore
+from sled_sessions.stores.observed import observe
+from sled_sessions.stores.protocol import DELETE, AsyncSessionStore, SessionStore
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import SweepReport, SweepStrategy
 from sled_sessions.stores.sweeper import Sweeper
 from sled_sessions.web import SessionMiddleware
 
 __all__ = [
-    "AsyncObservedStore",
+    "DELETE",
+    "AsyncCachingStore",
     "AsyncSessionStore",
     "AsyncStore",
     "BackendError",
@@ -39,7 +40,6 @@ __all__ = [
     "Expiry",
     "Id",
     "MemoryStore",
-    "ObservedStore",
     "Record",
     "RecordTooLarge",
     "Session",
@@ -50,6 +50,7 @@ __all__ = [
     "SweepReport",
     "SweepStrategy",
     "Sweeper",
+    "observe",
     "sled",
 ]
 

@@ -12,9 +12,9 @@ import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from typing import Any, Self, cast
+from typing import Any, Self, Unpack, cast
 from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
@@ -38,9 +38,9 @@ from sled_sessions.errors import BackendError, DecodeError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.id import TEXT_LENGTH
 from sled_sessions.stores.clock import Clock, checked, utc_now
-from sled_sessions.stores.encoded import MAX_RECORD_BYTES, decode_live, encode_within, record_if_readable
-from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
-from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
+from sled_sessions.stores.encoded import MAX_RECORD_BYTES, record_if_readable
+from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
+from sled_sessions.stores.sweep import Sweep, SweepOptions, SweepReport, SweepStrategy
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +51,12 @@ return redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
 """What `SET key new IFEQ old PXAT expiry` does, for servers that do not know it: Valkey does since 8.1, Redis since
 8.4. One key, so a Cluster takes it as well. It is sent whole each time: the server finds it by its hash, and there is
 no second trip when it has forgotten it."""
+
+_DELETE = """
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return false end
+return redis.call('DEL', KEYS[1])
+"""
+"""Deletes the value if it is still the old one; a server at its memory limit runs it, since it writes nothing."""
 
 _FIRST_PAUSE = 0.001
 _LONGEST_PAUSE = 0.064
@@ -212,7 +218,7 @@ class RedisStore:
         key = self._key(id)
         return bool(await self._answer(partial(self.client.delete, key), self._deadline(), [key]))
 
-    async def update(self, id: Id, change: Change) -> Record | None:
+    async def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """Read, change and write a live session as one step, across processes; None when it is gone or expired.
 
         Nothing is locked on the server: the new record goes in if the old one is still there, byte for byte, and
@@ -226,7 +232,11 @@ class RedisStore:
         async with turn.lock:  # no longer than until the deadlines of those that came before
             # What the last update here has written, or what the caller has seen, may be it still.
             last = turn.value
-            record = seen_by(change, self.clock) if last is None else decode_live(id, last, self.clock())
+            now = self.clock()
+            if last is not None:
+                record = Record.decode_live(id, last, now)
+            else:
+                record = seen if seen is not None and seen.is_live_state(now) else None
             lost = 0
             while True:
                 is_guess = record is not None
@@ -234,19 +244,25 @@ class RedisStore:
                     record = await self._load(id, key, deadline, lost)
                 if record is None:
                     return None
-                old = record.stored
+                old = record.version
+                value, expiry = None, 0
                 try:
                     changed = check_change(id, change(record))
-                    value, expiry = self._encode(changed)
+                    if changed is not DELETE:
+                        value, expiry = self._encode(changed)
                 except Exception:
                     if not is_guess:
                         raise
-                    record = None  # look before it is said
+                    record = None  # retry on the stored record before raising
                     continue
                 swap = partial(self._swap, key, old, value, expiry)
                 if await self._answer(swap, deadline, [key], lost):
-                    turn.value = changed.stored = value
-                    return changed
+                    turn.value = value
+                    return (
+                        None
+                        if changed is DELETE or value is None
+                        else Record(id, changed.data, changed.expiry_date, version=value)
+                    )
                 if not is_guess:
                     lost += 1
                     if not await turn.give_way(deadline):
@@ -254,23 +270,14 @@ class RedisStore:
                 record = None
 
     async def delete_expired(
-        self,
-        strategy: SweepStrategy | None = None,
-        *,
-        now: datetime | None = None,
-        limit: int | None = None,
-        budget: timedelta | None = None,
-        on_expired: OnExpired | None = None,
-        progress: Progress | None = None,
+        self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]
     ) -> SweepReport:
         """Do nothing: the server deletes what expires, and tells nobody, so that `on_expired` is never called.
 
         The report says so: no strategy, nothing examined, nothing deleted. Options that make no sense are refused all
         the same, so that they do not wait for another store.
         """
-        if now is not None:
-            codec.require_aware(now, "now")
-        Sweep(SweepStrategy(strategy or SweepStrategy.FULL_SCAN), limit, budget, progress)  # which looks at them
+        Sweep(SweepStrategy(strategy or SweepStrategy.FULL_SCAN), self.clock, **options)  # which checks them
         return SweepReport(strategy=None)
 
     # -- looking at what is there -------------------------------------------------------------------------------------
@@ -322,8 +329,7 @@ class RedisStore:
 
         It is rounded up, so that the server never deletes a live one; and a server takes no 0.
         """
-        value, expiry = encode_within(record, self.max_record_bytes)
-        return value, max(1, -(-expiry // 1000))
+        return record.encode(self.max_record_bytes), max(1, -(-codec.to_microseconds(record.expiry_date) // 1000))
 
     def _deadline(self) -> float:
         return asyncio.get_running_loop().time() + self.timeout.total_seconds()
@@ -344,7 +350,7 @@ class RedisStore:
 
     async def _load(self, id: Id, key: bytes, deadline: float, lost: int = 0) -> Record | None:
         value: bytes | None = await self._answer(partial(self._read, key), deadline, [key], lost)
-        return None if value is None else decode_live(id, value, self.clock())
+        return None if value is None else Record.decode_live(id, value, self.clock())
 
     async def _answer(
         self, call: Callable[[], Awaitable[Any]], deadline: float, keys: Sequence[bytes], lost: int = 0
@@ -395,8 +401,10 @@ class RedisStore:
                 raise
             return b""
 
-    async def _swap(self, key: bytes, old: bytes, new: bytes, expiry: int) -> Any:
-        """Replace the value if it is still the old one; the answer is true when it was."""
+    async def _swap(self, key: bytes, old: bytes, new: bytes | None, expiry: int) -> Any:
+        """Replace the value, or delete it for None, if it is still the old one; the answer is true if it was."""
+        if new is None:
+            return await self._once(key, "EVAL", _DELETE, 1, key, old)
         if self._server_swaps:
             try:
                 return await self._once(key, "SET", key, new, "IFEQ", old, "PXAT", expiry)

@@ -26,8 +26,8 @@ class Blocking:
     def delete(self, id):
         return self._run(self.store.delete(id))
 
-    def update(self, id, change):
-        return self._run(self.store.update(id, change))
+    def update(self, id, change, *, seen=None):
+        return self._run(self.store.update(id, change, seen=seen))
 
     def delete_expired(self, *arguments, **options):
         return self._run(self.store.delete_expired(*arguments, **options))
@@ -64,8 +64,8 @@ class Awaited:
     async def delete(self, id):
         return await self._run(self.store.delete(id))
 
-    async def update(self, id, change):
-        return await self._run(self.store.update(id, change))
+    async def update(self, id, change, *, seen=None):
+        return await self._run(self.store.update(id, change, seen=seen))
 
     async def delete_expired(self, *arguments, **options):
         return await self._run(self.store.delete_expired(*arguments, **options))

@@ -1,5 +1,6 @@
 """Every store there is: by name, a context manager that makes an empty one from a folder and a clock."""
 
+import textwrap
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from functools import partial
@@ -7,8 +8,9 @@ from functools import partial
 from bridge import blocking
 from servers import BINARIES, shared_cluster, shared_server
 
-from sled_sessions import CachingStore, MemoryStore, SledStore, SweepStrategy, sled
+from sled_sessions import AsyncCachingStore, CachingStore, MemoryStore, SledStore, SweepStrategy, sled
 from sled_sessions.redis import RedisStore
+from sled_sessions.stores import protocol
 
 
 @contextmanager
@@ -42,7 +44,7 @@ def _caching_over_redis(tmp_path, clock):
     async def make():
         async with RedisStore.from_url(shared_server().url, clock=clock) as shared:
             with _sled(tmp_path, clock) as local:
-                yield CachingStore(local, shared)
+                yield AsyncCachingStore(local, shared)
 
     shared_server().flush()
     with blocking(make) as store:
@@ -56,6 +58,19 @@ STORES = {
     "sled-full-scan": partial(_sled, strategy=SweepStrategy.FULL_SCAN),
     "caching": _caching,
 }
+
+
+@contextmanager
+def _documented(tmp_path, clock):
+    """The store that the documentation of the protocol shows to authors of stores."""
+    lines = [line for line in protocol.__doc__.splitlines() if line.startswith("    ") or not line]
+    names: dict[str, object] = {}
+    exec(textwrap.dedent("\n".join(lines)), names)
+    yield names["DictStore"](clock)
+
+
+DOCUMENTED_STORES = {"documented": _documented}
+"""For the conformance suite alone."""
 
 SERVED_STORES = {
     **{f"redis-{binary}": partial(_redis, binary=binary) for binary in BINARIES},

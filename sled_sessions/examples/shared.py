@@ -29,7 +29,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from sled_sessions import AsyncSessionStore, BackendError, CachingStore, Id, SessionMiddleware, SledStore, Sweeper
+from sled_sessions import AsyncCachingStore, AsyncSessionStore, BackendError, Id, SessionMiddleware, SledStore, Sweeper
 from sled_sessions.redis import RedisStore
 
 
@@ -71,7 +71,7 @@ def make_app_from_environment() -> Starlette:
 
     shared = RedisStore.from_url(url)
     local = SledStore.open(cache) if cache else None
-    store: AsyncSessionStore = CachingStore(local, shared) if local else shared
+    store: AsyncSessionStore = AsyncCachingStore(local, shared) if local else shared
     sweeper = Sweeper(store, timedelta(minutes=1))
     return Starlette(
         routes=[

@@ -12,12 +12,12 @@ import attrs
 from sled_sessions.errors import DecodeError
 from sled_sessions.operate.contents import Contents, contents_of
 from sled_sessions.operate.errors import OperationError
-from sled_sessions.records import Id, Record, codec
+from sled_sessions.records import Id, Record
 from sled_sessions.records.id import KEY_LENGTH, TEXT_LENGTH
 from sled_sessions.stores.encoded import record_if_readable, record_of
 from sled_sessions.stores.sled import SledStore
-from sled_sessions.stores.sled.indexed_tree import IndexReport, expiry_of
-from sled_sessions.stores.sweep import Progress, Sweep, SweepReport, SweepStrategy
+from sled_sessions.stores.sled.indexed_tree import IndexReport
+from sled_sessions.stores.sweep import Progress, SweepReport, SweepStrategy
 
 _SHORTEST = 4
 """Characters that a beginning of an id must have."""
@@ -174,18 +174,4 @@ def count_expired(
         TypeError: `budget` is no timedelta.
         sled.SledError: The store could not be read.
     """
-    now = store.clock()
-    until = codec.to_microseconds(now)
-    by_index = store.resolution is not None and strategy is not SweepStrategy.FULL_SCAN
-    how = SweepStrategy.EXPIRY_INDEX if by_index else SweepStrategy.FULL_SCAN
-    sweep = Sweep(how, limit, budget, progress)
-    due = (id.key for _, id in store.expiring(stop=now + _STEP)) if by_index else store.tree.keys()
-    for key in due:
-        sweep.examined += 1
-        if (value := store.tree.get(key)) is not None:
-            expiry = expiry_of(key, value)
-            sweep.undecodable += expiry is None
-            sweep.deleted += expiry is not None and expiry <= until
-        if sweep.step():
-            return sweep.report(complete=False)
-    return sweep.report(complete=True)
+    return store.delete_expired(strategy, limit=limit, budget=budget, progress=progress, dry_run=True)

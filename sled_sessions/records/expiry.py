@@ -11,13 +11,6 @@ from sled_sessions.records.codec import require_aware
 SESSION_END_LIFETIME = timedelta(weeks=2)
 """How long the server keeps a session whose cookie ends with the browser; tower-sessions' default."""
 
-ENDED = datetime(1970, 12, 31, 23, 59, 59, 999_999, UTC)
-"""The expiry date of a session that was ended, until it is deleted: it is gone for every reader and every `update`.
-
-Writing it is how a commit ends a session in the same step in which it looks at what other requests have left there. In
-bytes it is as long as any date.
-"""
-
 
 @attrs.frozen
 class Expiry:
@@ -27,11 +20,19 @@ class Expiry:
         idle: How long the session lives after it was last saved.
         deadline: The moment it ends, whatever happens.
         at_most: How long it lives after it was created, however active it is.
+        lifetime: How long a session lives after a save, if there is no `deadline`.
+        ends_with_browser: Whether the cookie carries no `Max-Age`.
     """
 
     idle: timedelta | None = None
     deadline: datetime | None = None
     at_most: timedelta | None = None
+    lifetime: timedelta = attrs.field(init=False, eq=False, repr=False)
+    ends_with_browser: bool = attrs.field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "lifetime", SESSION_END_LIFETIME if self.idle is None else self.idle)
+        object.__setattr__(self, "ends_with_browser", self.idle is None and self.deadline is None)
 
     @classmethod
     def on_session_end(cls) -> Self:
@@ -58,16 +59,6 @@ class Expiry:
             EncodeError: `deadline` is naive.
         """
         return cls(deadline=require_aware(deadline, "deadline"))
-
-    @property
-    def lifetime(self) -> timedelta:
-        """How long a session lives after a save, if there is no `deadline`."""
-        return SESSION_END_LIFETIME if self.idle is None else self.idle
-
-    @property
-    def ends_with_browser(self) -> bool:
-        """Whether the cookie carries no `Max-Age`."""
-        return self.idle is None and self.deadline is None
 
     def expiry_date(self, now: datetime) -> datetime:
         """When a session that is saved at `now` expires; `at_most` is not in it, since that counts from creation."""

@@ -1,10 +1,12 @@
 """The record: a session as a store holds it."""
 
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any, Self
 
 import attrs
 
+from sled_sessions.errors import DecodeError, RecordTooLarge
 from sled_sessions.records import codec
 from sled_sessions.records.id import Id, not_an_id
 
@@ -13,57 +15,93 @@ from sled_sessions.records.id import Id, not_an_id
 class Record:
     """A session's id, its data and the moment it expires (tower-sessions' `Record`).
 
-    Attributes:
+    Args:
         id: The session's id.
         data: Text keys to JSON values: None, bool, int (64 bits), float (finite), str, list, dict.
         expiry_date: An aware datetime, to the microsecond; the session is live before it and expired from it on.
-        stored: The bytes that a store read this record from, or wrote it as in an `update`; empty before. They tell
-            whether another writer has come since, and are not compared.
-        is_checked: Whether JSON is known to hold the data, so that encoding need not look again: a session has looked
-            at each value that was set. False, unless whoever made the record says so; not compared.
+        version: For stores: the token for `version`.
+        is_checked: The data is known to be JSON, so encoding skips the check. A session checks each value as it is
+            set, and keeps what it did not touch, even a value that another program wrote and JSON lacks.
 
     Raises:
-        EncodeError: `expiry_date` is naive; when it becomes so later, the record cannot be encoded.
-        TypeError: `id` is no Id.
+        EncodeError: `expiry_date` is naive. If it becomes naive later, encoding raises.
+        TypeError: `id` is not an Id.
     """
 
     id: Id
     data: dict[str, Any]
     expiry_date: datetime
-    stored: bytes = attrs.field(init=False, eq=False)
-    is_checked: bool = attrs.field(init=False, eq=False)
+    _version: object = attrs.field(init=False, eq=False)
+    _is_checked: bool = attrs.field(init=False, eq=False)
 
-    def __init__(self, id: Id, data: dict[str, Any], expiry_date: datetime) -> None:
+    def __init__(
+        self,
+        id: Id,
+        data: dict[str, Any],
+        expiry_date: datetime,
+        *,
+        version: object = None,
+        is_checked: bool = False,
+    ) -> None:
         if not isinstance(id, Id):
             raise not_an_id(id)
-        if getattr(expiry_date, "tzinfo", None) is not UTC:  # as it nearly always is; loading should not wait
+        if getattr(expiry_date, "tzinfo", None) is not UTC:  # nearly always UTC, and every load comes through here
             codec.require_aware(expiry_date, "expiry_date")
         self.id = id
         self.data = data
         self.expiry_date = expiry_date
-        self.stored = b""
-        self.is_checked = False
+        self._version = version
+        self._is_checked = is_checked
 
-    def encode(self) -> bytes:
-        """Write the record as the Rust crate would; `codec` says how.
+    # An attrgetter rather than a function: reading it costs no Python call.
+    version = property(
+        attrgetter("_version"),
+        doc="Opaque token by which a store recognises a record that it returned; None for one that no store returned.",
+    )
+
+    def encode(self, max_bytes: int | None = None) -> bytes:
+        """Encode the record as the Rust crate does; `codec` describes the format.
 
         Raises:
             EncodeError: JSON cannot hold the data; the message names the path to the offending value.
+            RecordTooLarge: The encoded record has more than `max_bytes`.
         """
-        return codec.encode(self.id.key, self.data, self.expiry_date, self.is_checked)
+        value = codec.encode(self.id.key, self.data, self.expiry_date, self._is_checked)
+        if max_bytes is not None and len(value) > max_bytes:
+            raise RecordTooLarge(
+                f"the record has {len(value):,} bytes, and max_record_bytes is {max_bytes:,}; "
+                "keep what is large elsewhere and its key in the session"
+            )
+        return value
 
     @classmethod
     def decode(cls, value: bytes) -> Self:
-        """Read a record that this package or the Rust crate wrote; nanoseconds are rounded down to microseconds.
+        """Decode a record that this package or the Rust crate wrote; nanoseconds are rounded down to microseconds.
 
         Raises:
-            DecodeError: The bytes are no record.
+            DecodeError: The bytes are not a valid record.
         """
         key, data, expiry_date = codec.decode(value)
         return cls(Id(key), data, expiry_date)
 
+    @classmethod
+    def decode_live(cls, id: Id, value: bytes, now: datetime) -> Self | None:
+        """Decode the record stored under this id, with its bytes as its version; None if it has expired.
+
+        Raises:
+            DecodeError: The bytes are not a valid record, or are another session's.
+        """
+        key, data, expiry_date = codec.decode(value)
+        if key != id.key:
+            raise DecodeError("the bytes under this id are another session's record")
+        return None if expiry_date <= now else cls(id, data, expiry_date, version=value)
+
+    def is_live_state(self, now: datetime) -> bool:
+        """Whether a store returned this record, with bytes as its version, and it has not expired."""
+        return isinstance(self._version, bytes) and self.expiry_date > now
+
     def __repr__(self) -> str:
-        # The values may be secrets, and the keys tell a reader what the session is about.
+        # Values may be secrets; keys tell a reader what the session is about.
         return f"Record({self.id!r}, keys={list(self.data)}, expiry_date={self.expiry_date.isoformat()})"
 
     def _repr_html_(self) -> str:

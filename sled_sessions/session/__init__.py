@@ -1,6 +1,7 @@
-"""Sessions: what one visitor's data is while a program uses it. Sans I/O: whoever drives a session calls the store."""
+"""Sessions: one visitor's data while a program uses it, and how it is written back."""
 
+from sled_sessions.session.commit import Outcome
 from sled_sessions.session.manager import SessionManager
-from sled_sessions.session.session import Outcome, Session
+from sled_sessions.session.session import Session
 
 __all__ = ["Outcome", "Session", "SessionManager"]

@@ -1,1 +1,1 @@
-"""Stores: where records live, and how the expired ones leave."""
+"""Stores: where records are kept, and how expired ones are removed. `protocol.py` says what a store does."""

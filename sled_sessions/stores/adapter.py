@@ -1,15 +1,18 @@
-"""A blocking store for code that awaits."""
+"""Blocking stores for code that awaits, and the other way round.
 
-from collections.abc import Callable
+Code that calls a store is written once, as `async def`. On a blocking store it runs over an `AsyncStore`, whose calls
+never suspend, so that one step of the coroutine, made by `run_inline`, is all of it.
+"""
+
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
-from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar, Unpack
 
 from sled_sessions.records import Id, Record
-from sled_sessions.stores.protocol import Change, SessionStore, check_blocking
-from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
+from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore, check_blocking, is_async
+from sled_sessions.stores.sweep import SweepOptions, SweepReport, SweepStrategy
 
 _T = TypeVar("_T")
 
@@ -17,21 +20,22 @@ _T = TypeVar("_T")
 class AsyncStore:
     """An `AsyncSessionStore` on a `SessionStore`.
 
-    Calls run inline by default: on sled and in memory they take microseconds, less than a thread costs. The exceptions
-    are a sweep by full scan (give it a `budget`, or use a `Sweeper`) and writes that wait for the disk (`durability`).
+    By default calls run inline: on sled and in memory they take microseconds, less than handing them to a thread costs.
+    The exceptions are a full scan (give it a `budget`, or use a `Sweeper`) and writes that wait for the disk
+    (`durability`).
 
     Args:
         store: The blocking store.
-        in_thread: Run each call in asyncio's thread pool, off the event loop: for stores that wait for a network or
-            for a slow disk. A call that is cancelled, as by a timeout, ends when the thread has come to its end, since
-            nothing stops that: what it writes does not come after what the program does next.
+        in_thread: Run each call in asyncio's thread pool, off the event loop: for stores that wait for a network or a
+            slow disk. Cancelling such a call, as a timeout does, waits for the thread, which nothing can stop; so its
+            write does not overtake what the program does next.
 
     Raises:
-        TypeError: `store` is no store, or asynchronous already.
+        TypeError: `store` is not a store, or is asynchronous already.
     """
 
     def __init__(self, store: SessionStore, *, in_thread: bool = False) -> None:
-        check_blocking(store, "use it as it is")
+        check_blocking(store, "use it directly")
         self.store = store
         self.in_thread = in_thread
 
@@ -40,60 +44,111 @@ class AsyncStore:
 
     async def create(self, record: Record) -> Record:
         """See `SessionStore.create`."""
-        return await self._call(partial(self.store.create, record))
+        if self.in_thread:
+            return await _call_in_thread(partial(self.store.create, record))
+        return self.store.create(record)
 
     async def save(self, record: Record) -> None:
         """See `SessionStore.save`."""
-        await self._call(partial(self.store.save, record))
+        if self.in_thread:
+            return await _call_in_thread(partial(self.store.save, record))
+        return self.store.save(record)
 
     async def load(self, id: Id) -> Record | None:
         """See `SessionStore.load`."""
-        return await self._call(partial(self.store.load, id))
+        if self.in_thread:
+            return await _call_in_thread(partial(self.store.load, id))
+        return self.store.load(id)
 
     async def delete(self, id: Id) -> bool:
         """See `SessionStore.delete`."""
-        return await self._call(partial(self.store.delete, id))
+        if self.in_thread:
+            return await _call_in_thread(partial(self.store.delete, id))
+        return self.store.delete(id)
 
-    async def update(self, id: Id, change: Change) -> Record | None:
+    async def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """See `SessionStore.update`."""
-        return await self._call(partial(self.store.update, id, change))
+        if self.in_thread:
+            return await _call_in_thread(partial(self.store.update, id, change, seen=seen))
+        return self.store.update(id, change, seen=seen)
 
     async def delete_expired(
-        self,
-        strategy: SweepStrategy | None = None,
-        *,
-        now: datetime | None = None,
-        limit: int | None = None,
-        budget: timedelta | None = None,
-        on_expired: OnExpired | None = None,
-        progress: Progress | None = None,
+        self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]
     ) -> SweepReport:
         """See `SessionStore.delete_expired`."""
-        return await self._call(
-            partial(
-                self.store.delete_expired,
-                strategy,
-                now=now,
-                limit=limit,
-                budget=budget,
-                on_expired=on_expired,
-                progress=progress,
-            )
-        )
+        if self.in_thread:
+            return await _call_in_thread(partial(self.store.delete_expired, strategy, **options))
+        return self.store.delete_expired(strategy, **options)
 
-    async def _call(self, call: Callable[[], _T]) -> _T:
-        if not self.in_thread:
-            return call()
-        import asyncio  # only here: it would be half of what importing this package costs
 
-        running = asyncio.get_running_loop().run_in_executor(None, copy_context().run, call)
-        try:
-            await asyncio.wait([running])  # which leaves it running when it is cancelled
-        except asyncio.CancelledError:
-            while not running.done():
-                with suppress(asyncio.CancelledError):  # anyio cancels a task again each time that it waits
-                    await asyncio.wait([running])
-            if not running.cancelled():
-                running.exception()  # or asyncio would log that nobody has asked
-            raise
-        return running.result()
+class BlockingStore:
+    """A `SessionStore` on an `AsyncSessionStore` that never suspends, such as one on top of an inline `AsyncStore`."""
+
+    def __init__(self, store: AsyncSessionStore) -> None:
+        self._async = store
+
+    def __repr__(self) -> str:
+        return repr(self._async)
+
+    def create(self, record: Record) -> Record:
+        """See `SessionStore.create`."""
+        return run_inline(self._async.create(record), self._async)
+
+    def save(self, record: Record) -> None:
+        """See `SessionStore.save`."""
+        run_inline(self._async.save(record), self._async)
+
+    def load(self, id: Id) -> Record | None:
+        """See `SessionStore.load`."""
+        return run_inline(self._async.load(id), self._async)
+
+    def delete(self, id: Id) -> bool:
+        """See `SessionStore.delete`."""
+        return run_inline(self._async.delete(id), self._async)
+
+    def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
+        """See `SessionStore.update`."""
+        return run_inline(self._async.update(id, change, seen=seen), self._async)
+
+    def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
+        """See `SessionStore.delete_expired`."""
+        return run_inline(self._async.delete_expired(strategy, **options), self._async)
+
+
+def as_async(store: SessionStore | AsyncSessionStore) -> AsyncSessionStore:
+    """The store itself if it is asynchronous, or else an inline `AsyncStore` on it."""
+    return store if is_async(store) else AsyncStore(store)
+
+
+def run_inline(coroutine: Coroutine[Any, Any, _T], store: object) -> _T:
+    """Run a coroutine that never suspends, without an event loop.
+
+    Args:
+        coroutine: Awaits nothing but calls of inline stores.
+        store: The store that it calls, for the error.
+
+    Raises:
+        RuntimeError: It suspended. It was closed, so that it holds no lock.
+    """
+    try:
+        coroutine.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    coroutine.close()
+    raise RuntimeError(f"{store!r} waits for an event loop: use it with await, not as a blocking store")
+
+
+async def _call_in_thread(call: Callable[[], _T]) -> _T:
+    import asyncio  # here, since it is half of what importing this package costs
+
+    running = asyncio.get_running_loop().run_in_executor(None, copy_context().run, call)
+    try:
+        await asyncio.wait([running])  # cancelling this leaves the call running
+    except asyncio.CancelledError:
+        while not running.done():
+            with suppress(asyncio.CancelledError):  # anyio cancels a task again each time it waits
+                await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()  # retrieve it, so that asyncio does not log it as unretrieved
+        raise
+    return running.result()

@@ -1,13 +1,16 @@
-"""A fast store in front of a lasting one."""
+"""A fast store in front of a durable one.
+
+The durable store is written first and the cache after it, with one writer of an id at a time. So a cached session is
+never newer than the stored one, and a slow `load` does not bring a deleted one back.
+"""
 
 import logging
-import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self, cast, overload
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Unpack
 from weakref import WeakValueDictionary
 
 import attrs
@@ -15,18 +18,17 @@ import attrs
 from sled_sessions import events
 from sled_sessions.errors import SessionError
 from sled_sessions.records import Id, Record
-from sled_sessions.stores.adapter import AsyncStore
-from sled_sessions.stores.forks import make_locks
+from sled_sessions.stores.adapter import AsyncStore, as_async, run_inline
+from sled_sessions.stores.locks import StripedLock
 from sled_sessions.stores.protocol import (
     AsyncSessionStore,
     Change,
     SessionStore,
     check_blocking,
     check_store,
-    is_async,
     key_of,
 )
-from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
+from sled_sessions.stores.sweep import SweepOptions, SweepReport, SweepStrategy
 
 if TYPE_CHECKING:
     import asyncio
@@ -37,196 +39,96 @@ MAX_AGE = timedelta(seconds=1)
 
 
 class CachingStore:
-    """tower-sessions' `CachingSessionStore`: `load` asks the cache first and fills it, writes go to both.
+    """tower-sessions' `CachingSessionStore`, for one process: `load` asks the cache first and fills it.
 
-    The store is written first and the cache after it, one writer of an id at a time, so that a cached session is never
-    newer than the stored one and a deleted one does not come back through a slow `load`. When the store fails, nobody
-    knows what it holds, and the cache forgets the session. So it does with a record that the cache refuses. When the
-    cache cannot be read, the store is asked; when it cannot be swept, the log has a warning with its error.
+        CachingStore(MemoryStore(), SledStore.open("storage"))
 
-    Calling it makes a `BlockingCachingStore`, or an `AsyncCachingStore` when one of the two stores is asynchronous:
+    When the store fails, its state is unknown, and the cache drops the session; so it does with a record that the cache
+    refuses. When the cache cannot be read, the store is asked. When the cache cannot be swept, the error is logged.
+    Writes to the store that bypass this object are not seen until the cache drops the session.
 
-        CachingStore(MemoryStore(), store)  # on a SledStore, in one process
-        CachingStore(store, RedisStore.from_url("redis://10.0.0.5"))  # on a server, in one of many processes
-
-    It neither opens nor closes the two.
+    Neither store is opened or closed by this object.
 
     Args:
-        cache: The fast one, of this process alone.
-        store: The lasting one; what it holds is true.
-        max_age: Asynchronous only; how long a cached session is shown without asking the store again. What another
-            process does to the store, a log-out say, is seen here after that time at the latest.
+        cache: The fast store.
+        store: The durable store, which decides what is true.
+
+    Raises:
+        TypeError: `cache` or `store` is not a blocking store; `AsyncCachingStore` takes asyncio ones.
     """
 
-    cache: Any
-    store: Any
-
-    _swept: SweepReport | None = None
-    """Of the store, when it was swept to its end and the cache was not."""
-
-    @overload
-    def __new__(cls, cache: SessionStore, store: SessionStore) -> "BlockingCachingStore": ...
-
-    @overload
-    def __new__(
-        cls, cache: SessionStore | AsyncSessionStore, store: AsyncSessionStore, *, max_age: timedelta = MAX_AGE
-    ) -> "AsyncCachingStore": ...
-
-    @overload
-    def __new__(
-        cls, cache: AsyncSessionStore, store: SessionStore, *, max_age: timedelta = MAX_AGE
-    ) -> "AsyncCachingStore": ...
-
-    def __new__(cls, cache: Any, store: Any, **options: Any) -> Self:
-        """Choose the kind.
-
-        Raises:
-            TypeError: `cache` or `store` is no store, or `max_age` no timedelta.
-        """
-        check_store(cache)
-        check_store(store)
-        any_async = is_async(cache) or is_async(store)
-        kind = (AsyncCachingStore if any_async else BlockingCachingStore) if cls is CachingStore else cls
-        return cast("Self", object.__new__(kind))
+    def __init__(self, cache: SessionStore, store: SessionStore) -> None:
+        for each in (cache, store):
+            check_blocking(each, "use an AsyncCachingStore")
+        self.cache = cache
+        self.store = store
+        self._pair = _Pair(AsyncStore(cache), AsyncStore(store), None)
+        self._locks = StripedLock()
 
     def __repr__(self) -> str:
         return f"CachingStore({self.cache!r}, {self.store!r})"
 
-
-class BlockingCachingStore(CachingStore):
-    """A `SessionStore` of two. Other writers of the store, past this object, are not seen until the cache forgets.
-
-    Raises:
-        TypeError: `cache` or `store` is asynchronous.
-    """
-
-    cache: SessionStore
-    store: SessionStore
-
-    _STRIPES = 64
-
-    def __init__(self, cache: SessionStore, store: SessionStore) -> None:
-        for each in (cache, store):
-            check_blocking(each, "make a CachingStore, which chooses the kind")
-        self.cache = cache
-        self.store = store
-        make_locks(self)
-
     def create(self, record: Record) -> Record:
         """Store a new session in both; under another id if the store has this one."""
-        with self._writing(record.id):  # another id that comes of it is known to nobody yet
-            record = self.store.create(record)
-            self._keep(record)
-        return record
+        with self._locks.of(record.id.key):  # an id that replaces it is not known to any other writer yet
+            return run_inline(self._pair.create(record), self)
 
     def save(self, record: Record) -> None:
         """Store a session, new or known, in both."""
-        with self._writing(record.id):
-            self.store.save(record)
-            self._keep(record)
+        with self._locks.of(record.id.key):
+            run_inline(self._pair.save(record), self)
 
     def load(self, id: Id) -> Record | None:
-        """Return a live session from the cache, or else from the store, and then cache it."""
-        record = None
-        with suppress(SessionError):  # then the store is asked
-            record = self.cache.load(id)
+        """Return a live session from the cache, or from the store, and then cache it."""
+        record = run_inline(self._pair.cached(id), self)
         if record is None:
-            with self._lock(id):
-                record = self.store.load(id)
-                if record is not None:
-                    with suppress(SessionError):  # a cache that fails is no older for what was read past it
-                        self._keep(record)
+            with self._locks.of(id.key):
+                record = run_inline(self._pair.fetch(id), self)
         return record
 
     def delete(self, id: Id) -> bool:
-        """Remove a session from both; false when the store had none."""
-        with self._lock(id):
-            try:
-                return self.store.delete(id)
-            finally:
-                self.cache.delete(id)
+        """Remove a session from both; false if the store had none."""
+        with self._locks.of(key_of(id)):
+            return run_inline(self._pair.delete(id), self)
 
-    def update(self, id: Id, change: Change) -> Record | None:
+    def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """Change a session in the store, atomically, and then in the cache."""
-        with self._writing(id):
-            record = self.store.update(id, change)
-            if record is None:
-                self.cache.delete(id)
-            else:
-                self._keep(record)
-            return record
+        with self._locks.of(key_of(id)):
+            return run_inline(self._pair.update(id, change, seen), self)
 
-    def delete_expired(
-        self,
-        strategy: SweepStrategy | None = None,
-        *,
-        now: datetime | None = None,
-        limit: int | None = None,
-        budget: timedelta | None = None,
-        on_expired: OnExpired | None = None,
-        progress: Progress | None = None,
-    ) -> SweepReport:
-        """Sweep the store, whose report is returned, and then the cache; complete when both sweeps were.
-
-        Sweeps with a `budget` come to the cache when the store is done, and then to its end before the store's turn
-        comes again: scans of two stores would hardly ever end together. A cache that fails does not take the report
-        away: what has expired is not shown from there either.
-        """
-        report = self._swept
-        if report is None or budget is None:
-            report = self.store.delete_expired(
-                strategy, now=now, limit=limit, budget=budget, on_expired=on_expired, progress=progress
-            )
-            if not (report.complete or budget is None):
-                return report
-        cache = report
-        with _sweep_of_cache():
-            cache = self.cache.delete_expired(now=now, limit=limit, budget=budget)
-        self._swept = SweepReport(report.strategy) if report.complete and not cache.complete else None
-        return attrs.evolve(report, complete=report.complete and cache.complete)
-
-    def _keep(self, record: Record) -> None:
-        try:
-            self.cache.save(record)
-        except SessionError:
-            self.cache.delete(record.id)  # the store has it, and an older state would be shown for ever
-
-    @contextmanager
-    def _writing(self, id: Id) -> Iterator[None]:
-        with self._lock(id):
-            try:
-                yield
-            except BaseException:
-                self.cache.delete(id)
-                raise
-
-    def _renew_locks(self) -> None:
-        self._locks = tuple(threading.Lock() for _ in range(self._STRIPES))
-
-    def _lock(self, id: Id) -> threading.Lock:
-        return self._locks[key_of(id)[-1] % self._STRIPES]
+    def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
+        """Sweep the store and then the cache; returns the store's report, complete when both sweeps were."""
+        return run_inline(self._pair.delete_expired(strategy, options), self)
 
 
-class AsyncCachingStore(CachingStore):
-    """An `AsyncSessionStore` of two, whose store other processes write, too.
+class AsyncCachingStore:
+    """A cache in front of an asyncio store that other processes write, too.
 
-    A cached session is shown for `max_age` from the moment when the store was asked for it, and then asked for again:
-    a bound that holds whatever happens to the network, which notices of invalidation could not promise. What lies in
-    the cache from an earlier run of the program is not shown before the store has confirmed it. While the store is
-    away, sessions are shown for `max_age` and no longer.
+        AsyncCachingStore(SledStore.open("cache"), RedisStore.from_url("redis://10.0.0.5"))
 
-    Updates are the store's own, on what is there by then, so keys that an old session shows are not written back; what
-    a program computes from them is. Counters and carts need a visitor to stay on one machine (a load balancer's sticky
-    sessions), or no cache.
+    A cached session is used for `max_age` after the store was asked for it, and then the store is asked again. This
+    bound holds whatever happens to the network, which invalidation messages could not promise. While the store is away,
+    sessions are served for `max_age` and no longer. What an earlier run of the program left in the cache is not used
+    before the store has confirmed it.
 
-    A cache that keeps what it has on a disk wants a `Sweeper` on this store, even if the other is a server that deletes
-    by itself what expires.
+    Updates run in the store, on its current record, so keys that only a stale copy has are not written back; values
+    that a program computes from a stale copy are. Counters and carts need a visitor to stay on one machine (sticky
+    sessions of a load balancer), or no cache.
 
-    It belongs to one event loop. A blocking store in it is called inline, as by `AsyncStore`.
+    A cache on disk needs a `Sweeper` on this store, even if the other store is a server that expires records by itself.
+
+    It belongs to one event loop. A blocking store is called inline, as by `AsyncStore`. Neither store is opened or
+    closed by this object.
+
+    Args:
+        cache: The fast store, of this process alone.
+        store: The durable store, which decides what is true.
+        max_age: How long a cached session is used without asking the store. A change by another process, such as a
+            log-out, is seen here after that time at the latest.
+
+    Raises:
+        TypeError: `cache` or `store` is not a store, or `max_age` is not a timedelta.
     """
-
-    cache: SessionStore | AsyncSessionStore
-    store: SessionStore | AsyncSessionStore
 
     def __init__(
         self,
@@ -235,137 +137,186 @@ class AsyncCachingStore(CachingStore):
         *,
         max_age: timedelta = MAX_AGE,
     ) -> None:
-        import asyncio  # only here: it would be half of what importing this package costs
+        import asyncio  # here, since it is half of what importing this package costs
 
+        check_store(cache)
+        check_store(store)
         if not isinstance(max_age, timedelta):
             raise TypeError(f"max_age must be a timedelta, not {type(max_age).__name__}")
         self.cache = cache
         self.store = store
         self.max_age = max_age
-        self._cache = _as_async(cache)
-        self._store = _as_async(store)
-        self._asked: OrderedDict[bytes, float] = OrderedDict()  # when the store was, for the sessions in the cache
+        self._pair = _Pair(as_async(cache), as_async(store), max_age.total_seconds())
         self._new_lock = asyncio.Lock
         self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
+    def __repr__(self) -> str:
+        return f"AsyncCachingStore({self.cache!r}, {self.store!r})"
+
     async def create(self, record: Record) -> Record:
         """Store a new session in both; under another id if the store has this one."""
-        async with self._lock(record.id):  # another id that comes of it is known to nobody yet
-            asked = self._invalidate(record.id)
-            record = await self._store.create(record)
-            await self._keep(record, asked)
-        return record
+        async with self._lock(record.id):  # an id that replaces it is not known to any other writer yet
+            return await self._pair.create(record)
 
     async def save(self, record: Record) -> None:
         """Store a session, new or known, in both."""
         async with self._lock(record.id):
-            asked = self._invalidate(record.id)
-            await self._store.save(record)
-            await self._keep(record, asked)
+            await self._pair.save(record)
 
     async def load(self, id: Id) -> Record | None:
-        """Return a live session from the cache, if the store was asked within `max_age`, or else from the store."""
-        record = await self._cached(id)
+        """Return a live session from the cache if the store was asked within `max_age`, or else from the store."""
+        record = await self._pair.cached(id)
         if record is None:
             async with self._lock(id):
-                record = await self._cached(id)  # another task may have asked meanwhile
+                record = await self._pair.cached(id)  # another task may have fetched it meanwhile
                 if record is None:
-                    asked = self._invalidate(id)
-                    record = await self._store.load(id)
-                    if record is None:
-                        await self._forget(id)
-                    else:
-                        await self._keep(record, asked)
+                    record = await self._pair.fetch(id)
         return record
 
     async def delete(self, id: Id) -> bool:
-        """Remove a session from both; false when the store had none."""
+        """Remove a session from both; false if the store had none."""
         async with self._lock(id):
-            self._invalidate(id)
-            is_there = await self._store.delete(id)
-            await self._forget(id)
-            return is_there
+            return await self._pair.delete(id)
 
-    async def update(self, id: Id, change: Change) -> Record | None:
+    async def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """Change a session in the store, atomically, and then in the cache."""
         async with self._lock(id):
-            asked = self._invalidate(id)
-            record = await self._store.update(id, change)
-            if record is None:
-                await self._forget(id)
-            else:
-                await self._keep(record, asked)
-            return record
+            return await self._pair.update(id, change, seen)
 
     async def delete_expired(
-        self,
-        strategy: SweepStrategy | None = None,
-        *,
-        now: datetime | None = None,
-        limit: int | None = None,
-        budget: timedelta | None = None,
-        on_expired: OnExpired | None = None,
-        progress: Progress | None = None,
+        self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]
     ) -> SweepReport:
-        """Sweep the store, whose report is returned, and then the cache; complete when both sweeps were.
-
-        Sweeps with a `budget` come to the cache when the store is done, and then to its end before the store's turn
-        comes again: scans of two stores would hardly ever end together. A cache that fails does not take the report
-        away: what has expired is not shown from there either.
-        """
-        report = self._swept
-        if report is None or budget is None:
-            report = await self._store.delete_expired(
-                strategy, now=now, limit=limit, budget=budget, on_expired=on_expired, progress=progress
-            )
-            if not (report.complete or budget is None):
-                return report
-        cache = report
-        with _sweep_of_cache():
-            cache = await self._cache.delete_expired(now=now, limit=limit, budget=budget)
-        self._swept = SweepReport(report.strategy) if report.complete and not cache.complete else None
-        return attrs.evolve(report, complete=report.complete and cache.complete)
-
-    async def _cached(self, id: Id) -> Record | None:
-        asked = self._asked.get(key_of(id))
-        if asked is None or time.monotonic() - asked >= self.max_age.total_seconds():
-            return None
-        with suppress(SessionError):  # then the store is asked
-            return await self._cache.load(id)
-        return None
-
-    def _invalidate(self, id: Id) -> float:
-        """Show nothing from the cache until `_keep`, even if that never comes; returns the time."""
-        self._asked.pop(key_of(id), None)
-        return time.monotonic()
-
-    async def _forget(self, id: Id) -> None:
-        with suppress(SessionError):  # what stays in the cache is not shown any more
-            await self._cache.delete(id)
-
-    async def _keep(self, record: Record, asked: float) -> None:
-        try:
-            await self._cache.save(record)
-        except SessionError:
-            return  # the store has it, and what is in the cache stays in doubt
-        self._asked[record.id.key] = asked
-        oldest = time.monotonic() - self.max_age.total_seconds()
-        while self._asked and next(iter(self._asked.values())) <= oldest:
-            self._asked.popitem(last=False)
+        """Sweep the store and then the cache; returns the store's report, complete when both sweeps were."""
+        return await self._pair.delete_expired(strategy, options)
 
     def _lock(self, id: Id) -> "asyncio.Lock":
         return self._locks.setdefault(key_of(id), self._new_lock())
 
 
-@contextmanager
-def _sweep_of_cache() -> Iterator[None]:
-    """Log what the cache raises, so that the store's report is not lost, and announce no session as expired."""
-    try:
-        with events.sweeping_copies():
-            yield
-    except SessionError:
-        _log.warning("the cache could not be swept; the next sweep tries again", exc_info=True)
+class _Pair:
+    """A cache and a store, and what a caching store does with them while it holds the lock of the id.
 
+    Args:
+        cache: The fast store.
+        store: The durable one.
+        max_age: For how many seconds a cached session may be used; None: until it is dropped.
+    """
 
-def _as_async(store: SessionStore | AsyncSessionStore) -> AsyncSessionStore:
-    return store if is_async(store) else AsyncStore(cast("SessionStore", store))
+    def __init__(self, cache: AsyncSessionStore, store: AsyncSessionStore, max_age: float | None) -> None:
+        self._cache = cache
+        self._store = store
+        self._max_age = max_age
+        self._fetched: OrderedDict[bytes, float] = OrderedDict()  # when the store was asked, for each cached session
+        self._swept: SweepReport | None = None  # the store's report, once it is done and the cache's sweep is not
+
+    async def cached(self, id: Id) -> Record | None:
+        """The session from the cache; None if it is not there, too old, or the cache cannot be read."""
+        key = key_of(id)
+        if self._max_age is not None and time.monotonic() - self._fetched.get(key, -1e9) >= self._max_age:
+            return None
+        with suppress(SessionError):
+            return await self._cache.load(id)
+        return None
+
+    async def fetch(self, id: Id) -> Record | None:
+        """The session from the store; it is cached if the cache can be written."""
+        start = self._invalidate(id)
+        record = await self._store.load(id)
+        if record is None:
+            if self._max_age is not None:
+                await self._drop(id)
+        else:
+            with suppress(SessionError):  # a cache that cannot be written has an older copy, or none, as before
+                await self._keep(record, start)
+        return record
+
+    async def create(self, record: Record) -> Record:
+        async with self._writing(record.id) as start:
+            record = await self._store.create(record)
+            await self._keep(record, start)
+        return record
+
+    async def save(self, record: Record) -> None:
+        async with self._writing(record.id) as start:
+            await self._store.save(record)
+            await self._keep(record, start)
+
+    async def update(self, id: Id, change: Change, seen: Record | None) -> Record | None:
+        async with self._writing(id) as start:
+            record = await self._store.update(id, change, seen=seen)
+            if record is None:
+                await self._drop(id)
+            else:
+                await self._keep(record, start)
+        return record
+
+    async def delete(self, id: Id) -> bool:
+        self._invalidate(id)
+        try:
+            return await self._store.delete(id)
+        finally:
+            await self._drop(id)
+
+    async def delete_expired(self, strategy: SweepStrategy | None, options: SweepOptions) -> SweepReport:
+        """Sweep both.
+
+        With a `budget` the cache's turn comes when the store is done, and lasts until the cache is done as well:
+        alternating scans of two stores would hardly ever finish together. A cache that fails does not take the store's
+        report away, since what has expired is not returned from the cache either.
+        """
+        report, budget = self._swept, options.get("budget")
+        if report is None or budget is None:
+            report = await self._store.delete_expired(strategy, **options)
+            if not report.complete and budget is not None:
+                return report
+        is_complete = report.complete
+        try:
+            with events.sweeping_copies():
+                of_cache = await self._cache.delete_expired(
+                    now=options.get("now"),
+                    limit=options.get("limit"),
+                    budget=budget,
+                    dry_run=options.get("dry_run", False),
+                )
+            is_complete = report.complete and of_cache.complete
+        except SessionError:
+            _log.warning("the cache could not be swept; the next sweep tries again", exc_info=True)
+        self._swept = SweepReport(report.strategy) if report.complete and not is_complete else None
+        return attrs.evolve(report, complete=is_complete)
+
+    @asynccontextmanager
+    async def _writing(self, id: Id) -> AsyncIterator[float]:
+        """Drop the session from the cache if the block fails, since the store's state is unknown then."""
+        start = self._invalidate(id)
+        try:
+            yield start
+        except BaseException:
+            if self._max_age is None:  # with `max_age` it is not used any more already
+                await self._drop(id)
+            raise
+
+    def _invalidate(self, id: Id) -> float:
+        """Stop using the cached session until `_keep`, even if that is never reached; returns the time."""
+        self._fetched.pop(key_of(id), None)
+        return time.monotonic()
+
+    async def _drop(self, id: Id) -> None:
+        try:
+            await self._cache.delete(id)
+        except SessionError:
+            if self._max_age is None:  # the old copy would be served for ever; with `max_age` it already is not
+                raise
+
+    async def _keep(self, record: Record, start: float) -> None:
+        """Cache what the store has; `start` is when it was asked."""
+        try:
+            await self._cache.save(record)
+        except SessionError:
+            await self._drop(record.id)
+            return
+        if self._max_age is None:
+            return
+        self._fetched[record.id.key] = start
+        oldest = time.monotonic() - self._max_age
+        while self._fetched and next(iter(self._fetched.values())) <= oldest:
+            self._fetched.popitem(last=False)

@@ -7,7 +7,7 @@ from functools import partial
 from sled_sessions.records.codec import require_aware
 
 Clock = Callable[[], datetime]
-"""Returns the present moment as an aware datetime."""
+"""Returns the current time as an aware datetime."""
 
 utc_now: Clock = partial(datetime.now, UTC)
 
@@ -16,17 +16,17 @@ def checked(clock: Clock) -> Clock:
     """Return `clock`.
 
     Raises:
-        EncodeError: What it returns is no aware datetime.
+        EncodeError: It does not return an aware datetime.
     """
     require_aware(clock(), "what the clock returns")
     return clock
 
 
 def clock_of(store: object, given: Clock | None = None) -> Clock:
-    """The clock that was given, or else that of a store, or of the store that it wraps; `utc_now` when there is none.
+    """The given clock, or else that of the store or of the store it wraps, or else `utc_now`.
 
     Raises:
-        EncodeError: What the given one returns is no aware datetime.
+        EncodeError: The given clock does not return an aware datetime.
     """
     if given is not None:
         return checked(given)

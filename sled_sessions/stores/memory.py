@@ -1,4 +1,4 @@
-"""Sessions in this process's memory: for tests, for caches, and the plain model of what a store does."""
+"""Sessions in this process's memory: for tests, for caches, and as the plain model of a store."""
 
 import threading
 from collections.abc import Iterator
@@ -8,35 +8,33 @@ from itertools import islice
 import attrs
 from sortedcontainers import SortedList
 
-from sled_sessions import events
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.stores.clock import Clock, checked, utc_now
-from sled_sessions.stores.encoded import decode_live
-from sled_sessions.stores.forks import make_locks
-from sled_sessions.stores.protocol import Change, check_change, key_of, seen_by
+from sled_sessions.stores.locks import StripedLock
+from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
 
 
 class MemoryStore:
     """A `SessionStore` in a dict of encoded records, with a sorted list of (expiry, id) as its expiry index.
 
-    Records are encoded on the way in, so that what JSON cannot hold is refused here as everywhere, and what a caller
-    does to a record afterwards does not reach the store. Safe to use from several threads.
+    Records are encoded as they are stored, so data that JSON cannot hold is refused, as in any store, and later changes
+    to the caller's record do not reach the store. Safe to use from several threads.
 
     Args:
-        clock: Returns the present moment as an aware datetime.
+        clock: Returns the current time as an aware datetime.
     """
 
     def __init__(self, *, clock: Clock = utc_now) -> None:
         self.clock = checked(clock)
-        make_locks(self)
+        self._lock = StripedLock(1, threading.RLock)
         self._values: dict[bytes, bytes] = {}
-        self._expiries: dict[bytes, int] = {}  # what the index has for each
+        self._expiries: dict[bytes, int] = {}  # the expiry that the index has for each key
         self._index: SortedList[tuple[int, bytes]] = SortedList()
 
     def create(self, record: Record) -> Record:
         """Store a new session: under another id if this one is taken. O(log n)."""
-        with self._lock:
+        with self._lock.of():
             while record.id.key in self._values:
                 record = attrs.evolve(record, id=Id.new())
             self.save(record)
@@ -45,35 +43,37 @@ class MemoryStore:
     def save(self, record: Record) -> None:
         """Store a session, new or known. O(log n)."""
         key, value, expiry = record.id.key, record.encode(), codec.to_microseconds(record.expiry_date)
-        with self._lock:
+        with self._lock.of():
             if key in self._expiries:
                 self._index.remove((self._expiries[key], key))
-            self._values[key] = value  # over the old one: `load` takes no lock, and must find one of the two
+            self._values[key] = value  # one assignment: `load` takes no lock and finds the old value or the new one
             self._expiries[key] = expiry
             self._index.add((expiry, key))
 
     def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None. O(1)."""
         value = self._values.get(key_of(id))
-        return None if value is None else decode_live(id, value, self.clock())
+        return None if value is None else Record.decode_live(id, value, self.clock())
 
     def delete(self, id: Id) -> bool:
-        """Remove a session; false when there was none. O(log n)."""
-        with self._lock:
+        """Remove a session; false if there was none. O(log n)."""
+        with self._lock.of():
             return self._remove(key_of(id))
 
-    def update(self, id: Id, change: Change) -> Record | None:
-        """Read, change and write a live session as one step; None when it is gone or expired."""
+    def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
+        """Read, change and write a live session as one step; None if it is missing, expired or deleted by `change`."""
         key = key_of(id)
-        with self._lock:
-            record = seen_by(change, self.clock)
-            if record is None or self._values.get(key) != record.stored:
-                record = self.load(id)
-            if record is not None:
-                record = check_change(id, change(record))
-                self.save(record)
-                record.stored = self._values[key]
-            return record
+        with self._lock.of():
+            is_current = seen is not None and seen.is_live_state(self.clock()) and self._values.get(key) == seen.version
+            record = seen if is_current else self.load(id)
+            if record is None:
+                return None
+            changed = check_change(id, change(record))
+            if changed is DELETE:
+                self._remove(key)
+                return None
+            self.save(changed)
+            return Record(id, changed.data, changed.expiry_date, version=self._values[key])
 
     def delete_expired(
         self,
@@ -84,28 +84,36 @@ class MemoryStore:
         budget: timedelta | None = None,
         on_expired: OnExpired | None = None,
         progress: Progress | None = None,
+        dry_run: bool = False,
     ) -> SweepReport:
         """Remove the expired sessions; the options are those of `SledStore.delete_expired`."""
-        until = codec.to_microseconds(codec.require_aware(self.clock() if now is None else now, "now"))
         strategy = SweepStrategy(strategy or SweepStrategy.EXPIRY_INDEX)
-        sweep = Sweep(strategy, limit, budget, progress)
-        with self._lock:
-            due = list(self._index.irange(maximum=(until + 1,), inclusive=(True, False)))
+        sweep = Sweep(
+            strategy,
+            self.clock,
+            now=now,
+            limit=limit,
+            budget=budget,
+            on_expired=on_expired,
+            progress=progress,
+            dry_run=dry_run,
+        )
+        with self._lock.of():
+            due = list(self._index.irange(maximum=(sweep.until + 1,), inclusive=(True, False)))
             others = len(self._index) - len(due)
         for _, key in due:
             sweep.examined += 1
-            value = self._expire(key, until)
+            value = self._values.get(key) if dry_run else self._expire(key, sweep.until)
             if value is not None:
-                sweep.deleted += 1
-                events.expired(key, value, on_expired)
-            if sweep.step():
+                sweep.count_deleted(key, value)
+            if sweep.is_over():
                 return sweep.report(complete=False)
         if strategy is SweepStrategy.FULL_SCAN:
-            sweep.examined += others  # one look at the first of them is enough
+            sweep.examined += others  # reading the first one of these would be enough
         return sweep.report(complete=True)
 
     def count(self) -> int:
-        """How many records are stored, expired ones that no sweep has met included. O(1)."""
+        """How many records are stored, including expired ones that no sweep has deleted yet. O(1)."""
         return len(self._values)
 
     def records(self) -> Iterator[Record]:
@@ -115,8 +123,8 @@ class MemoryStore:
                 yield Record.decode(value)
 
     def first_expiry(self) -> datetime | None:
-        """When the next session expires, or did; None when there is none. O(1)."""
-        with self._lock:
+        """The earliest expiry, which may be past; None without sessions. O(1)."""
+        with self._lock.of():
             return codec.from_microseconds(self._index[0][0]) if self._index else None
 
     def expiring(self, start: datetime | None = None, stop: datetime | None = None) -> Iterator[tuple[datetime, Id]]:
@@ -125,7 +133,7 @@ class MemoryStore:
             None if bound is None else (codec.to_microseconds(codec.require_aware(bound, name)),)
             for name, bound in (("start", start), ("stop", stop))
         )
-        with self._lock:
+        with self._lock.of():
             found = list(self._index.irange(low, high, inclusive=(True, False)))
         return ((codec.from_microseconds(expiry), Id(key)) for expiry, key in found)
 
@@ -136,17 +144,14 @@ class MemoryStore:
         from sled_sessions.display import html, text
         from sled_sessions.stores import shown
 
-        with self._lock:
+        with self._lock.of():
             first = [Record.decode(self._values[key]) for _, key in islice(self._index, text.PAGE)]
             count = len(self._values)
         return html.card("MemoryStore", {"sessions": count}, shown.first(first, self.clock(), "next to expire"))
 
-    def _renew_locks(self) -> None:
-        self._lock = threading.RLock()
-
     def _expire(self, key: bytes, until: int) -> bytes | None:
-        """Remove a session if it has expired by then, and return what it was."""
-        with self._lock:
+        """Remove a session if it has expired at that time, and return its record."""
+        with self._lock.of():
             if self._expiries.get(key, until + 1) > until:
                 return None
             value = self._values[key]

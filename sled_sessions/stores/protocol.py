@@ -1,48 +1,114 @@
-"""What every store can do, once for blocking code and once for asyncio."""
+'''What a session store does: the protocol, for blocking code and for asyncio.
 
+A complete store, here one that keeps its records in a dict. `update` is the method that needs care: it must read,
+change and write as one step, so that requests of one session that run at the same time keep each other's changes.
+
+    import threading
+    import attrs
+    from sled_sessions import DELETE, Id, Record, SweepStrategy
+    from sled_sessions.records import codec
+    from sled_sessions.stores.clock import utc_now
+    from sled_sessions.stores.protocol import check_change, key_of
+    from sled_sessions.stores.sweep import Sweep
+
+    class DictStore:
+        """Sessions in a dict, as encoded records: what a caller does to a record later does not reach the store."""
+
+        def __init__(self, clock=utc_now):
+            self.clock = clock
+            self._values = {}
+            self._lock = threading.RLock()
+
+        def create(self, record):
+            with self._lock:
+                while record.id.key in self._values:  # never overwrite: use another id
+                    record = attrs.evolve(record, id=Id.new())
+                self.save(record)
+            return record
+
+        def save(self, record):
+            value = record.encode()
+            with self._lock:
+                self._values[record.id.key] = value
+
+        def load(self, id):
+            value = self._values.get(key_of(id))
+            return None if value is None else Record.decode_live(id, value, self.clock())  # None if it has expired
+
+        def delete(self, id):
+            with self._lock:
+                return self._values.pop(key_of(id), None) is not None
+
+        def update(self, id, change, *, seen=None):  # `seen` may save a read; a dict needs no such help
+            with self._lock:
+                record = self.load(id)
+                if record is None:
+                    return None
+                changed = check_change(id, change(record))
+                if changed is DELETE:
+                    self.delete(id)
+                    return None
+                self.save(changed)
+                return changed
+
+        def delete_expired(self, strategy=None, **options):
+            sweep = Sweep(SweepStrategy(strategy or SweepStrategy.FULL_SCAN), self.clock, **options)
+            for key in list(self._values):
+                sweep.examined += 1
+                with self._lock:
+                    value = self._values.get(key)
+                    is_due = value is not None and codec.decode_expiry(value) <= sweep.until
+                    if is_due and not sweep.dry_run:
+                        del self._values[key]
+                if is_due:
+                    sweep.count_deleted(key, value)
+                if sweep.is_over():
+                    return sweep.report(complete=False)
+            return sweep.report(complete=True)
+
+    store = DictStore()
+
+It works with `SessionMiddleware`, `SessionManager`, `CachingStore` and `Sweeper`. `tests/store_factories.py` runs the
+conformance suite on it, and on any store that is added there.
+'''
+
+import enum
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from inspect import iscoroutinefunction
-from typing import Protocol, TypeGuard, cast, runtime_checkable
-
-import attrs
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, Unpack, runtime_checkable
 
 from sled_sessions.errors import EncodeError
 from sled_sessions.records import Id, Record
 from sled_sessions.records.id import not_an_id
-from sled_sessions.stores.clock import Clock
-from sled_sessions.stores.sweep import OnExpired, Progress, SweepReport, SweepStrategy
+from sled_sessions.stores.sweep import SweepOptions, SweepReport, SweepStrategy
 
-Change = Callable[[Record], Record]
-"""What `update` is given: from the record as it is now to the record as it shall be. It may be called again when
-another writer came first, and must not call the store."""
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 
-@attrs.define
-class BasedOn:
-    """A `Change` that brings along the record it was made for.
+class Deletion(enum.Enum):
+    """The type of `DELETE`."""
 
-    If that is still what is stored, byte for byte, a store may begin with it and spare itself the reading.
+    DELETE = enum.auto()
 
-    Attributes:
-        seen: The record, as the store's `load` returned it.
-        change: The change. It must leave the record that it gets alone.
-    """
 
-    seen: Record
-    change: Change = attrs.field(repr=False)  # a traceback may show it, and it may hold what is to be written
+DELETE: Final = Deletion.DELETE
+"""Returned by a `Change` to have the session deleted. It is not None, so that a forgotten `return` deletes nothing."""
 
-    def __call__(self, record: Record) -> Record:
-        """The changed record."""
-        return self.change(record)
+Changed: TypeAlias = Record | Literal[Deletion.DELETE]
+
+Change: TypeAlias = Callable[[Record], Changed]
+"""The function that `update` is given: takes the record as it is and returns the record as it should be, or `DELETE`.
+
+It is called again when another writer came first, and must not call the store."""
 
 
 @runtime_checkable
 class SessionStore(Protocol):
-    """A store for blocking code; tower-sessions' `SessionStore` contract, with `update` and a sweep that reports.
+    """A store for blocking code: tower-sessions' `SessionStore`, with an atomic `update` and a sweep that reports.
 
-    Every method may raise `BackendError`; those that write raise `EncodeError` (`RecordTooLarge` below it) when the
-    record cannot be written, and then nothing was.
+    Every method may raise `BackendError`. Those that write raise `EncodeError`, or `RecordTooLarge` below it, when the
+    record cannot be written; then nothing was.
     """
 
     def create(self, record: Record) -> Record:
@@ -52,43 +118,41 @@ class SessionStore(Protocol):
         """Store a session, new or known."""
 
     def load(self, id: Id) -> Record | None:
-        """Return a live session's record, or None when it is missing or expired.
+        """Return a live session's record, or None if it is missing or expired.
 
         Raises:
-            DecodeError: What lies under this id is no record.
+            DecodeError: The stored value is not a valid record.
         """
 
     def delete(self, id: Id) -> bool:
-        """Remove a session; false when there was none."""
+        """Remove a session; false if there was none."""
 
-    def update(self, id: Id, change: Change) -> Record | None:
-        """Read, change and write a live session as one step; None, and no write, when it is gone or expired."""
+    def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
+        """Read, change and write a live session as one atomic step, and return the record that was written.
 
-    def delete_expired(
-        self,
-        strategy: SweepStrategy | None = None,
-        *,
-        now: datetime | None = None,
-        limit: int | None = None,
-        budget: timedelta | None = None,
-        on_expired: OnExpired | None = None,
-        progress: Progress | None = None,
-    ) -> SweepReport:
-        """Remove the sessions that have expired at `now`.
+        Args:
+            id: The session's id.
+            change: Returns the changed record, or `DELETE` to remove the session in the same step.
+            seen: The record that the caller has loaded already. A store that still holds exactly that, which it
+                recognises by `seen.version`, may call `change` with it and save itself the read.
+
+        Returns:
+            The new record; None if the session is missing or expired (nothing is written) or was deleted by `change`.
+            A caller that needs to tell these apart notes it in `change`.
+        """
+
+    def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
+        """Remove expired sessions.
 
         Args:
             strategy: How to find them; None is the store's own way.
-            now: The moment that counts; None is the store's clock.
-            limit: Delete at most so many.
-            budget: Start no further step after this time.
-            on_expired: Called with each record after it was deleted.
-            progress: Called now and then with how many entries were looked at.
+            options: See `SweepOptions`.
         """
 
 
 @runtime_checkable
 class AsyncSessionStore(Protocol):
-    """The same contract for asyncio; `change` is an ordinary function there, too."""
+    """The same contract for asyncio. `change` is an ordinary function there, too."""
 
     async def create(self, record: Record) -> Record:
         """See `SessionStore.create`."""
@@ -102,76 +166,66 @@ class AsyncSessionStore(Protocol):
     async def delete(self, id: Id) -> bool:
         """See `SessionStore.delete`."""
 
-    async def update(self, id: Id, change: Change) -> Record | None:
+    async def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """See `SessionStore.update`."""
 
     async def delete_expired(
-        self,
-        strategy: SweepStrategy | None = None,
-        *,
-        now: datetime | None = None,
-        limit: int | None = None,
-        budget: timedelta | None = None,
-        on_expired: OnExpired | None = None,
-        progress: Progress | None = None,
+        self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]
     ) -> SweepReport:
         """See `SessionStore.delete_expired`."""
 
 
-def is_async(store: SessionStore | AsyncSessionStore, method: str = "load") -> TypeGuard[AsyncSessionStore]:
-    """Whether a store's methods are to be awaited, as `method` is. At run time the two protocols look the same."""
+def is_async(store: SessionStore | AsyncSessionStore, method: str = "load") -> "TypeIs[AsyncSessionStore]":
+    """Whether a store's methods are coroutines, judged by `method`. At run time the two protocols look the same."""
     return iscoroutinefunction(getattr(store, method))
 
 
 def check_store(store: object, method: str = "load") -> None:
-    """Make sure that this is a store, or has what is needed of one: `method`, and what belongs to that.
+    """Check that `store` is a store, judged by whether it has `method`.
 
     Raises:
-        TypeError: It is none.
+        TypeError: It is not.
     """
     if isinstance(store, type) or not callable(getattr(store, method, None)):
         what = f"the class {store.__name__}" if isinstance(store, type) else type(store).__name__
         raise TypeError(f"store must be a SessionStore or an AsyncSessionStore, not {what}")
 
 
-def check_blocking(store: object, cure: str) -> None:
-    """Make sure that this is a store whose methods need not be awaited.
+def check_blocking(store: SessionStore | AsyncSessionStore, cure: str) -> None:
+    """Check that `store` is a blocking store.
 
     Raises:
-        TypeError: It is none; the message says what to do with one that is asynchronous.
+        TypeError: It is not a store, or an asyncio one; then the message ends with `cure`.
     """
     check_store(store)
-    if is_async(cast("SessionStore", store)):
+    if is_async(store):
         raise TypeError(f"store must be a SessionStore, and {type(store).__name__} is asynchronous: {cure}")
 
 
 def key_of(id: Id) -> bytes:
-    """The key of a record.
+    """The key of a session's record.
 
     Raises:
-        TypeError: `id` is no Id.
+        TypeError: `id` is not an Id.
     """
     if not isinstance(id, Id):
         raise not_an_id(id)
     return id.key
 
 
-def seen_by(change: Change, clock: Clock) -> Record | None:
-    """The record that a change begins with, if it brings one along that is known to the byte and live."""
-    if not isinstance(change, BasedOn):
-        return None
-    record = change.seen
-    return record if record.stored and record.expiry_date > clock() else None
-
-
-def check_change(id: Id, changed: Record) -> Record:
-    """What a `Change` returned, once it is clear that `update(id, ...)` may write it.
+def check_change(id: Id, changed: Changed) -> Changed:
+    """Return what a `Change` returned, once it is known that `update(id, ...)` may write it.
 
     Raises:
-        EncodeError: It is no record, or another session's.
+        EncodeError: It is neither a record nor `DELETE`, or it is another session's record.
     """
+    if changed is DELETE:
+        return changed
     if not isinstance(changed, Record):
-        raise EncodeError(f"the function given to update must return the changed Record, not {type(changed).__name__}")
+        raise EncodeError(
+            "the function given to update must return the changed Record, or DELETE to delete the session, "
+            f"not {type(changed).__name__}"
+        )
     if changed.id is not id and changed.id != id:
-        raise EncodeError("the function given to update must leave the record's id alone; create and delete change ids")
+        raise EncodeError("the function given to update must not change the record's id; create and delete change ids")
     return changed

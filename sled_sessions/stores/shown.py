@@ -1,4 +1,4 @@
-"""Records in a table, and what else of a store is shown, as the stores and the notebook show them."""
+"""Tables of records, as the stores and the notebook show them."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ COLUMNS = ("id", "expires", "data")
 
 
 def rows(records: Iterable[Record], now: datetime, *, reveal: bool = False) -> list[tuple[str, str, str]]:
-    """Each record's id, expiry and data; ids cut and secrets masked, unless they shall be revealed."""
+    """Each record's id, expiry and data; ids are shortened and secrets masked unless `reveal`."""
     return [
         (
             str(record.id) if reveal else text.masked_id(record.id),
@@ -22,7 +22,7 @@ def rows(records: Iterable[Record], now: datetime, *, reveal: bool = False) -> l
 
 
 def first(records: Sequence[Record], now: datetime, order: str) -> html.Markup:
-    """The first of many records."""
+    """A table of the first records of a store; `order` says in what order they come."""
     if not records:
         return html.Markup("<p>no sessions</p>")
     return html.table(COLUMNS, rows(records, now), caption=f"The first {len(records)}, {order}")

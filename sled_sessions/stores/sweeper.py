@@ -18,30 +18,30 @@ from sled_sessions.stores.sweep import SweepReport, SweepStrategy
 _log = logging.getLogger(__name__)
 
 _SLICE = timedelta(milliseconds=50)
-"""A long sweep runs in slices, so that `stop` never waits for the end of it."""
+"""A long sweep runs in slices of this length, so that `stop` never waits for its end."""
 
 
 class Sweeper:
-    """Deletes a store's expired sessions once in a period, until it is stopped.
+    """Deletes a store's expired sessions once per period, until it is stopped.
 
-    The first sweep comes after one period. A period in which the index says that nothing is due is passed over. A
-    sweep that raises is logged, and the next one still runs.
+    The first sweep comes after one period. When the index says that nothing is due, a sweep is skipped. A sweep that
+    raises is logged, and the next one runs as usual.
 
-        with Sweeper(store, timedelta(minutes=1)):      # on a thread of its own
+        with Sweeper(store, timedelta(minutes=1)):  # on a thread
             ...
         task = asyncio.create_task(Sweeper(store, timedelta(minutes=1)).run())  # or on the event loop
 
     Args:
         store: The store to sweep, or anything with its `delete_expired`; an `AsyncSessionStore` needs `run`.
         period: The time between two sweeps, a positive `timedelta` or seconds.
-        jitter: How far each wait may be from the period, as a part of it from 0 to 1, so that several programs that
+        jitter: How far each wait may differ from the period, as a fraction of it from 0 to 1, so that programs that
             started together do not sweep together.
         strategy: How to find expired sessions; None is the store's own way.
         on_sweep: Called with the report of each sweep.
 
     Raises:
-        TypeError: `store` is no store.
-        ValueError: `period` is not positive, `jitter` is not from 0 to 1, or there is no such `strategy`.
+        TypeError: `store` is not a store.
+        ValueError: `period` is not positive, `jitter` is not from 0 to 1, or `strategy` is unknown.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Sweeper:
         if self.period <= timedelta(0):
             raise ValueError("period must be longer than zero")
         if not 0 <= jitter <= 1:
-            raise ValueError("jitter is a part of the period, from 0 to 1")
+            raise ValueError("jitter is a fraction of the period, from 0 to 1")
         self.jitter = jitter
         self._strategy = None if strategy is None else SweepStrategy(strategy)
         self._on_sweep = on_sweep
@@ -72,7 +72,7 @@ class Sweeper:
 
         Raises:
             RuntimeError: It is running already.
-            TypeError: The store is asynchronous; await `run` instead.
+            TypeError: The store is asynchronous: await `run` instead.
         """
         if self._thread is not None:
             raise RuntimeError("this sweeper is running already")
@@ -83,15 +83,15 @@ class Sweeper:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread, or `run`: at once, or after the slice of a sweep (50 ms) that is under way."""
+        """End the thread, or `run`, at once or after the current slice of a sweep (50 ms)."""
         self._stopped.set()
         thread, self._thread = self._thread, None
-        if thread is not None and thread is not threading.current_thread():  # which it is for `on_sweep`
+        if thread is not None and thread is not threading.current_thread():  # `on_sweep` may call this
             thread.join()
         if (wake := self._wake) is not None:
             try:
                 wake()
-            except RuntimeError:  # its event loop was closed, and `run` has ended with that
+            except RuntimeError:  # its event loop was closed, which ended `run`
                 self._wake = None
 
     def __repr__(self) -> str:
@@ -110,11 +110,11 @@ class Sweeper:
         Raises:
             RuntimeError: When awaited: it is running already.
         """
-        self._stopped.clear()  # here, so that a `stop` counts that comes before the task's first step
+        self._stopped.clear()  # here rather than in the task, so that a `stop` before its first step counts
         return self._run_in_loop()
 
     async def _run_in_loop(self) -> None:
-        import asyncio  # only here: it would be half of what importing this package costs
+        import asyncio  # here, since it is half of what importing this package costs
 
         if self._wake is not None:
             raise RuntimeError("this sweeper is running already")
@@ -130,7 +130,7 @@ class Sweeper:
                     while not self._stopped.is_set() and self._goes_on(reports):
                         if is_async(self.store, "delete_expired"):
                             reports.append(await self.store.delete_expired(self._strategy, budget=_SLICE))
-                            await asyncio.sleep(0)  # what it awaits need not wait for anything
+                            await asyncio.sleep(0)  # the sweep itself may never have suspended
                         else:
                             reports.append(await asyncio.to_thread(self._sweep_slice))
                     self._tell(reports)
@@ -139,7 +139,7 @@ class Sweeper:
 
     def _run_in_thread(self) -> None:
         me = threading.current_thread()
-        while self._thread is me and not self._stopped.wait(self._wait_seconds()):  # `on_sweep` may start another
+        while self._thread is me and not self._stopped.wait(self._wait_seconds()):  # `on_sweep` may have replaced it
             with _logged():
                 reports: list[SweepReport] = []
                 while self._thread is me and self._goes_on(reports):
@@ -153,7 +153,7 @@ class Sweeper:
         return not reports[-1].complete if reports else not self._nothing_is_due()
 
     def _nothing_is_due(self) -> bool:
-        """Whether the index says so; a store that would have to read every record to know is not asked."""
+        """Whether the index says that nothing is due; false for a store that would have to read every record."""
         store = self.store
         if self._strategy is SweepStrategy.FULL_SCAN or not isinstance(store, SledStore | MemoryStore):
             return False
@@ -173,12 +173,12 @@ class Sweeper:
             seconds=sum(each.seconds for each in reports),
             complete=reports[-1].complete,
         )
-        events.swept(report)
+        events.swept(report, report.deleted, report.seconds)
         if self._on_sweep is not None:
             self._on_sweep(report)
 
     def _wait_seconds(self) -> float:
-        spread = random.uniform(-self.jitter, self.jitter)  # noqa: S311 - no secret is made of it
+        spread = random.uniform(-self.jitter, self.jitter)  # noqa: S311 - not a secret
         return min(self.period.total_seconds() * (1 + spread), threading.TIMEOUT_MAX)
 
 
@@ -187,5 +187,5 @@ def _logged() -> Iterator[None]:
     """Log what a sweep raises, so that the next one runs."""
     try:
         yield
-    except Exception:  # noqa: BLE001 - whatever it was, the next sweep shall run
-        _log.exception("a sweep failed; the next one is still going to run")
+    except Exception:  # noqa: BLE001 - whatever it was, the next sweep may succeed
+        _log.exception("a sweep failed; the next one will run as usual")

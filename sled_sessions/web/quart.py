@@ -9,7 +9,7 @@ The expiry policy is the middleware's: setting Quart's `session.permanent` chang
 
 from typing import Any
 
-from sled_sessions.session.session import Session
+from sled_sessions.session import Session
 
 
 class QuartSessions:

@@ -299,7 +299,7 @@ def test_an_interrupted_reindex_says_what_is_left(run, storage, monkeypatch):
         assert "no expiry index" not in run("reindex", storage).err
     for _ in range(2):
         with monkeypatch.context() as patched:
-            patched.setattr(ExpiryIndex, "mark_whole", interrupt)
+            patched.setattr(ExpiryIndex, "mark_complete", interrupt)
             result = run("reindex", storage)
         assert (result.code, result.out) == (130, "")
         assert "interrupted: the database has no expiry index now; run sled-sessions reindex again" in result.err

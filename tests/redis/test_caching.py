@@ -1,4 +1,4 @@
-"""CachingStore(SledStore, RedisStore): local reads, shared truth, and how old a read may be."""
+"""AsyncCachingStore(SledStore, RedisStore): local reads, shared truth, and how old a read may be."""
 
 import asyncio
 from datetime import timedelta
@@ -7,9 +7,8 @@ import attrs
 import pytest
 from sessions import increment, new_record
 
-from sled_sessions import AsyncStore, BackendError, CachingStore, MemoryStore, SledStore
+from sled_sessions import AsyncCachingStore, AsyncStore, BackendError, MemoryStore, SledStore
 from sled_sessions.redis import RedisStore
-from sled_sessions.stores.caching import AsyncCachingStore, BlockingCachingStore
 
 pytestmark = pytest.mark.anyio
 
@@ -34,26 +33,24 @@ def local(tmp_path):
 
 @pytest.fixture
 async def machine_a(local, shared):
-    return CachingStore(local, shared, max_age=MAX_AGE)
+    return AsyncCachingStore(local, shared, max_age=MAX_AGE)
 
 
 @pytest.fixture
 async def machine_b(tmp_path, server):
     async with RedisStore.from_url(server.url) as shared:
         with SledStore.open(tmp_path / "B") as local:
-            yield CachingStore(local, shared, max_age=MAX_AGE)
+            yield AsyncCachingStore(local, shared, max_age=MAX_AGE)
 
 
-async def test_the_kind_follows_the_stores(shared):
-    """CachingStore is asynchronous when one of its stores is, and a CachingStore in any case."""
+async def test_either_store_may_be_blocking(shared):
+    """An AsyncCachingStore takes asyncio stores and blocking ones, in either place."""
     blocking, asynchronous = MemoryStore(), AsyncStore(MemoryStore())
-    assert type(CachingStore(blocking, blocking)) is BlockingCachingStore
     for stores in ((blocking, shared), (asynchronous, blocking), (asynchronous, shared)):
-        store = CachingStore(*stores)
-        assert type(store) is AsyncCachingStore
-        assert isinstance(store, CachingStore)
-    record = await CachingStore(asynchronous, blocking).create(new_record(n=1))
-    assert blocking.load(record.id) == await asynchronous.load(record.id) == record
+        record = await AsyncCachingStore(*stores).create(new_record(n=1))
+        for store in stores:
+            found = store.load(record.id)
+            assert (await found if asyncio.iscoroutine(found) else found) == record
 
 
 async def test_a_log_out_elsewhere_is_seen_in_time(machine_a, machine_b):
@@ -80,10 +77,10 @@ async def test_an_update_of_what_is_old_here(machine_a, machine_b):
 
 async def test_what_an_earlier_run_left_in_the_cache(local, shared, machine_b):
     """A session that lies in the cache from before the program was started is shown only if it is still shared."""
-    kept, ended = [await CachingStore(local, shared).create(new_record(n=1)) for _ in range(2)]
+    kept, ended = [await AsyncCachingStore(local, shared).create(new_record(n=1)) for _ in range(2)]
     await machine_b.delete(ended.id)
     assert local.load(ended.id) == ended
-    restarted = CachingStore(local, shared)
+    restarted = AsyncCachingStore(local, shared)
     assert await restarted.load(ended.id) is None
     assert await restarted.load(kept.id) == kept
     assert local.load(ended.id) is None
@@ -91,7 +88,7 @@ async def test_what_an_earlier_run_left_in_the_cache(local, shared, machine_b):
 
 async def test_the_server_is_asked_once(machine_a, shared, server, commands):
     """Of many loads of one session, at once and within `max_age`, the server is asked one."""
-    store = CachingStore(machine_a.cache, shared, max_age=timedelta(minutes=1))
+    store = AsyncCachingStore(machine_a.cache, shared, max_age=timedelta(minutes=1))
     record = new_record(n=1)
     await shared.save(record)
     with commands() as seen:
@@ -103,7 +100,7 @@ async def test_the_server_is_asked_once(machine_a, shared, server, commands):
 async def test_while_the_server_is_away(own_server, local):
     """Without the server a session is shown for `max_age`, then loading fails; failed writes are not shown."""
     async with RedisStore.from_url(own_server.url, timeout=timedelta(seconds=0.3)) as shared:
-        store = CachingStore(local, shared, max_age=timedelta(seconds=2))
+        store = AsyncCachingStore(local, shared, max_age=timedelta(seconds=2))
         read, written = [await store.create(new_record(n=1)) for _ in range(2)]
         own_server.kill()
         assert await store.load(read.id) == read
@@ -125,7 +122,7 @@ async def test_only_recent_sessions_are_remembered(machine_a):
     await until_old()
     await machine_a.create(new_record())
     assert machine_a.cache.count() == 51
-    assert len(machine_a._asked) == 1
+    assert len(machine_a._pair._fetched) == 1
 
 
 async def test_a_sweep_of_both(machine_a, local):

@@ -16,7 +16,6 @@ from sessions import increment, new_record
 
 from sled_sessions import BackendError
 from sled_sessions.redis import RedisStore
-from sled_sessions.stores.protocol import BasedOn
 
 pytestmark = pytest.mark.anyio
 
@@ -131,10 +130,10 @@ async def test_a_lost_answer_is_not_asked_for_again(server):
         client = redis.asyncio.Redis(port=port, protocol=2)  # with the package's own policy, which is to repeat
         async with client, RedisStore(client, timeout=SHORT) as store, RedisStore.from_url(server.url) as other:
             record = await store.create(new_record(n=1))
-            change = BasedOn(await store.load(record.id), increment)
+            seen = await store.load(record.id)
             proxy.cuts = True
             with pytest.raises(BackendError):
-                await store.update(record.id, change)
+                await store.update(record.id, increment, seen=seen)
             with pytest.raises(BackendError):
                 await store.load(record.id)
             proxy.cuts = False

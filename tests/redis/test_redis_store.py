@@ -16,7 +16,6 @@ from sessions import increment, new_record
 from sled_sessions import BackendError, DecodeError, EncodeError, RecordTooLarge, SweepStrategy
 from sled_sessions.records import codec
 from sled_sessions.redis import RedisStore
-from sled_sessions.stores.protocol import BasedOn
 
 pytestmark = pytest.mark.anyio
 
@@ -156,7 +155,7 @@ async def test_round_trips(single, server, commands):
         loaded = await single.load(record.id)
     assert seen == ["GET"]
     with commands() as seen:
-        await single.update(record.id, BasedOn(loaded, with_data({"n": 2})))
+        await single.update(record.id, with_data({"n": 2}), seen=loaded)
     assert seen == ["SET"]
     with commands() as seen:
         await single.delete(record.id)
@@ -171,7 +170,7 @@ async def test_round_trips_of_an_update_out_of_the_blue(single, server, commands
         await single.update(record.id, with_data({"n": 2}))
     assert seen == ["GET", "SET"]
     with commands() as seen:
-        assert (await single.update(record.id, BasedOn(loaded, increment))).data == {"n": 3}
+        assert (await single.update(record.id, increment, seen=loaded)).data == {"n": 3}
     assert seen == ["SET", "GET", "SET"]
 
 
@@ -184,7 +183,7 @@ async def test_a_server_that_cannot_compare():
             record = await store.create(new_record(n=1))
             for n in (2, 3):
                 loaded = await store.load(record.id)
-                assert (await store.update(record.id, BasedOn(loaded, increment))).data == {"n": n}
+                assert (await store.update(record.id, increment, seen=loaded)).data == {"n": n}
         asked = {name: admin.info("commandstats")[f"cmdstat_{name}"]["calls"] for name in ("set", "eval")}
     assert asked == {"set": 1 + 1 + 2, "eval": 2}  # the create, the refused one, and those that two scripts made
 
@@ -363,7 +362,7 @@ async def test_a_list_under_a_sessions_key(store):
     for use in (
         store.load(record.id),
         store.update(record.id, increment),
-        store.update(record.id, BasedOn(seen, increment)),
+        store.update(record.id, increment, seen=seen),
     ):
         with pytest.raises(DecodeError, match="no session record"):
             await use

@@ -130,7 +130,7 @@ def test_a_commit_that_failed_can_be_repeated(clock):
     class Flaky(MemoryStore):
         fails = True
 
-        def update(self, id, change):
+        def update(self, id, change, *, seen=None):
             if self.fails:
                 raise BackendError("not now")
             return super().update(id, change)

@@ -4,16 +4,18 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+from pausing import Pausing
 
 from sled_sessions import BackendError, Expiry, MemoryStore, RecordTooLarge, SledStore
 from sled_sessions.session import Outcome, SessionManager
+from sled_sessions.session.commit import commit
 
 
 @contextmanager
 def broken(monkeypatch, store, method):
     """For as long as the block runs, this method of the store fails."""
 
-    def fail(*arguments):
+    def fail(*arguments, **options):
         raise BackendError("not now")
 
     with monkeypatch.context() as patched:
@@ -38,8 +40,8 @@ def test_a_new_id_that_fails_loses_nothing(clock, monkeypatch, failing):
 
 
 @pytest.mark.parametrize("act", ["cycle_id", "clear"])
-def test_an_ended_record_that_cannot_be_deleted(clock, monkeypatch, caplog, act):
-    """What has ended is left to a sweep when it cannot be deleted: nobody can load it, and the request goes on."""
+def test_ending_deletes_in_the_update(clock, monkeypatch, act):
+    """Emptying a session, or giving it a new id, deletes the old record in the update: no second call can fail."""
     store = MemoryStore(clock=clock)
     manager = SessionManager(store, clock=clock)
     with manager.session() as session:
@@ -50,9 +52,22 @@ def test_an_ended_record_that_cannot_be_deleted(clock, monkeypatch, caplog, act)
     with broken(monkeypatch, store, "delete"):
         assert manager.commit(session) is (Outcome.SAVED if act == "cycle_id" else Outcome.GONE)
     assert store.load(old) is None
-    assert "waits for a sweep" in caplog.text
-    assert store.delete_expired().deleted == 1
+    assert store.count() == (1 if act == "cycle_id" else 0)
     assert (session.id and store.load(session.id).data) == ({"n": 1} if act == "cycle_id" else None)
+
+
+def test_unused_record_waits_for_a_sweep(manager, store, monkeypatch, caplog):
+    """A new record that turns out to be unneeded, and cannot be deleted, is left to a sweep; the request succeeds."""
+    with manager.session() as session:
+        session["mine"] = session["theirs"] = 1
+    session.cycle_id()
+    del session["mine"]
+    with manager.session(session.id) as other:
+        del other["theirs"]
+    with broken(monkeypatch, store, "delete"):
+        assert manager.commit(session) is Outcome.GONE
+    assert "waits for a sweep" in caplog.text
+    assert session.id is None
 
 
 def test_a_new_id_for_a_session_that_has_become_too_large(clock, tmp_path):
@@ -139,15 +154,14 @@ def test_a_new_id_whose_last_save_fails(manager, store):
     with manager.session(session.id) as other:
         other["theirs"] = 3
 
-    old, steps, answer = session.id, session.commit(), None
-    while (call := steps.send(answer))[0] != "save":
-        answer = getattr(store, call[0])(*call[1])
+    old, steps = session.id, commit(session, Pausing(store))
+    while steps.send(None) != "save":
+        pass
     with pytest.raises(BackendError):
         steps.throw(BackendError("not now"))
     assert store.load(old) is None
     assert manager.commit(session) is Outcome.SAVED
     assert store.load(session.id).data["n"] == 2
-    store.delete_expired()  # the old record has ended, and was left there
     assert store.count() == 1
 
 

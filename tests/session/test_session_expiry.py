@@ -3,10 +3,11 @@
 from datetime import timedelta
 
 import pytest
+from pausing import Pausing, finish
 
 from sled_sessions import Expiry, Id, Record, Session
 from sled_sessions.session import SessionManager
-from sled_sessions.session.drive import drive
+from sled_sessions.session.commit import commit
 from sled_sessions.session.session import DEADLINE
 
 
@@ -27,7 +28,7 @@ def test_touching_a_session_that_would_expire_earlier(store, clock):
     """`touch_after` spares no write that brings the expiry nearer by as much."""
     record = store.create(Record(Id.new(), {"a": 1}, clock() + timedelta(hours=5)))
     session = Session(lambda: record, expiry=Expiry.on_inactivity(timedelta(hours=1)), clock=clock)
-    drive(session.commit(always_save=True, touch_after=timedelta(hours=2)), store)
+    finish(commit(session, Pausing(store), always_save=True, touch_after=timedelta(hours=2)))
     assert store.load(record.id).expiry_date == clock() + timedelta(hours=1)
 
 

@@ -4,8 +4,8 @@ import asyncio
 from datetime import timedelta
 
 from sled_sessions import (
+    AsyncCachingStore,
     AsyncStore,
-    CachingStore,
 )
 
 USES = {
@@ -21,7 +21,7 @@ class Awaiting:
     """The asynchronous kind for blocking tests: each call runs to its end."""
 
     def __init__(self, cache, store, max_age=timedelta(hours=1)):
-        self._store = CachingStore(cache, AsyncStore(store), max_age=max_age)
+        self._store = AsyncCachingStore(cache, AsyncStore(store), max_age=max_age)
 
     def __getattr__(self, name):
         return lambda *arguments, **options: asyncio.run(getattr(self._store, name)(*arguments, **options))

@@ -6,12 +6,14 @@ from datetime import timedelta
 
 import pytest
 from bridge import Blocking
-from store_factories import SERVED_STORES, STORES
+from store_factories import DOCUMENTED_STORES, SERVED_STORES, STORES
 
 from sled_sessions import Id, MemoryStore, Record, sled
 
+ALL_STORES = STORES | DOCUMENTED_STORES | SERVED_STORES
 
-@pytest.fixture(params=(STORES | SERVED_STORES).values(), ids=STORES | SERVED_STORES)
+
+@pytest.fixture(params=ALL_STORES.values(), ids=ALL_STORES)
 def store(request, tmp_path, clock) -> Iterator[object]:
     """Each kind of store in turn, empty."""
     with request.param(tmp_path, clock) as store:

@@ -8,7 +8,7 @@ import attrs
 import pytest
 from sessions import increment
 
-from sled_sessions import AsyncSessionStore, AsyncStore, BackendError, CachingStore, MemoryStore
+from sled_sessions import AsyncCachingStore, AsyncSessionStore, AsyncStore, BackendError, MemoryStore
 from sled_sessions.session import SessionManager
 
 
@@ -125,11 +125,11 @@ def test_a_cancelled_call_that_fails(clock, new_record, caplog):
     assert caplog.records == []
 
 
-@pytest.mark.parametrize("wrap", [AsyncStore, lambda store: CachingStore(MemoryStore(), AsyncStore(store))])
+@pytest.mark.parametrize("wrap", [AsyncStore, lambda store: AsyncCachingStore(MemoryStore(), AsyncStore(store))])
 def test_an_asynchronous_store_where_a_blocking_one_is_needed(wrap):
     """It is refused where it is given, and the error says what to do."""
     store = wrap(MemoryStore())
-    with pytest.raises(TypeError, match="as it is"):
+    with pytest.raises(TypeError, match="directly"):
         AsyncStore(store)
     with pytest.raises(TypeError, match="await"):
         SessionManager(store)

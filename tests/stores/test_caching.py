@@ -10,6 +10,7 @@ import pytest
 from stores.caches import USES, Awaiting
 
 from sled_sessions import (
+    AsyncCachingStore,
     AsyncStore,
     BackendError,
     CachingStore,
@@ -109,9 +110,11 @@ def test_a_cache_that_cannot_be_swept(pair, cache, backing, new_record, caplog):
 
 
 @pytest.mark.parametrize(
-    "wrap", [lambda store: store, partial(AsyncStore, in_thread=True)], ids=["blocking", "asynchronous"]
+    ("kind", "wrap"),
+    [(CachingStore, lambda store: store), (AsyncCachingStore, partial(AsyncStore, in_thread=True))],
+    ids=["blocking", "asynchronous"],
 )
-def test_only_the_store_tells_what_has_expired(tmp_path, clock, backing, new_record, caplog, wrap):
+def test_only_the_store_tells_what_has_expired(tmp_path, clock, backing, new_record, caplog, kind, wrap):
     """Of a session that is swept from both there is one event; of one that lives on in the store there is none."""
     caplog.set_level(logging.DEBUG, "sled_sessions.events")
     prolonged, expired = new_record(-1), new_record(-1)
@@ -120,13 +123,13 @@ def test_only_the_store_tells_what_has_expired(tmp_path, clock, backing, new_rec
             cache.save(record)
         backing.save(attrs.evolve(prolonged, expiry_date=new_record(60).expiry_date))
         backing.save(expired)
-        store = CachingStore(wrap(cache), backing)
+        store = kind(wrap(cache), backing)
         report = store.delete_expired()
         if asyncio.iscoroutine(report):
             asyncio.run(report)
         assert cache.count() == 0
         assert [record.event for record in caplog.records] == ["expired"]
-        events.expired(expired.id.key, expired.encode(), None)
+        events.expired(expired.id.key)
     assert len(caplog.records) == 2
 
 
@@ -232,7 +235,7 @@ def test_a_sweep_in_parts(kind):
     """It sweeps the store to its end, then the cache, and is complete after as many parts as the two need."""
     done = []
     cache, backing = kind(3, done), kind(4, done)
-    store = CachingStore(cache, backing)
+    store = (CachingStore if kind is Slices else AsyncCachingStore)(cache, backing)
 
     def sweep(**options):
         report = store.delete_expired(**options)

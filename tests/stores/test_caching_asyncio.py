@@ -8,9 +8,9 @@ import pytest
 from stores.caches import USES, Awaiting
 
 from sled_sessions import (
+    AsyncCachingStore,
     AsyncStore,
     BackendError,
-    CachingStore,
     MemoryStore,
 )
 from sled_sessions.stores import caching
@@ -29,7 +29,7 @@ def test_a_cache_that_cannot_be_written(clock, backing, new_record):
         def load(self, id):
             raise BackendError("the cache's disk cannot be read")
 
-    store = CachingStore(Broken(clock=clock), AsyncStore(backing))
+    store = AsyncCachingStore(Broken(clock=clock), AsyncStore(backing))
     record = new_record(n=1)
 
     async def use():
@@ -47,7 +47,7 @@ def test_one_task_at_a_time(cache, backing, new_record, use):
     """So do tasks."""
 
     async def take_turns():
-        store, record = CachingStore(cache, AsyncStore(backing)), new_record()
+        store, record = AsyncCachingStore(cache, AsyncStore(backing)), new_record()
         async with store._lock(record.id):
             task = asyncio.create_task(use(store, record))
             for _ in range(10):
@@ -83,4 +83,4 @@ def test_how_long_the_cache_is_believed(clock, cache, new_record, monkeypatch):
 def test_max_age_has_a_unit(cache, backing):
     """A number for `max_age` is refused."""
     with pytest.raises(TypeError, match="max_age must be a timedelta, not int"):
-        CachingStore(cache, AsyncStore(backing), max_age=1)
+        AsyncCachingStore(cache, AsyncStore(backing), max_age=1)

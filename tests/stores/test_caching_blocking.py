@@ -13,14 +13,13 @@ from sled_sessions import (
     CachingStore,
     MemoryStore,
 )
-from sled_sessions.stores.caching import BlockingCachingStore
 
 
 def test_a_blocking_one_of_asynchronous_stores(cache, backing):
     """A store that blocks takes none that is awaited, and the error names what takes both."""
     for stores in ((cache, AsyncStore(backing)), (AsyncStore(cache), backing)):
-        with pytest.raises(TypeError, match="AsyncStore is asynchronous: make a CachingStore"):
-            BlockingCachingStore(*stores)
+        with pytest.raises(TypeError, match="AsyncStore is asynchronous: use an AsyncCachingStore"):
+            CachingStore(*stores)
 
 
 def test_a_sweep_of_what_will_have_expired(cache, backing, clock, new_record):
@@ -37,7 +36,7 @@ def test_a_sweep_of_what_will_have_expired(cache, backing, clock, new_record):
 def test_one_thread_at_a_time(cache, backing, new_record, use):
     """Whoever writes a session, or fetches it from the store, waits for its turn."""
     store, record = CachingStore(cache, backing), new_record()
-    assert waits_for(store._lock(record.id), partial(use, store, record))
+    assert waits_for(store._locks.of(record.id.key), partial(use, store, record))
 
 
 def test_a_slow_load_does_not_bring_back_a_deleted_session(cache, backing, new_record):

@@ -1,6 +1,5 @@
 """What every store does, whatever it is made of."""
 
-import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -8,9 +7,7 @@ import attrs
 import pytest
 from sessions import increment
 
-from sled_sessions import EncodeError, Id, SessionStore, SweepStrategy
-from sled_sessions.records.expiry import ENDED
-from sled_sessions.stores.protocol import BasedOn
+from sled_sessions import DELETE, EncodeError, Id, SessionStore, SweepStrategy
 
 
 def test_is_a_session_store(store):
@@ -120,14 +117,14 @@ def test_an_update_of_what_was_seen(store, clock, new_record):
     record = new_record(10, n=1)
     store.save(record)
     seen = store.load(record.id)
-    assert store.update(record.id, BasedOn(seen, increment)).data == {"n": 2}
-    assert store.update(record.id, BasedOn(seen, increment)).data == {"n": 3}
-    assert store.update(record.id, BasedOn(record, increment)).data == {"n": 4}
+    assert store.update(record.id, increment, seen=seen).data == {"n": 2}
+    assert store.update(record.id, increment, seen=seen).data == {"n": 3}
+    assert store.update(record.id, increment, seen=record).data == {"n": 4}
     assert store.load(record.id).data == {"n": 4}
     clock.advance(seconds=10)
-    assert store.update(record.id, BasedOn(seen, increment)) is None
+    assert store.update(record.id, increment, seen=seen) is None
     store.delete(record.id)
-    assert store.update(record.id, BasedOn(seen, increment)) is None
+    assert store.update(record.id, increment, seen=seen) is None
     assert store.load(record.id) is None
 
 
@@ -141,7 +138,7 @@ def test_an_error_over_what_was_seen_and_is_no_longer(store, new_record):
     def divide(now):
         return attrs.evolve(now, data={"n": 6 // now.data["n"]})
 
-    assert store.update(record.id, BasedOn(seen, divide)).data == {"n": 3}
+    assert store.update(record.id, divide, seen=seen).data == {"n": 3}
 
 
 @pytest.mark.parametrize("change", [lambda record: None, lambda record: attrs.evolve(record, id=Id.new())])
@@ -240,12 +237,44 @@ def test_on_expired(store, new_record):
 
 
 @pytest.mark.usefixtures("sweeps")
-def test_what_was_ended_has_not_expired(store, new_record, caplog):
-    """A sweep that deletes what a log-out, or a new id, has left for deletion tells nobody that it expired."""
-    caplog.set_level(logging.DEBUG, "sled_sessions.events")
-    store.save(attrs.evolve(new_record(), expiry_date=ENDED))
-    assert store.delete_expired(on_expired=lambda record: pytest.fail("told")).deleted == 1
-    assert "expired" not in [getattr(record, "event", None) for record in caplog.records]
+def test_dry_run(store, new_record):
+    """A dry run reports what a sweep would delete, and deletes and announces nothing."""
+    for record in [new_record(-1, n=n) for n in range(5)] + [new_record(60)]:
+        store.save(record)
+    report = store.delete_expired(dry_run=True, on_expired=lambda record: pytest.fail("called"))
+    assert (report.deleted, report.complete) == (5, True)
+    assert store.delete_expired(dry_run=True, limit=2).deleted == 2
+    assert store.delete_expired().deleted == 5
+
+
+def test_delete_in_an_update(store, new_record):
+    """A change that returns DELETE removes the session in the same step, whether it brings a loaded record or not."""
+    for seen in (False, True):
+        record = new_record(n=1)
+        store.save(record)
+        loaded = store.load(record.id) if seen else None
+        assert store.update(record.id, lambda now: DELETE, seen=loaded) is None
+        assert store.load(record.id) is None
+        assert store.delete(record.id) is False
+
+
+def test_delete_decided_on_a_stale_record(store, new_record):
+    """A change that would delete the record it has seen is applied to what is stored by then."""
+    record = new_record(n=0)
+    store.save(record)
+    seen = store.load(record.id)
+    store.update(record.id, increment)
+    updated = store.update(record.id, lambda now: now if now.data["n"] else DELETE, seen=seen)
+    assert updated.data == store.load(record.id).data == {"n": 1}
+
+
+def test_version_of_an_updated_record(store, new_record):
+    """The record that an update returns can be brought along to the next one."""
+    record = new_record(n=0)
+    store.save(record)
+    first = store.update(record.id, increment)
+    assert store.update(record.id, increment, seen=first).data == {"n": 2}
+    assert store.update(record.id, increment, seen=first).data == {"n": 3}
 
 
 @pytest.mark.usefixtures("sweeps")

@@ -196,7 +196,7 @@ def test_a_store_as_it_is_beside_another(tree, clock, new_record, monkeypatch):
     for _ in range(3):
         store.save(new_record())
     with monkeypatch.context() as patched:
-        patched.setattr(ExpiryIndex, "mark_whole", lambda self: 1 / 0)
+        patched.setattr(ExpiryIndex, "mark_complete", lambda self: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             store.rebuild_index()
     assert SledStore.as_it_is(tree).resolution is None

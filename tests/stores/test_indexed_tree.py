@@ -66,7 +66,7 @@ def test_whoever_writes_waits_for_its_turn(store, tree, new_record, use):
     while record.id.key[0] % 64 == record.id.key[-1] % 64:  # so that no other byte leads to the same lock
         record = new_record()
     store.save(record)
-    assert waits_for(IndexedTree.of(tree)._lock(record.id.key), partial(use, store, record))
+    assert waits_for(IndexedTree.of(tree)._locks.of(record.id.key), partial(use, store, record))
 
 
 def test_an_update_that_comes_second(store, new_record):

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from sled_sessions import AsyncObservedStore, AsyncStore, CachingStore, MemoryStore, ObservedStore, Sweeper
+from sled_sessions import AsyncStore, CachingStore, MemoryStore, Sweeper, observe
 from sled_sessions.session import SessionManager
 
 
@@ -13,11 +13,8 @@ from sled_sessions.session import SessionManager
     [
         (AsyncStore, "AsyncStore(MemoryStore(0 records))"),
         (lambda store: CachingStore(store, store), "CachingStore(MemoryStore(0 records), MemoryStore(0 records))"),
-        (lambda store: ObservedStore(store, print), "ObservedStore(MemoryStore(0 records))"),
-        (
-            lambda store: AsyncObservedStore(AsyncStore(store), print),
-            "AsyncObservedStore(AsyncStore(MemoryStore(0 records)))",
-        ),
+        (lambda store: observe(store, print), "observe(MemoryStore(0 records))"),
+        (lambda store: observe(AsyncStore(store), print), "observe(AsyncStore(MemoryStore(0 records)))"),
         (lambda store: Sweeper(store, 60), f"Sweeper(MemoryStore(0 records), {timedelta(minutes=1)!r})"),
         (SessionManager, "SessionManager(MemoryStore(0 records))"),
     ],

@@ -85,4 +85,4 @@ def test_a_sweep_in_slices_comes_to_its_end(store, clock, new_record, strategy):
 )
 def test_one_thread_at_a_time(store, new_record, use):
     """Whoever changes the sessions or their index, or reads the index, waits for its turn."""
-    assert waits_for(store._lock, partial(use, store, new_record()))
+    assert waits_for(store._lock.of(), partial(use, store, new_record()))

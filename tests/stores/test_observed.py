@@ -8,16 +8,15 @@ from datetime import timedelta
 import pytest
 
 from sled_sessions import (
-    AsyncObservedStore,
     AsyncSessionStore,
     AsyncStore,
     BackendError,
     MemoryStore,
-    ObservedStore,
     SessionStore,
     Sweeper,
     SweepStrategy,
     events,
+    observe,
 )
 
 
@@ -45,7 +44,7 @@ EXPECTED = [
 
 def test_calls_of_a_store(clock, new_record, calls):
     """Each call is told with its outcome and its time, and does what the store does."""
-    store = ObservedStore(MemoryStore(clock=clock), calls.append)
+    store = observe(MemoryStore(clock=clock), calls.append)
     assert isinstance(store, SessionStore)
     record = store.create(new_record(n=1))
     assert store.load(record.id) == record
@@ -63,7 +62,7 @@ def test_calls_of_a_store(clock, new_record, calls):
 
 def test_calls_of_an_asynchronous_store(clock, new_record, calls):
     """The same for a store that is awaited."""
-    store = AsyncObservedStore(AsyncStore(MemoryStore(clock=clock)), calls.append)
+    store = observe(AsyncStore(MemoryStore(clock=clock)), calls.append)
     assert isinstance(store, AsyncSessionStore)
 
     async def use():
@@ -82,13 +81,11 @@ def test_calls_of_an_asynchronous_store(clock, new_record, calls):
     assert calls[-1].report.strategy is SweepStrategy.EXPIRY_INDEX
 
 
-def test_a_store_of_the_other_kind():
-    """An asynchronous store for blocking code, or a blocking one to be awaited, is refused with the one that fits."""
-    blocking = MemoryStore()
-    with pytest.raises(TypeError, match=r"AsyncStore is asynchronous: .* AsyncObservedStore"):
-        ObservedStore(AsyncStore(blocking), print)
-    with pytest.raises(TypeError, match=r"MemoryStore is blocking: .* ObservedStore"):
-        AsyncObservedStore(blocking, print)
+def test_not_a_store():
+    """What is not a store is refused."""
+    for other in (print, MemoryStore):
+        with pytest.raises(TypeError, match="store must be a SessionStore"):
+            observe(other, print)
 
 
 def test_a_call_that_fails(clock, new_record, calls):
@@ -99,7 +96,7 @@ def test_a_call_that_fails(clock, new_record, calls):
             raise BackendError("the disk is on fire")
 
     with pytest.raises(BackendError):
-        ObservedStore(Broken(clock=clock), calls.append).save(new_record())
+        observe(Broken(clock=clock), calls.append).save(new_record())
     assert seen(calls) == [("save", "error")]
 
 

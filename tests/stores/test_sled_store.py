@@ -142,7 +142,7 @@ def test_records_that_cannot_be_read_are_skipped(store, tree, new_record, caplog
     tree.insert(b"\1" * 16, b"garbage")
     tree.insert(b"\2" * 16, record.encode())
     assert list(store.records()) == [record]
-    assert caplog.messages == ["skipped 3 records that cannot be read"]
+    assert caplog.messages == ["skipped 3 records that could not be decoded"]
 
 
 def test_a_strategy_by_its_value(tree, store, new_record):

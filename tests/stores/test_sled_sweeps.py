@@ -120,4 +120,4 @@ def test_a_record_that_only_partly_decodes(store, tree, new_record, caplog):
     seen = []
     report = store.delete_expired(on_expired=seen.append)
     assert (report.deleted, report.undecodable, seen) == (1, 0, [])
-    assert "told nobody" in caplog.text
+    assert "without calling on_expired" in caplog.text

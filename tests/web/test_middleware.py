@@ -48,7 +48,7 @@ class Failing(MemoryStore):
         self._check()
         return super().create(record)
 
-    def update(self, id, change):
+    def update(self, id, change, *, seen=None):
         self._check()
         return super().update(id, change)
 

@@ -1,4 +1,4 @@
-"""What a write waits for before it returns, and how writers that wait at the same time share one wait."""
+"""What a write waits for before it returns, and how concurrent writers share one wait."""
 
 import threading
 from collections.abc import Callable
@@ -8,21 +8,21 @@ from typing import Literal, TypeAlias, get_args
 from sled_sessions import sled
 
 Durability: TypeAlias = Literal["interval", "flush", "fsync"]
-"""When a write returns, and what is lost of the writes that have returned:
+"""When a write returns, and which of the writes that have returned may be lost:
 
 - "interval": at once. sled writes its buffers to the file every `flush_every_ms` (half a second): that much is lost
   when the process is killed.
-- "flush": when it is in the file. Nothing is lost when the process is killed.
-- "fsync": when the disk has confirmed it. Nothing is lost, on a power cut neither, as long as records are below 8 KB
-  (README says more under Durability).
+- "flush": once it is in the file. Nothing is lost when the process is killed.
+- "fsync": once the disk has confirmed it. Nothing is lost, not even in a power cut, as long as records are below 8 KB.
 
-What a killed process loses is the end: sled recovers everything up to some moment. A power cut is another matter: what
-no fsync has covered may reach the disk in part and in any order, so that the database may be found damaged on opening.
+A killed process loses the most recent writes: sled recovers everything up to some moment. A power cut is different:
+writes that no fsync has covered may reach the disk partly and in any order, so that the database may be found damaged
+on opening. `stores/README.md` has the details.
 """
 
 
 class _Flush:
-    """A flush that has not begun, and those who wait for it at its lock; the first of them makes it."""
+    """A flush that has not started, and the lock at which its waiters queue; the first of them performs it."""
 
     def __init__(self) -> None:
         self.turn = threading.Lock()
@@ -30,10 +30,10 @@ class _Flush:
 
 
 class GroupCommit:
-    """Flushes for many writers at once: all that arrive while a flush is under way share the next one.
+    """Flushes for many writers at once: all that arrive during a flush share the next one.
 
     Args:
-        flush: Makes everything durable that was written before it is called.
+        flush: Makes everything durable that was written before the call.
     """
 
     def __init__(self, flush: Callable[[], object]) -> None:
@@ -43,10 +43,10 @@ class GroupCommit:
 
     @classmethod
     def of(cls, db: sled.Db, durability: Durability) -> "GroupCommit | None":
-        """The group that the writers of a database wait for, or None when `durability` lets them return at once.
+        """The group for a database's writers; None if `durability` lets them return at once.
 
         Raises:
-            ValueError: There is no such durability.
+            ValueError: Unknown `durability`.
         """
         if durability not in get_args(Durability):
             raise ValueError(
@@ -58,15 +58,15 @@ class GroupCommit:
         """Return when everything that the caller wrote before is durable.
 
         Raises:
-            SledError: The flush failed; what was written may be lost in a crash. The next one who waits tries again.
+            SledError: The flush failed; what was written may be lost in a crash. The next waiter tries again.
         """
-        ours = self._next  # the one that is running may have begun before the caller's write
-        # Bare locks, each in a `with`: Ctrl-C never leaves one of these held, as it may a condition's.
+        ours = self._next  # not the running flush, which may have started before the caller's write
+        # Plain locks, each in a `with`: unlike a condition's lock, they are released whenever Ctrl-C comes.
         with ours.turn:
             if ours.is_done:
                 return
             with self._flushing:
-                if self._next is ours:  # it is another one's after a failure
-                    self._next = _Flush()  # for those who write from now on
+                if self._next is ours:  # after a failed flush it is a newer one
+                    self._next = _Flush()  # for writes from here on
                 self._flush()
                 ours.is_done = True

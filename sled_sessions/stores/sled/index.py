@@ -1,11 +1,14 @@
-"""The expiry index: a sled tree whose keys are sorted by the moment a session expires.
+"""The expiry index: a sled tree whose keys are sorted by the time a session expires.
 
 An entry's key is 8 bytes of expiry, big-endian with the sign bit flipped so that bytes sort as numbers do
 (microseconds since the Unix epoch, rounded down to the resolution), then the 16 bytes of the record's key; its value
 is empty. A sweep reads the front of the tree, up to now, and nothing else.
 
-Entries are hints: each one is checked against its record before anything is deleted. One too many costs a look; one
-too few would keep an expired record for ever, so writers add an entry before they write the record it is for.
+Entries are hints: each is checked against its record before anything is deleted. One too many costs a look; one too
+few would keep an expired record for ever, so a writer adds the entry before the record.
+
+The index of the tree `session` is the tree `session:expiry`. A marker in a third tree, `session:meta`, says that the
+index is complete, and at which resolution.
 """
 
 import struct
@@ -19,13 +22,13 @@ from sled_sessions.errors import SessionError
 from sled_sessions.records.id import KEY_LENGTH
 
 ENTRIES, META = b":expiry", b":meta"
-"""What the names of an index's trees end with, behind the name of the tree of the records."""
+"""The suffixes that the names of an index's trees add to the name of the record tree."""
 
 VERSION = 1
-"""Of the index's format."""
+"""The version of the index's format."""
 
 ENTRY_LENGTH = 8 + KEY_LENGTH
-"""Bytes of an entry's key."""
+"""Bytes in an entry's key."""
 
 _MARKER = b"expiry_index"
 _SIGN = 1 << 63
@@ -35,79 +38,75 @@ _pack = _BIG_ENDIAN.pack
 
 
 class TreesInUse(SessionError, ValueError):
-    """An index cannot lie where it was told to: a tree there holds something else."""
+    """The index cannot be created: a tree of its name holds something else."""
 
 
-class Marker(msgspec.Struct, omit_defaults=True):
-    """What lies in the meta tree of an index.
+class Marker(msgspec.Struct):
+    """The marker in an index's meta tree.
 
     Attributes:
-        version: Of the format.
-        resolution_us: The step of the index, in microseconds; 0 while it is being built.
-        tree: Where the entries lie, if not in the sibling.
+        version: The version of the format.
+        resolution_us: The resolution in microseconds; 0 while the index is incomplete.
     """
 
     version: int
     resolution_us: int
-    tree: bytes = b""
 
 
 class ExpiryIndex:
-    """Entries in one tree, and in another the marker that says they are whole, and at which resolution.
+    """The entries of a record tree, and the marker that says whether they are complete.
 
     Args:
-        entries: The tree of the entries.
-        meta: The tree of the marker.
+        records: The record tree.
         resolution: The step that expiries are rounded down to; `step` is the same in microseconds.
 
     Attributes:
-        tree: The entries' tree; `insert` and `remove` are its own.
+        tree: The entries' tree; `insert` and `remove` are its methods.
+
+    Raises:
+        TypeError, ValueError: As `step_of`.
     """
 
-    def __init__(self, entries: sled.Tree, meta: sled.Tree, resolution: timedelta) -> None:
+    def __init__(self, records: sled.Tree, resolution: timedelta) -> None:
         self.step = step_of(resolution)
-        self._meta = meta
-        self.tree = entries
-        self.insert, self.remove = entries.insert, entries.remove
         self.resolution = resolution
+        self.tree = records.db.open_tree(records.name + ENTRIES)
+        self.insert, self.remove = self.tree.insert, self.tree.remove
+        self._meta = records.db.open_tree(records.name + META)
 
     def entry(self, microseconds: int, key: bytes) -> bytes:
-        """The entry of a record that expires then."""
+        """The entry of a record with this expiry."""
         return _pack(microseconds - microseconds % self.step + _SIGN) + key
 
     def due(self, now: int, after: bytes | None = None) -> Iterator[bytes]:
-        """The entries that may have expired at `now`: those before it and those of the step that is running."""
+        """The entries that may have expired at `now`: the earlier ones and those of the current step."""
         start = b"" if after is None else after + b"\0"
         return self.tree.keys(start, _bound(now - now % self.step + 1))
 
     def between(self, start: int | None, stop: int | None) -> Iterator[tuple[int, bytes]]:
         """The rounded expiries from `start` on and before `stop`, in microseconds, each with its record's key."""
         keys = self.tree.keys(None if start is None else _bound(start), None if stop is None else _bound(stop))
-        return (_split(key) for key in keys if len(key) == ENTRY_LENGTH)  # what else lies here is for the next sweep
-
-    def first(self) -> int | None:
-        """The first expiry, rounded down, in microseconds."""
-        return next((expiry for expiry, _ in self.between(None, None)), None)
+        return (_split(key) for key in keys if len(key) == ENTRY_LENGTH)  # the next sweep removes malformed entries
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the index was built, to the end and at this resolution."""
-        return marker_in(self._meta) == _marker(self._meta, self.tree, self.step)
+    def is_complete(self) -> bool:
+        """Whether the marker says that the index was built to the end, at this resolution."""
+        return marker_in(self._meta) == Marker(VERSION, self.step)
 
-    def mark_whole(self) -> None:
-        """Note that every record has its entry now."""
-        _mark(self._meta, self.tree, self.step)
+    def mark_complete(self) -> None:
+        """Record that every record has its entry."""
+        _mark(self._meta, self.step)
 
-    def unmark(self) -> None:
-        """Note that not every record may have its entry: before anything is done that an interruption leaves so."""
-        _mark(self._meta, self.tree, 0)
+    def mark_incomplete(self) -> None:
+        """Record that entries may be missing: call this before anything that an interruption would leave half done."""
+        _mark(self._meta, 0)
 
 
 def step_of(resolution: timedelta) -> int:
     """The step of an index in microseconds.
 
     Raises:
-        TypeError: `resolution` is no timedelta.
+        TypeError: `resolution` is not a timedelta.
         ValueError: It is too short or too long.
     """
     if not isinstance(resolution, timedelta):
@@ -118,95 +117,75 @@ def step_of(resolution: timedelta) -> int:
     return step
 
 
-def open_index(records: sled.Tree, entries: sled.Tree | None, resolution: timedelta) -> ExpiryIndex:
-    """The index of these records, whole or not, with its entries in this tree; None is the sibling.
+def open_index(records: sled.Tree, resolution: timedelta) -> ExpiryIndex:
+    """Open the index of a record tree, complete or not, creating its trees if necessary.
 
     Raises:
-        TypeError: `entries` is no tree.
-        ValueError: It is a tree of another database, or something else lies in a tree that the index needs; nothing
-            was written.
+        TypeError, ValueError: As `step_of`.
+        TreesInUse: A tree of the index's name holds something else; nothing was written.
     """
+    step_of(resolution)  # refuse a wrong one before trees are created
     db = records.db
-    step_of(resolution)  # which refuses a wrong one
-    if not (entries is None or isinstance(entries, sled.Tree)):
-        raise TypeError(f"index must be a sled.Tree, not {type(entries).__name__}")
-    if entries is not None and not entries.name:
-        raise ValueError("index must be a tree with a name: without one the marker could not tell it from the sibling")
-    if entries is not None and entries.db != db:
-        raise ValueError(
-            "index must be a tree of the same database: only one log keeps records and entries in step in a crash"
-        )
-    place, meta = records.name + ENTRIES if entries is None else entries.name, records.name + META
-    own = index_trees(db, records.name)
-    if meta not in own and not _is_empty(db, meta):
-        raise TreesInUse(
-            f"{_text(records.name)!r} can have no expiry index, as {_text(meta)!r} holds something else: "
-            "keep the sessions in a tree of another name, or without an index, by SweepStrategy.FULL_SCAN"
-        )
-    is_own = entries is None and place in own
-    if not is_own and (place in _taken(records) or not _may_hold_entries(db, place)):
-        raise TreesInUse(
-            f"index must be a tree of its own, and {_text(place)!r} holds something else: name another one with index="
-        )
-    return ExpiryIndex(db.open_tree(place), db.open_tree(meta), resolution)
+    if not index_trees(db, records.name):
+        for name in (records.name + META, records.name + ENTRIES):
+            if not _is_empty(db, name):
+                raise TreesInUse(
+                    f"{_text(records.name)!r} cannot have an expiry index, because the tree {_text(name)!r} holds "
+                    "something else: keep the sessions in a tree of another name, or without an index, with "
+                    "SweepStrategy.FULL_SCAN"
+                )
+    return ExpiryIndex(records, resolution)
 
 
 def kept_index(records: sled.Tree) -> ExpiryIndex | None:
-    """The index that these records have, as it is; None without one, or if it is not whole, as far as one can see."""
+    """The index that a record tree has; None if it has none, or one that is visibly incomplete."""
     db = records.db
     names = index_trees(db, records.name)
     marker = marker_in(db.open_tree(names[0])) if names else None
-    if marker is None or marker.version != VERSION or not marker.resolution_us:
+    if marker is None or marker.version != VERSION or not marker.resolution_us or names[1] not in db.tree_names():
         return None
-    meta, entries = names
-    if entries not in db.tree_names() or not seem_to_agree(records, db.open_tree(entries)):
-        return None
-    return ExpiryIndex(db.open_tree(entries), db.open_tree(meta), timedelta(microseconds=marker.resolution_us))
+    index = ExpiryIndex(records, timedelta(microseconds=marker.resolution_us))
+    return index if seem_to_agree(records, index.tree) else None
 
 
 def seem_to_agree(records: sled.Tree, entries: sled.Tree) -> bool:
-    """Whether neither tree was dropped, or imported, behind the marker's back, as far as one can see."""
+    """Whether both trees are empty or neither is: false if one was dropped, or imported, without the other."""
     return records.is_empty() == entries.is_empty()
 
 
 def index_trees(db: sled.Db, records: bytes) -> tuple[bytes, ...]:
-    """The names of the trees in which the index of these records lies, that of the marker first; none without one.
+    """The names of the trees that hold the index of these records, the marker's first; none without an index.
 
-    A program may have trees of its own by the names of the siblings: it is the marker that makes them an index's.
+    A program may have trees of its own with these names: only the marker makes them an index's.
     """
     meta = records + META
-    if _is_empty(db, meta) or _MARKER not in (notes := db.open_tree(meta)):
+    if _is_empty(db, meta) or _MARKER not in db.open_tree(meta):
         return ()
-    marker = marker_in(notes)
-    return meta, (marker and marker.tree) or records + ENTRIES
+    return meta, records + ENTRIES
 
 
-def unmark_index(db: sled.Db, records: bytes) -> None:
-    """Note that the index of these records, if there is one, may not have an entry for each."""
+def mark_incomplete(db: sled.Db, records: bytes) -> None:
+    """Record that the index of these records, if there is one, may lack entries."""
     if names := index_trees(db, records):
-        meta, entries = map(db.open_tree, names)
-        _mark(meta, entries, 0)
+        _mark(db.open_tree(names[0]), 0)
 
 
 def drop_index(db: sled.Db, records: bytes) -> None:
-    """Drop the index of these records, and nothing else that lies in or beside its trees.
+    """Drop the index of these records, and nothing else that shares its trees.
 
-    What ends this early leaves a part of the entries: unmark it first where anybody may look.
+    An interruption leaves a part of the entries: mark the index incomplete first, unless it is about to be rebuilt.
     """
     if not (names := index_trees(db, records)):
         return
-    meta, entries = map(db.open_tree, names)
-    if entries.name == records + ENTRIES:
-        db.drop_tree(entries.name)
-    elif _may_hold_entries(db, entries.name):  # the name may have been used again
-        entries.clear()  # not dropped: whoever named this tree may still hold it
+    meta = db.open_tree(names[0])
+    db.drop_tree(names[1])
     meta.remove(_MARKER)
     if meta.is_empty():
         db.drop_tree(meta.name)
 
 
 def marker_in(meta: sled.Tree) -> Marker | None:
-    """The marker in a meta tree; None when there is none that can be read."""
+    """The marker in a meta tree; None if there is none, or it cannot be decoded."""
     found = meta.get(_MARKER)
     try:
         return None if found is None else msgspec.msgpack.decode(found, type=Marker)
@@ -214,32 +193,8 @@ def marker_in(meta: sled.Tree) -> Marker | None:
         return None
 
 
-def _marker(meta: sled.Tree, entries: sled.Tree, step: int) -> Marker:
-    is_sibling = entries.name.removesuffix(ENTRIES) == meta.name.removesuffix(META)
-    return Marker(VERSION, step, b"" if is_sibling else entries.name)
-
-
-def _mark(meta: sled.Tree, entries: sled.Tree, step: int) -> None:
-    meta.insert(_MARKER, msgspec.msgpack.encode(_marker(meta, entries, step)))
-
-
-def _taken(records: sled.Tree) -> set[bytes]:
-    """The trees that are in use for these records and for other indexes."""
-    db, own_meta = records.db, records.name + META
-    taken = {records.name, own_meta}
-    for meta in db.tree_names():
-        if meta.endswith(META) and meta != own_meta:
-            taken.update(index_trees(db, meta.removesuffix(META)))
-    return taken
-
-
-def _may_hold_entries(db: sled.Db, name: bytes) -> bool:
-    """Whether a tree is empty, or missing, or looks like one of entries, as far as its ends show it."""
-    if _is_empty(db, name):
-        return True
-    tree = db.open_tree(name)
-    ends = filter(None, (tree.first(), tree.last()))
-    return all(len(key) == ENTRY_LENGTH and not value for key, value in ends)
+def _mark(meta: sled.Tree, step: int) -> None:
+    meta.insert(_MARKER, msgspec.msgpack.encode(Marker(VERSION, step)))
 
 
 def _is_empty(db: sled.Db, name: bytes) -> bool:

@@ -1,18 +1,16 @@
-"""A tree of records together with its expiry index, and the one place that keeps the two in step.
+"""A record tree together with its expiry index, and the one place that keeps the two in step.
 
-The order of writes is what makes it safe: first the entry, then the record, then the old entry's removal; a deleted
-record goes before its entry. sled's recovery restores a prefix of its log, so whatever moment a crash picks, each
-record that is there has its entry. Writers of one id take turns, by locks that all stores on the tree share.
+The order of writes makes it safe: first the entry, then the record, then the old entry's removal; a deleted record
+goes before its entry. sled's recovery restores a prefix of its log, so whatever moment a crash picks, each record that
+is there has its entry. Writers of one id take turns, by locks that all stores on the tree share.
 
 A transaction over both trees would do the same at several times the cost: sled's take one lock over all databases.
 """
 
 import logging
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import TypeVar
 from weakref import WeakValueDictionary
 
 import attrs
@@ -21,34 +19,30 @@ from sled_sessions import sled
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
 from sled_sessions.records.id import KEY_LENGTH
-from sled_sessions.stores.forks import ModuleLock, make_locks
+from sled_sessions.stores.locks import STRIPES, StripedLock
 from sled_sessions.stores.sled.index import (
     ExpiryIndex,
     drop_index,
     kept_index,
+    mark_incomplete,
     open_index,
     seem_to_agree,
-    unmark_index,
 )
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
 _log = logging.getLogger(__name__)
 
-_STRIPES = 64
-
-_T = TypeVar("_T")
-
 
 @attrs.frozen
 class IndexReport:
-    """Whether the index agrees with the records; the report is true when it does.
+    """Whether the index agrees with the records; truthy if it does.
 
     Attributes:
-        records: Records that could be read.
+        records: Records that could be decoded.
         entries: Entries in the index.
         missing: Records without their entry: an index sweep would never delete them.
         stale: Entries without their record; a sweep drops the ones it meets.
-        undecodable: Records that could not be read, so that nobody knows what their entry would be.
+        undecodable: Records that could not be decoded, so that their entry is unknown.
         seconds: How long it took.
     """
 
@@ -78,28 +72,28 @@ class IndexReport:
 
 
 class IndexedTree:
-    """The records of one tree and, while somebody keeps it, their index. Get it with `of`: there is one for each tree.
+    """The records of one tree and, if a store keeps one, their index. `of` gives the one object for each tree.
 
     Args:
-        tree: The tree of the records.
+        tree: The record tree.
 
     Attributes:
-        index: The index, as long as it is whole; None when none is kept, or its building has not come to the end.
+        index: The index while it is complete; None if none is kept, or while it is being built.
     """
 
     def __init__(self, tree: sled.Tree) -> None:
         self.tree = tree
         self.index: ExpiryIndex | None = None
-        self._kept: ExpiryIndex | None = None
-        make_locks(self)
+        self._kept: ExpiryIndex | None = None  # complete or not
+        self._locks = StripedLock()
         self._get, self._insert, self._remove = tree.get, tree.insert, tree.remove
         self._compare_and_swap = tree.compare_and_swap
 
     @classmethod
     def of(cls, tree: sled.Tree) -> "IndexedTree":
-        """The one that all stores on this tree share."""
+        """The object that all stores on this tree share."""
         place = (tree.db, tree.name)
-        with _shared_lock.lock:
+        with _shared_lock.of():
             shared = _shared.get(place)
             if shared is None or shared.is_dropped:
                 shared = _shared[place] = cls(tree)
@@ -107,70 +101,77 @@ class IndexedTree:
 
     @property
     def is_dropped(self) -> bool:
-        """Whether the tree has been dropped since; one that was opened again under its name is another tree."""
+        """Whether the tree has been dropped; a tree opened again under its name is another tree."""
         try:
             self.tree.contains(b"")
         except sled.CollectionNotFound:
             return True
         return False
 
-    # -- records ------------------------------------------------------------------------------------------------------
-
     def create(self, key: bytes, value: bytes, expiry: int) -> bool:
-        """Write a record, which expires then, if there is none under this key."""
-        with self._lock(key):
+        """Write a record with this expiry, unless the key is taken."""
+        with self._locks.of(key):
             if key in self.tree:
                 return False
             if self.index is None:
                 self._insert(key, value)
             else:
-                self._move(self.index, key, value, expiry, None)
+                self._write(self.index, key, value, expiry, None)
             return True
 
     def save(self, key: bytes, value: bytes, expiry: int) -> None:
-        """Write a record, new or known, which expires then."""
-        with self._locks[key[-1] % _STRIPES]:
+        """Write a record with this expiry, new or known."""
+        with self._locks.stripes[key[-1] % STRIPES]:  # `of` without the call, here and in `swap`
             index = self.index
             old = None if index is None else self._get(key)
             old_expiry = None if old is None else expiry_of(key, old)
             if index is None or (old_expiry is not None and old_expiry // index.step == expiry // index.step):
                 self._insert(key, value)
             else:
-                self._move(index, key, value, expiry, old_expiry)
+                self._write(index, key, value, expiry, old_expiry)
 
-    def swap(self, key: bytes, old: bytes, old_expiry: int, value: bytes, expiry: int) -> bool:
-        """Write a record, which expires then, if the old one is still what lies there."""
-        with self._locks[key[-1] % _STRIPES]:
+    def swap(self, key: bytes, old: bytes, old_expiry: int, value: bytes | None, expiry: int) -> bool:
+        """Replace a record by one with this expiry, or remove it if `value` is None, if `old` is still stored."""
+        with self._locks.stripes[key[-1] % STRIPES]:
             index = self.index
-            if index is None or old_expiry // index.step == expiry // index.step:
+            if index is None or (value is not None and old_expiry // index.step == expiry // index.step):
                 return self._compare_and_swap(key, old, value)
+            if value is None:
+                is_removed = self._compare_and_swap(key, old, None)
+                if is_removed:
+                    index.remove(index.entry(old_expiry, key))
+                return is_removed
             entry = index.entry(expiry, key)
             index.insert(entry, b"")
             if self._compare_and_swap(key, old, value):
                 index.remove(index.entry(old_expiry, key))
                 return True
-            if not self._belongs(index, entry, key):  # whoever came first may have needed the same
+            if not self._belongs(index, entry, key):  # the writer that came first may need the same entry
                 index.remove(entry)
             return False
 
     def remove(self, key: bytes) -> bool:
-        """Remove a record and its entry; false when there was none."""
-        with self._lock(key):
+        """Remove a record and its entry; false if there was none."""
+        with self._locks.of(key):
             old = self._remove(key)
             if old is not None and self.index is not None and (entry := _entry(self.index, key, old)) is not None:
                 self.index.remove(entry)
             return old is not None
 
-    def expire(self, key: bytes, until: int, entry: bytes | None = None) -> bytes | None:
-        """Remove a record if it has expired by then, and return what it was.
+    def expire(self, key: bytes, until: int, entry: bytes | None = None, *, dry_run: bool = False) -> bytes | None:
+        """Remove a record if its expiry is not after `until`, and return it.
 
-        `entry` is the index's hint that led here; it goes, too, when it is not that of the record.
+        Args:
+            key: The record's key.
+            until: Microseconds since the Unix epoch.
+            entry: The index entry that led here; it is removed, too, if it is not the record's.
+            dry_run: Change nothing.
 
         Raises:
-            DecodeError: The record cannot be read; it stays, and so does the hint.
+            DecodeError: The record cannot be decoded; it stays, and so does the entry.
         """
-        with self._lock(key):
-            index = self.index
+        with self._locks.of(key):
+            index = None if dry_run else self.index
             value = self._get(key)
             if value is None:
                 if entry is not None and index is not None:
@@ -178,9 +179,9 @@ class IndexedTree:
                 return None
             expiry = expiry_of(key, value)
             if expiry is None:
-                raise DecodeError("the bytes are no session record, or their key is no id")
+                raise DecodeError("the bytes are not a valid session record, or their key is not an id")
             is_due = expiry <= until
-            if is_due:
+            if is_due and not dry_run:
                 self._remove(key)
             if index is not None:
                 own = index.entry(expiry, key)
@@ -190,45 +191,58 @@ class IndexedTree:
                     index.remove(entry)
             return value if is_due else None
 
-    # -- the index ----------------------------------------------------------------------------------------------------
-
-    def keep_index(self, entries: sled.Tree | None, resolution: timedelta, progress: Progress | None) -> None:
-        """Keep the index that `open_index` makes of these from now on, and build it if it is not whole."""
+    def keep_index(self, resolution: timedelta, progress: Progress | None) -> None:
+        """Keep an index of this resolution from now on; build it if it is not complete."""
 
         def keep() -> None:
-            index = self._kept = open_index(self.tree, entries, resolution)
-            if index.is_whole and seem_to_agree(self.tree, index.tree):
+            index = self._kept = open_index(self.tree, resolution)
+            if index.is_complete and seem_to_agree(self.tree, index.tree):
                 self.index = index
             else:
                 self._build(index, progress)
 
-        self._alone(keep)
+        self._locks.all(keep)
 
     def use_index(self) -> None:
-        """Keep the index that there is, as it is, if nobody keeps one yet: nothing is built, and nothing dropped."""
+        """Keep the index that exists, unless a store keeps one already: nothing is built, and nothing dropped."""
 
         def use() -> None:
             if self._kept is None:
                 self.index = self._kept = kept_index(self.tree)
 
-        self._alone(use)
+        self._locks.all(use)
 
     def drop_index(self) -> None:
-        """Keep no index from now on, and drop the one that is there."""
+        """Keep no index from now on, and drop the one that exists."""
 
         def drop() -> None:
-            unmark_index(self.tree.db, self.tree.name)
+            mark_incomplete(self.tree.db, self.tree.name)
             self.index = self._kept = None
             drop_index(self.tree.db, self.tree.name)
 
-        self._alone(drop)
+        self._locks.all(drop)
 
     def rebuild(self, progress: Progress | None) -> IndexReport | None:
-        """Build the index anew; None when none is kept. Writers wait meanwhile."""
-        return self._alone(lambda: None if self._kept is None else self._build(self._kept, progress))
+        """Build the index anew; None if none is kept. Writers wait meanwhile."""
+        return self._locks.all(lambda: None if self._kept is None else self._build(self._kept, progress))
+
+    def expiries(self, start: int | None = None, stop: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """The expiries from `start` on and before `stop`, earliest first, in microseconds, each with its record's key.
+
+        Rounded down to the resolution and O(log n + those) by the index; without one exact and O(n log n).
+        """
+        if self.index is not None:
+            return self.index.between(start, stop)
+        return iter(sorted(self._expiries_of_records(start, stop)))
+
+    def first_expiry(self) -> int | None:
+        """The first of `expiries`; None without records. O(log n) by the index; without one O(n)."""
+        if self.index is None:
+            return min((at for at, _ in self._expiries_of_records()), default=None)
+        return next((at for at, _ in self.index.between(None, None)), None)
 
     def verify(self, progress: Progress | None = None) -> IndexReport:
-        """Compare index and records. Writers go on; what they change meanwhile is looked at again under its lock."""
+        """Compare index and records. Writers continue; what they change meanwhile is checked again under its lock."""
         start = time.perf_counter()
         index = self.index
         records = entries = missing = stale = undecodable = 0
@@ -257,27 +271,14 @@ class IndexedTree:
             seconds=time.perf_counter() - start,
         )
 
-    # -- how ----------------------------------------------------------------------------------------------------------
+    def _expiries_of_records(self, start: int | None = None, stop: int | None = None) -> Iterator[tuple[int, bytes]]:
+        for key, value in self.tree:
+            at = expiry_of(key, value)
+            if at is not None and (start is None or at >= start) and (stop is None or at < stop):
+                yield at, key
 
-    def _renew_locks(self) -> None:
-        self._locks = tuple(threading.Lock() for _ in range(_STRIPES))
-
-    def _lock(self, key: bytes) -> threading.Lock:
-        """The lock of a key. What every request does has it without this call; the keys there are those of ids."""
-        return self._locks[key[-1] % _STRIPES if key else 0]  # the last byte of an id is as random as any
-
-    def _alone(self, work: Callable[[], _T], locked: int = 0) -> _T:
-        """Do this while nobody writes to the tree.
-
-        One `with` inside the other, as of these Ctrl-C leaves no lock held, whenever it comes.
-        """
-        if locked == _STRIPES:
-            return work()
-        with self._locks[locked]:
-            return self._alone(work, locked + 1)
-
-    def _move(self, index: ExpiryIndex, key: bytes, value: bytes, expiry: int, old_expiry: int | None) -> None:
-        """Write entry, record, old entry's removal; the caller holds the lock, and the two steps differ."""
+    def _write(self, index: ExpiryIndex, key: bytes, value: bytes, expiry: int, old_expiry: int | None) -> None:
+        """Write the entry, the record, and remove the old entry, which differs. The caller holds the lock."""
         index.insert(index.entry(expiry, key), b"")
         self._insert(key, value)
         if old_expiry is not None:
@@ -285,8 +286,8 @@ class IndexedTree:
 
     def _build(self, index: ExpiryIndex, progress: Progress | None) -> IndexReport:
         start = time.perf_counter()
-        index.unmark()
-        self.index = None  # until it is whole: whatever ends this before leaves a tree that every sweep scans
+        index.mark_incomplete()
+        self.index = None  # if this is interrupted, sweeps read every record
         index.tree.clear()
         records = undecodable = 0
         for key, value in self.tree:
@@ -298,7 +299,7 @@ class IndexedTree:
             records += 1
             if progress is not None and records % PROGRESS_STEP == 0:
                 progress(records, None)
-        index.mark_whole()
+        index.mark_complete()
         self.index = index
         if progress is not None:
             progress(records, records)
@@ -306,12 +307,12 @@ class IndexedTree:
         if records or undecodable:
             _log.info("built the expiry index of %d records in %.1f s", records, seconds)
         if undecodable:
-            _log.warning("%d records could not be read and have no entry in the expiry index", undecodable)
+            _log.warning("%d records could not be decoded and have no entry in the expiry index", undecodable)
         return IndexReport(records=records, entries=records, undecodable=undecodable, seconds=seconds)
 
     def _is_missing(self, index: ExpiryIndex, key: bytes) -> bool:
-        with self._lock(key):
-            if self.index is not index:  # another store keeps another one meanwhile
+        with self._locks.of(key):
+            if self.index is not index:  # another store has changed the index meanwhile
                 return False
             value = self.tree.get(key)
             entry = None if value is None else _entry(index, key, value)
@@ -321,21 +322,21 @@ class IndexedTree:
         key = entry[-KEY_LENGTH:]
         if self._belongs(index, entry, key):
             return False
-        with self._lock(key):
+        with self._locks.of(key):
             return self.index is index and entry in index.tree and not self._belongs(index, entry, key)
 
     def _belongs(self, index: ExpiryIndex, entry: bytes, key: bytes) -> bool:
-        """Whether the record is there and this is its entry; an unreadable record is given the benefit of the doubt."""
+        """Whether this is the entry of a stored record; true for any entry of a record that cannot be decoded."""
         value = self.tree.get(key)
         return value is not None and _entry(index, key, value) in (entry, None)
 
 
 _shared: WeakValueDictionary[tuple[sled.Db, bytes], IndexedTree] = WeakValueDictionary()
-_shared_lock = ModuleLock()
+_shared_lock = StripedLock(1)
 
 
 def expiry_of(key: bytes, value: bytes) -> int | None:
-    """When a record expires, in microseconds since the Unix epoch; None for one that is not readable, or has no id."""
+    """A record's expiry in microseconds since the Unix epoch; None if it cannot be decoded or its key is not an id."""
     try:
         return codec.decode_expiry(value) if len(key) == KEY_LENGTH else None
     except DecodeError:
@@ -343,6 +344,6 @@ def expiry_of(key: bytes, value: bytes) -> int | None:
 
 
 def _entry(index: ExpiryIndex, key: bytes, value: bytes) -> bytes | None:
-    """The entry of a record, None for one that cannot be read."""
+    """The entry of a record; None if it cannot be decoded."""
     expiry = expiry_of(key, value)
     return None if expiry is None else index.entry(expiry, key)

@@ -1,0 +1,50 @@
+"""Litestar: `Request.set_session` and `clear_session` put something else in the session's place in the scope."""
+
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from sled_sessions.errors import EncodeError
+from sled_sessions.session import Session
+
+
+def is_replaced(session: Session, found: object) -> bool:
+    """Whether the app has put `found` in the place of its session.
+
+    The session of another middleware around a mounted app, ours or Starlette's, is left to that one. Before Starlette
+    1.0 that is a plain dict, which cannot be told from an app's.
+    """
+    return found is not session and not hasattr(found, "mark_accessed")
+
+
+def take_over(session: Session, replacement: object) -> None:
+    """Make what was put in the session's place its data.
+
+    Raises:
+        EncodeError: A session cannot hold it. The session is unchanged.
+    """
+    checked = Session(lambda: None)  # refuses what a session cannot hold before the other one is emptied
+    checked.update(plain_data(replacement))
+    session.clear()
+    session.update(checked)
+
+
+def plain_data(replacement: object) -> Mapping[str, Any]:
+    """The data of what was put in a session's place; empty for None and for Litestar's `Empty`.
+
+    Raises:
+        EncodeError: It is neither a mapping nor an object with fields.
+    """
+    if replacement is None or isinstance(replacement, type | enum.Enum):  # `Empty` is one or the other, by version
+        return {}
+    if hasattr(replacement, "model_dump"):  # Pydantic's models, which msgspec does not know
+        replacement = replacement.model_dump(mode="json")
+    try:
+        data = replacement if isinstance(replacement, Mapping) else msgspec.to_builtins(replacement)
+    except (TypeError, ValueError, RecursionError):
+        data = replacement
+    if not isinstance(data, Mapping):
+        raise EncodeError(f"a session is a mapping, but {type(replacement).__name__} was put in its place")
+    return data
