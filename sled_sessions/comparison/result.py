@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from statistics import median
 from typing import TYPE_CHECKING
 
 import attrs
 
 from sled_sessions import SweepStrategy
 from sled_sessions.comparison.measuring import Spread
-from sled_sessions.display import text
+from sled_sessions.display import plots, text
 from sled_sessions.display.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
 
+_COLORS = (plots.BLUE, plots.VERMILION, plots.GREEN)
 _TIMES = ("save_new", "save_again", "load", "sweep_due", "sweep_nothing")
 
 
@@ -78,14 +80,34 @@ class SweepComparison:
         return Table(f"Sweeps on {self.machine['processor']}, {self.machine['python']}", columns, rows)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
-        """Plot the time of a sweep against the number of sessions; returns the Axes.
+        """Plot the time of a sweep against the number of sessions, on logarithmic axes; returns the Axes.
+
+        The grey lines show what theory predicts: a full scan takes time in proportion to the sessions, and an index
+        sweep that finds nothing takes the same time at any size.
 
         Raises:
             ImportError: matplotlib is not installed.
         """
-        from sled_sessions.comparison.plots import plot_sweeps
-
-        return plot_sweeps(self, ax)
+        ax = ax or plots.new_axes(6, 4.4)
+        labels = list(dict.fromkeys(cost.label for cost in self.costs))
+        for place, label in enumerate(labels):
+            costs = sorted((cost for cost in self.costs if cost.label == label), key=lambda cost: cost.sessions)
+            x, color = [cost.sessions for cost in costs], _COLORS[place % len(_COLORS)]
+            due, nothing = [cost.sweep_due.median for cost in costs], [cost.sweep_nothing.median for cost in costs]
+            ax.plot(x, due, "o-", color=color, linewidth=0.8, label=f"{label}: {self.expired * 100:.3g} % due")
+            ax.plot(x, nothing, "o", color=color, markerfacecolor="none", label=f"{label}: nothing due")
+        sizes = sorted({cost.sessions for cost in self.costs})
+        if scans := [cost for cost in self.costs if cost.strategy is SweepStrategy.FULL_SCAN]:
+            each = median(cost.sweep_nothing.median / cost.sessions for cost in scans)
+            ax.plot(sizes, [each * size for size in sizes], "--", color=plots.GREY, label="theory: ∝ sessions")
+        if sweeps := [cost for cost in self.costs if cost.strategy is SweepStrategy.EXPIRY_INDEX]:
+            flat = median(cost.sweep_nothing.median for cost in sweeps)
+            ax.plot(sizes, [flat] * len(sizes), ":", color=plots.GREY, label="theory: constant")
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.set(xlabel="sessions in the database", ylabel="time of one sweep (s)")
+        plots.label(ax, "One sweep", columns=2)
+        return ax
 
     def rows(self) -> list[dict[str, object]]:
         """The costs as plain values: medians and resolutions in seconds, sizes in bytes."""

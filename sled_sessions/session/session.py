@@ -34,6 +34,19 @@ class NotLoaded:
     """Placeholder that makes raw dict access fail until the session is loaded."""
 
 
+class _Ignored:
+    """A property of a session whose assignment has no effect."""
+
+    def __init__(self, read: "Callable[[Session], bool]") -> None:
+        self._read = read
+
+    def __get__(self, session: "Session | None", _: type) -> bool:
+        return session is not None and self._read(session)
+
+    def __set__(self, session: "Session", value: bool) -> None:
+        pass
+
+
 class Session(_Base):
     """One visitor's session: a dict of JSON values with an id and an expiry.
 
@@ -233,42 +246,10 @@ class Session(_Base):
         return not self
 
     # Names of Starlette and Quart, whose sessions allow setting them; Quart does so on each request.
-
-    @property
-    def new(self) -> bool:
-        """Whether the session is not stored yet. Setting it has no effect."""
-        return self.id is None
-
-    @new.setter
-    def new(self, value: bool) -> None:
-        pass
-
-    @property
-    def permanent(self) -> bool:
-        """Whether the policy lets the cookie outlive the browser. Setting it has no effect."""
-        return not self._expiry.ends_with_browser
-
-    @permanent.setter
-    def permanent(self, value: bool) -> None:
-        pass
-
-    @property
-    def accessed(self) -> bool:
-        """The same as `is_loaded`. Setting it has no effect."""
-        return self.is_loaded
-
-    @accessed.setter
-    def accessed(self, value: bool) -> None:
-        pass
-
-    @property
-    def modified(self) -> bool:
-        """The same as `is_modified`. Setting it has no effect."""
-        return self.is_modified
-
-    @modified.setter
-    def modified(self, value: bool) -> None:
-        pass
+    new = _Ignored(lambda session: session.id is None)
+    permanent = _Ignored(lambda session: not session.expiry.ends_with_browser)
+    accessed = _Ignored(lambda session: session.is_loaded)
+    modified = _Ignored(lambda session: session.is_modified)
 
     @property
     def is_modified(self) -> bool:
@@ -314,9 +295,24 @@ class Session(_Base):
         return f"Session({state})"
 
     def _repr_html_(self) -> str:
-        from sled_sessions.session.look import card
+        from sled_sessions.display import html, text
 
-        return card(self)
+        if not self.is_loaded:
+            return html.card("Session", {"state": "not loaded yet"})
+        id = self.id
+        if not self and (self._flushed or (id is not None and self.is_modified)):  # flushed, or lost its last key
+            id = id or next(reversed(self._flushed))
+            return html.card("Session", {"id": text.masked_id(id), "state": "ends with the commit"})
+        try:
+            state = "new" if id is None else "changed" if self.is_modified else "as stored"
+        except EncodeError as error:
+            state = f"changed, and cannot be stored: {error}"
+        facts = {
+            "id": "none yet" if id is None else text.masked_id(id),
+            "state": state,
+            "expires, if committed now": text.moment(self.expiry_date),
+        }
+        return html.card("Session", facts, html.data(dict(self)))
 
     def _expiry_date(self, now: datetime, record: Record | None) -> tuple[datetime, int | None]:
         """When a session that is saved now expires, and its absolute deadline, which never moves later."""
