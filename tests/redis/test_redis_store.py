@@ -267,7 +267,7 @@ async def test_others_always_come_first(server, single, late):
                 other.set(f"session:{record.id}", theirs.encode(), keepttl=True)
                 return attrs.evolve(record, data={"mine": True})
 
-            with pytest.raises(BackendError, match=r"not done within 1 s: other writers .* came first \(\d+ times\)"):
+            with pytest.raises(BackendError, match=r"not done within 1 s: other writers .* first \(\d+ times\)"):
                 await store.update(record.id, change)
     assert (await single.load(record.id)).data == {"theirs": losses}
 

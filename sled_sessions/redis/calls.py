@@ -1,0 +1,164 @@
+"""How commands reach the server: each within its deadline, and every failure as a `BackendError`."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from typing import Any, cast
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from sled_sessions.records import Id
+from sled_sessions.redis.errors import backend_error, is_read_only, is_wrong_type, out_of_time
+from sled_sessions.redis.keys import Keys
+
+_SWAP = """
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return false end
+return redis.call('SET', KEYS[1], ARGV[2], 'PXAT', ARGV[3])
+"""
+"""`SET key new IFEQ old PXAT expiry` for servers before Valkey 8.1 and Redis 8.4. It uses one key, so it works on a
+Cluster. Each EVAL sends the whole text, which spares a second round trip when the server has forgotten it."""
+
+_DELETE = """
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return false end
+return redis.call('DEL', KEYS[1])
+"""
+"""Deletes the value if it is still the old one. It writes nothing, so a server at its memory limit runs it."""
+
+_PAGE = 1000
+"""Keys in one step of a SCAN, during which the server does nothing else."""
+
+
+class Calls:
+    """Sends commands through a client. `RedisStore` describes the arguments and the errors."""
+
+    def __init__(self, client: Redis | RedisCluster, timeout: timedelta, concurrency: int) -> None:
+        if concurrency < 1:
+            raise ValueError("concurrency must be at least 1")
+        if not isinstance(timeout, timedelta):
+            raise TypeError(f"timeout must be a timedelta, not {type(timeout).__name__}")
+        self._client = client
+        # Checked once: the client's classes are Protocols, for which isinstance is slow.
+        self._cluster = client if isinstance(client, RedisCluster) else None
+        self._timeout = timeout
+        if isinstance(client, RedisCluster):
+            concurrency = min(concurrency, client.connection_kwargs["max_connections"])
+        else:
+            concurrency = min(concurrency, client.connection_pool.max_connections)
+        self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(partial(asyncio.Semaphore, concurrency))
+        self._knows_ifeq = True  # until the server refuses it
+
+    def deadline(self) -> float:
+        """When a call that starts now must be done, on the event loop's clock."""
+        return asyncio.get_running_loop().time() + self._timeout.total_seconds()
+
+    async def answer(
+        self, call: Callable[[], Awaitable[Any]], deadline: float, keys: Sequence[bytes], lost: int = 0
+    ) -> Any:
+        """Make a call about these keys, which are on one node, and return the server's answer.
+
+        Raises:
+            BackendError: The server refused the command or did not answer by the deadline. `lost` tells the message how
+                often another writer came first.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                node = ""
+                if self._cluster is not None:
+                    await self._cluster.initialize()  # or the first commands go to guessed nodes
+                    if keys:
+                        node = self._cluster.get_node_from_key(keys[0]).name  # type: ignore[arg-type, union-attr]
+                async with self._slots[node]:  # by node: a master that hangs does not hold up the others
+                    return await call()
+        except TimeoutError as error:
+            raise out_of_time(self._timeout, lost, error) from error
+        except Exception as error:  # noqa: BLE001 - a client that lost its server raises more than its own errors
+            if is_read_only(error) and isinstance(self._client, Redis):
+                # The master has become a replica. Reconnect: its address may lead to the new master.
+                with suppress(Exception):
+                    async with asyncio.timeout_at(deadline):
+                        await self._client.connection_pool.disconnect(inuse_connections=False)
+            failure = backend_error(error, keys)
+        try:
+            raise failure  # outside the except block, so that the client's error does not become its context
+        finally:
+            del failure  # breaks the reference cycle of its traceback and this frame
+
+    async def once(self, key: bytes, *command: Any) -> Any:
+        """Send a command without the client's retries: it cannot know whether a command took effect before an error."""
+        if (cluster := self._cluster) is not None:
+            # The client does not retry if the caller names the node, but still follows MOVED and ASK.
+            return await cluster.execute_command(*command, target_nodes=[cluster.get_node_from_key(key)])  # type: ignore[arg-type]
+        pool = cast("Redis", self._client).connection_pool
+        connection = await pool.get_connection()  # type: ignore[no-untyped-call]
+        try:
+            if pool.maint_notifications_enabled() and await _was_closed(connection):  # type: ignore[no-untyped-call]
+                await connection.disconnect()
+                await connection.connect()
+            await connection.send_command(*command)
+            return await connection.read_response(disable_decoding=True)
+        finally:
+            await pool.release(connection)
+
+    async def read(self, key: bytes) -> Any:
+        """The value under a key; b"", which is not a valid record, for a list, a hash or the like.
+
+        The first attempt bypasses the client, which takes a sixth longer; the retries are the client's.
+        """
+        try:
+            if self._cluster is None:
+                with suppress(RedisConnectionError, RedisTimeoutError):
+                    return await self.once(key, "GET", key)
+            return await self._client.get(key)
+        except ResponseError as error:
+            if not is_wrong_type(error):
+                raise
+            return b""
+
+    async def swap(self, key: bytes, old: bytes, new: bytes | None, expiry: int) -> Any:
+        """Replace the value, or delete it for None, if it is still the old one; the answer is true if it was."""
+        if new is None:
+            return await self.once(key, "EVAL", _DELETE, 1, key, old)
+        if self._knows_ifeq:
+            try:
+                return await self.once(key, "SET", key, new, "IFEQ", old, "PXAT", expiry)
+            except ResponseError as error:
+                if is_wrong_type(error):
+                    return None
+                if "syntax error" not in str(error).lower():
+                    raise
+            self._knows_ifeq = False
+        return await self.once(key, "EVAL", _SWAP, 1, key, old, new, expiry)
+
+    async def pages(self, keys: Keys) -> AsyncIterator[dict[bytes, Id]]:
+        """The keys of all sessions on all masters, with their ids, in pages: each once, though SCAN may repeat one."""
+        targets: list[dict[str, Any]] = [{}]
+        if self._cluster is not None:
+            await self.answer(self._cluster.initialize, self.deadline(), ())
+            targets = [{"target_nodes": node} for node in self._cluster.get_primaries()]
+        for target in targets:
+            cursor, known = 0, set[bytes]()
+            while True:
+                scan = partial(self._client.scan, cursor, match=keys.pattern, count=_PAGE, **target)
+                cursor, found = await self.answer(scan, self.deadline(), ())
+                if isinstance(cursor, dict):  # a Cluster's client returns one for each node
+                    (cursor,) = cursor.values()
+                page = {key: id for key in found if key not in known and (id := keys.id_of(key)) is not None}
+                known.update(page)
+                yield page
+                if cursor == 0:
+                    break
+
+
+async def _was_closed(connection: AbstractConnection) -> bool:
+    """Whether the server has closed the connection while it was idle in the pool."""
+    try:
+        return bool(await connection.can_read())
+    except (RedisError, OSError):
+        return True

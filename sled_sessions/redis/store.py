@@ -1,0 +1,248 @@
+"""`RedisStore`: the store's contract on a Valkey or Redis server."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from typing import Any, Self, Unpack
+from weakref import WeakValueDictionary
+
+import attrs
+from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import RedisError
+
+from sled_sessions.records import Id, Record, codec
+from sled_sessions.redis.calls import Calls
+from sled_sessions.redis.errors import backend_error, is_wrong_type
+from sled_sessions.redis.keys import Keys
+from sled_sessions.redis.turns import Turn
+from sled_sessions.redis.urls import client_from_url
+from sled_sessions.stores.clock import Clock, checked, utc_now
+from sled_sessions.stores.encoded import MAX_RECORD_BYTES, record_if_readable
+from sled_sessions.stores.protocol import DELETE, Change, check_change
+from sled_sessions.stores.sweep import Sweep, SweepOptions, SweepReport, SweepStrategy
+
+_log = logging.getLogger(__name__)
+
+
+class RedisStore:
+    """An `AsyncSessionStore` on Valkey, or on Redis 6.2 or later: a single server, Sentinel, or a Cluster.
+
+        store = RedisStore.from_url("redis://localhost:6379")
+        store = RedisStore(Sentinel([("10.0.0.1", 26379)]).master_for("main"))
+
+    `load`, `save`, `create` and `delete` take one round trip. `update` takes one if the caller passes the record it has
+    loaded, as a `Session` does, and two otherwise; each time another writer comes first, it takes two more.
+
+    While a server is down, slow, read-only or moving slots, calls raise `BackendError` within `timeout`; once it is
+    back, the store works again. The client's retry policy applies to `load`, `create` and `delete`. `save` and `update`
+    are sent once, because a retry might undo another write in between: after a `BackendError` the session is either
+    unchanged or changed as intended.
+
+    A store belongs to one event loop, as its client does, and all tasks of that loop may share it. Keep the clocks of
+    the server and of the programs in step (NTP): a session is live only while both say so.
+
+    Args:
+        client: A `redis.asyncio.Redis` or `RedisCluster` without `decode_responses`. Closing the store leaves it open.
+            Do not let replicas answer reads: they lag behind.
+        prefix: What the keys begin with. Stores with different prefixes can share a server.
+        timeout: The longest a call may take, retries included.
+        concurrency: How many commands may be in flight at once, on each node of a Cluster; further calls wait. Never
+            more than the client's `max_connections`, beyond which the client raises; stores that share a client must
+            stay below it together.
+        max_record_bytes: Refuse larger records. The default is SledStore's, so that sessions can move there.
+        clock: Returns the current time as an aware datetime.
+
+    Raises:
+        TypeError: `client` is not one of redis-py's asyncio clients, `prefix` not a str, or `timeout` not a timedelta.
+        ValueError: `client` decodes responses, or `concurrency` is less than 1.
+        EncodeError: `clock` does not return an aware datetime.
+    """
+
+    def __init__(
+        self,
+        client: "Redis | RedisCluster",
+        *,
+        prefix: str = "session:",
+        timeout: timedelta = timedelta(seconds=5),
+        concurrency: int = 64,
+        max_record_bytes: int = MAX_RECORD_BYTES,
+        clock: Clock = utc_now,
+    ) -> None:
+        if not isinstance(client, Redis | RedisCluster):
+            kind = f"{type(client).__module__}.{type(client).__name__}"  # blocking clients have the same class names
+            raise TypeError(f"client must be a redis.asyncio.Redis or RedisCluster, not {kind}")
+        if client.get_encoder().decode_responses:
+            raise ValueError("records are bytes: create the client without decode_responses=True")
+        self.client = client
+        self.prefix = prefix
+        self.timeout = timeout
+        self.max_record_bytes = max_record_bytes
+        self.clock = checked(clock)
+        self._keys = Keys(prefix)
+        self._calls = Calls(client, timeout, concurrency)
+        self._turns: WeakValueDictionary[bytes, Turn] = WeakValueDictionary()
+        self._owns_client = False
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """Make a store with a client of its own, which is closed with the store.
+
+        Args:
+            url: `redis://`, `rediss://` (TLS) or `unix://`, as `redis.asyncio.Redis.from_url` reads it, client options
+                in the query included; `redis+cluster://` or `rediss+cluster://` with any node of a Cluster. Sentinel
+                has no URL: give the constructor what `Sentinel.master_for` returns.
+            options: The constructor's.
+
+        Raises:
+            ValueError: The URL has an unknown scheme or option, or an unquoted password, of which the message shows
+                nothing.
+        """
+        store = cls(client_from_url(url), **options)
+        store._owns_client = True
+        return store
+
+    async def aclose(self) -> None:
+        """Close the client's connections if `from_url` made the client."""
+        if self._owns_client:
+            with suppress(RedisError, OSError):  # a server that no longer answers; the connections close all the same
+                await self.client.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def create(self, record: Record) -> Record:
+        """Store a new session; if its id is taken, under a new id."""
+        deadline = self._calls.deadline()
+        while True:
+            key, (value, expiry) = self._keys.of(record.id), self._encode(record)
+            # A retry may leave a record under an id that is never returned; it expires by itself.
+            attempt = partial(self.client.set, key, value, pxat=expiry, nx=True)
+            if await self._calls.answer(attempt, deadline, [key]):
+                return record
+            record = attrs.evolve(record, id=Id.new())
+
+    async def save(self, record: Record) -> None:
+        """Store a session, new or known."""
+        key, (value, expiry) = self._keys.of(record.id), self._encode(record)
+        write = partial(self._calls.once, key, "SET", key, value, "PXAT", expiry)
+        await self._calls.answer(write, self._calls.deadline(), [key])
+
+    async def load(self, id: Id) -> Record | None:
+        """Return a live session's record, or None."""
+        return await self._load(id, self._keys.of(id), self._calls.deadline())
+
+    async def delete(self, id: Id) -> bool:
+        """Remove a session; False if there was none, or if a retry found it already removed."""
+        key = self._keys.of(id)
+        return bool(await self._calls.answer(partial(self.client.delete, key), self._calls.deadline(), [key]))
+
+    async def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
+        """Read, change and write a live session as one step, across processes; see `SessionStore.update`.
+
+        The server holds no lock: it writes the new record only if the old one is still stored, byte for byte.
+        Otherwise `change` is called again with the other writer's record. Updates of one session by this store take
+        turns.
+
+        Raises:
+            BackendError: As for any call, or because other writers came first until `timeout` was over.
+        """
+        key, deadline = self._keys.of(id), self._calls.deadline()
+        turn = self._turns.setdefault(key, Turn())
+        async with turn.lock:  # each holder gives it up by its own deadline
+            # Guess that the last update's record, or the one the caller has seen, is still stored.
+            last, now, lost = turn.value, self.clock(), 0
+            if last is not None:
+                record = Record.decode_live(id, last, now)
+            else:
+                record = seen if seen is not None and seen.is_live_state(now) else None
+            while True:
+                is_guess = record is not None
+                if record is None:
+                    record = await self._load(id, key, deadline, lost)
+                if record is None:
+                    return None
+                old = record.version
+                value, expiry = None, 0
+                try:
+                    changed = check_change(id, change(record))
+                    if changed is not DELETE:
+                        value, expiry = self._encode(changed)
+                except Exception:
+                    if not is_guess:
+                        raise
+                    record = None  # retry on the stored record before raising
+                    continue
+                swap = partial(self._calls.swap, key, old, value, expiry)
+                if await self._calls.answer(swap, deadline, [key], lost):
+                    turn.value = value
+                    if changed is DELETE:
+                        return None
+                    return Record(id, changed.data, changed.expiry_date, version=value)
+                if not is_guess:
+                    lost += 1
+                    await turn.give_way(deadline)
+                record = None
+
+    async def delete_expired(
+        self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]
+    ) -> SweepReport:
+        """Do nothing: the server deletes expired sessions, without notice, so `on_expired` is never called.
+
+        The report has no strategy and counts nothing. Invalid options raise, as they would with any other store.
+        """
+        Sweep(SweepStrategy(strategy or SweepStrategy.FULL_SCAN), self.clock, **options)  # checks them
+        return SweepReport(strategy=None)
+
+    async def count(self) -> int:
+        """The number of stored sessions.
+
+        O(n) in all keys of the server, which serves other commands between the steps; keeps the sessions' keys in
+        memory meanwhile.
+        """
+        return sum([len(page) async for page in self._calls.pages(self._keys)])
+
+    async def records(self) -> AsyncIterator[Record]:
+        """All stored records, in no order; unreadable ones are skipped. O(n), as `count`."""
+        unreadable = 0
+        async for id, value in self.pairs():
+            if (record := record_if_readable(id.key, value)) is None:
+                unreadable += 1
+            else:
+                yield record
+        if unreadable:
+            _log.warning("skipped %d records that could not be decoded", unreadable)
+
+    async def pairs(self) -> AsyncIterator[tuple[Id, bytes]]:
+        """Each session's id and its record's bytes, in no order. O(n), as `count`."""
+        async for page in self._calls.pages(self._keys):
+            keys = list(page)
+            pipeline = self.client.pipeline(transaction=False)
+            for key in keys:
+                pipeline.get(key)
+            read = partial(pipeline.execute, raise_on_error=False)
+            values = await self._calls.answer(read, self._calls.deadline(), keys)
+            for key, value in zip(keys, values, strict=True):
+                if is_wrong_type(value):
+                    yield page[key], b""
+                elif isinstance(value, Exception):
+                    raise backend_error(value, keys)
+                elif value is not None:  # None: deleted since the scan
+                    yield page[key], value
+
+    def __repr__(self) -> str:
+        # The client's own repr shows the password.
+        return f"RedisStore({type(self.client).__name__}, prefix={self.prefix!r})"
+
+    def _encode(self, record: Record) -> tuple[bytes, int]:
+        """The record's bytes, and its expiry in milliseconds since the Unix epoch."""
+        # Rounded up, so that the server deletes no live session. It refuses 0.
+        return record.encode(self.max_record_bytes), max(1, -(-codec.to_microseconds(record.expiry_date) // 1000))
+
+    async def _load(self, id: Id, key: bytes, deadline: float, lost: int = 0) -> Record | None:
+        value: bytes | None = await self._calls.answer(partial(self._calls.read, key), deadline, [key], lost)
+        return None if value is None else Record.decode_live(id, value, self.clock())

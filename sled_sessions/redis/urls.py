@@ -1,0 +1,48 @@
+"""The client for a server's URL."""
+
+from urllib.parse import urlsplit
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import RedisClusterException, RedisError
+from redis.maint_notifications import MaintNotificationsConfig
+
+_CLUSTER_SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
+
+
+def client_from_url(url: str) -> Redis | RedisCluster:
+    """Make a client, which connects on first use; `RedisStore.from_url` describes the URL and the errors."""
+    check_host(url)
+    scheme, separator, rest = url.partition("://")
+    try:
+        if scheme in _CLUSTER_SCHEMES:
+            return RedisCluster.from_url(_CLUSTER_SCHEMES[scheme] + separator + rest)
+        # Redis() retries ten times by default, from_url() does not. The first pause is 10 ms.
+        retry = Retry(ExponentialWithJitterBackoff(base=0.01, cap=1), 10)
+        # With maintenance notifications, which only Redis Enterprise sends, the client uses closed connections.
+        no_notices = MaintNotificationsConfig(enabled=False)
+        # No socket timeout: the store limits the time of the whole call, and a second timer costs a tenth of it.
+        client = Redis.from_url(url, retry=retry, socket_timeout=None, maint_notifications_config=no_notices)
+        # Raises for unknown options.
+        client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except (RedisError, RedisClusterException, TypeError) as error:
+        raise ValueError(f"the URL cannot be used: {error}") from None
+    return client
+
+
+def check_host(url: str) -> None:
+    """Raise ValueError if the URL's host ends inside an unquoted password.
+
+    The client would connect to the first part of the password, and its errors would show it.
+    """
+    try:
+        parts = urlsplit(url)
+        is_cut = parts.port is not None and "@" in parts.path + parts.query + parts.fragment
+    except ValueError:  # the port is not a number
+        is_cut = True
+    if is_cut:
+        raise ValueError(
+            "no host and port can be read from the URL: a password in it must be quoted, "
+            "as urllib.parse.quote(password, safe='') does (# is %23, / is %2F, ? is %3F)"
+        )
