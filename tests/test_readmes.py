@@ -1,0 +1,135 @@
+"""The READMEs: every snippet runs as it stands, and every link leads somewhere.
+
+Each block runs in a folder of its own with a database `storage`. A block that must not run here (it installs something,
+or takes minutes) says so in a comment above it: `<!-- not run: reason -->`. Blocks without a language are output.
+"""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import unquote
+
+import httpx2
+import pytest
+from readmes import READMES, ROOT, Block, anchors, blocks, links
+from servers import shared_server
+from web.server import serving
+
+from sled_sessions import Id, Record, SledStore
+
+REDIS_URL = "redis://localhost:6379"
+SHELL_SYNTAX = {"|", ">", ">>", "<", "&", "&&", "||", ";"}
+
+BLOCKS = [block for block in blocks() if block.not_run is None]
+
+
+def in_language(name: str) -> Any:
+    found = [block for block in BLOCKS if block.language == name]
+    return pytest.mark.parametrize("block", found, ids=[block.name for block in found])
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory) -> Path:
+    """Sessions as the READMEs have them: one of user 7, some expired, one unreadable, and secrets in all others."""
+    folder = tmp_path_factory.mktemp("readmes") / "storage"
+    now = datetime.now(UTC)
+    with SledStore.open(folder) as store:
+        for number in range(20):
+            data = {"user": {"id": number}, "csrf_token": "b2c7e1f09a6d4f3e"}
+            store.save(Record(Id.new(), data, now + timedelta(minutes=number * 10 - 25)))
+        known = Id.parse("zFq4" + str(Id.new())[4:])
+        store.save(Record(known, {"user": {"id": 7}, "csrf_token": "b2c7e1f09a6d4f3e"}, now + timedelta(minutes=30)))
+        store.tree.insert(Id.new().key, b"not a valid record")
+    return folder
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch, database) -> Path:
+    """The working folder: a new one, with the database."""
+    shutil.copytree(database, tmp_path / "storage")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def runnable(block: Block) -> str:
+    """The block's code, with the address of a server that runs here."""
+    return block.code.replace(REDIS_URL, shared_server().url) if REDIS_URL in block.code else block.code
+
+
+@in_language("python")
+def test_python(block, scratch, monkeypatch):
+    """A Python snippet runs; one that makes an `app` is served, and counts a visitor's two requests."""
+    code = runnable(block)
+    if code.startswith("%"):
+        run_in_ipython(code)
+        return
+    snippet = ModuleType("snippet")
+    monkeypatch.setitem(sys.modules, "snippet", snippet)  # frameworks look up the types in a module's annotations
+    exec(compile(code, block.name, "exec"), vars(snippet))
+    if hasattr(snippet, "app"):
+        with serving(snippet.app) as address, httpx2.Client(base_url=f"http://{address}") as client:
+            first = client.get("/")
+            cookie = first.headers["set-cookie"].partition(";")[0]  # the client itself sends it over HTTPS only
+            second = client.get("/", headers={"cookie": cookie})
+        assert [number_in(answer.text) for answer in (first, second)] == [1, 2]
+
+
+@in_language("sh")
+def test_shell(block, scratch, run):
+    """Commands run. `sled-sessions` may end with code 3, which means that it found nothing, or something wrong."""
+    for line in runnable(block).replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if not words:
+            continue
+        if words[0] == "sled-sessions" and not SHELL_SYNTAX & {*words}:
+            result = run(*words[1:])
+            assert result.code in (0, 3), f"{line}: {result.err}"
+        else:
+            environment_bin = Path(sys.executable).parent
+            subprocess.run(["bash", "-euo", "pipefail", "-c", f"PATH={environment_bin}:$PATH; {line}"], check=True)
+
+
+def test_languages():
+    """Every block names a language that is run here, or none: a misspelled one would silently not run."""
+    assert {block.language for block in blocks()} <= {"python", "sh", ""}
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda readme: str(readme.relative_to(ROOT)))
+def test_links(readme):
+    """Every link to a file leads to one, and every link to a section to its heading."""
+    broken = []
+    for link in links(readme):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, section = unquote(link).partition("#")
+        target = readme if not path else readme.parent / path
+        if not target.exists() or (section and section not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+def test_long_description_stands_alone():
+    """The package's long description is read outside the repository, so none of its links is relative."""
+    assert all(link.startswith("https://") for link in links(ROOT / ".readme/pypi.md"))
+
+
+def number_in(text: str) -> int:
+    """The only number in this text."""
+    (number,) = re.findall(r"\d+", text)
+    return int(number)
+
+
+def run_in_ipython(code: str) -> None:
+    """Run a cell with magics in a new IPython shell."""
+    program = (
+        "import sys; from IPython.testing.globalipapp import start_ipython; "
+        "start_ipython().run_cell(sys.stdin.read()).raise_error()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], input=code, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
