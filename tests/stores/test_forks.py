@@ -1,35 +1,14 @@
 """Stores in a child that was forked while another thread was writing."""
 
 import os
-import threading
-from contextlib import contextmanager
 
 import pytest
 from engine.processes import in_fork
+from stores.holding import held_up
 
 from sled_sessions import CachingStore, MemoryStore, SledStore
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
-
-
-@contextmanager
-def held_up(write):
-    """While a thread is in this call, in the middle of what it is given to call."""
-    inside, go_on = threading.Event(), threading.Event()
-
-    def wait(*seen):
-        inside.set()
-        assert go_on.wait(60)
-        return seen[0]
-
-    thread = threading.Thread(target=write, args=(wait,))
-    thread.start()
-    assert inside.wait(20)
-    try:
-        yield
-    finally:
-        go_on.set()
-        thread.join()
 
 
 def test_a_store_in_memory(clock, new_record):

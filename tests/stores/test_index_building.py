@@ -1,6 +1,8 @@
 """How a SledStore finds, builds and drops the index of its records."""
 
+import sys
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
 
 import attrs
@@ -12,7 +14,6 @@ from sled_sessions import (
     SledStore,
     SweepStrategy,
 )
-from sled_sessions.stores.sled import indexed_tree
 
 
 @pytest.fixture
@@ -184,21 +185,30 @@ def test_a_wrong_resolution_makes_no_trees(db, tree):
     assert db.tree_names() == [b"__sled__default", b"session"]
 
 
-@pytest.mark.parametrize("gone", [(), (b":expiry",)], ids=["nothing", "entries"])
-def test_a_drop_that_is_interrupted(tree, clock, new_record, monkeypatch, gone):
+@contextmanager
+def interrupt_at(event, function):
+    """Raise KeyboardInterrupt, as Ctrl-C does, at a "c_call" or the "c_return" of the engine's function."""
+
+    def profile(frame, what, called):
+        if what == event and called.__name__ == function:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize("event", ["c_call", "c_return"])
+def test_a_drop_that_is_interrupted(tree, clock, new_record, event):
     """When a store that keeps no index is interrupted while it drops that of others, what they write has its entry."""
     store = SledStore(tree, clock=clock)
     store.save(new_record())
-
-    def interrupt(db, records):
-        for suffix in gone:
-            db.drop_tree(records + suffix)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(indexed_tree, "drop_index", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            SledStore(tree, strategy=SweepStrategy.FULL_SCAN, clock=clock)
+    with pytest.raises(KeyboardInterrupt), interrupt_at(event, "drop_tree"):
+        SledStore(tree, strategy=SweepStrategy.FULL_SCAN, clock=clock)
+    assert (b"session:expiry" in tree.db.tree_names()) is (event == "c_call")
     for _ in range(5):
         store.save(new_record())
     del store

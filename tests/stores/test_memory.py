@@ -6,6 +6,7 @@ from functools import partial
 
 import attrs
 import pytest
+from stores.holding import held_up
 from waiting import waits_for
 
 from sled_sessions import MemoryStore, SweepStrategy
@@ -84,5 +85,7 @@ def test_a_sweep_in_slices_comes_to_its_end(store, clock, new_record, strategy):
     ids=["create", "save", "update", "delete", "sweep", "look"],
 )
 def test_one_thread_at_a_time(store, new_record, use):
-    """Whoever changes the sessions or their index, or reads the index, waits for its turn."""
-    assert waits_for(store._lock.of(), partial(use, store, new_record()))
+    """While an update runs, every other call that writes a session, or uses the index, waits for it to end."""
+    updated = store.create(new_record())
+    updating = held_up(lambda wait: store.update(updated.id, wait))
+    assert waits_for(updating, partial(use, store, new_record()))

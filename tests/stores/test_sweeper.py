@@ -217,10 +217,35 @@ def test_a_report_is_of_all_slices():
     assert swept.reports[0] == SweepReport(SweepStrategy.FULL_SCAN, 15, 9, 3, 1.5)
 
 
+class ImpatientLoop(asyncio.SelectorEventLoop):
+    """An event loop that notes how long its timers are, and lets them ring at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def call_at(self, when, callback, *arguments, context=None):
+        self.seconds.append(when - self.time())
+        return super().call_at(self.time(), callback, *arguments, context=context)
+
+
 def test_jitter():
-    """Each wait is another one, as far from the period as the jitter says."""
-    waits = [Sweeper(MemoryStore(), 10, jitter=0.5)._wait_seconds() for _ in range(100)]
-    assert 5 <= min(waits) < 9
+    """Every wait has another length, between the period less and plus its jitter."""
+    sweeps = []
+
+    class Counting:
+        async def delete_expired(self, strategy=None, *, budget=None):
+            sweeps.append(None)
+            if len(sweeps) == 100:
+                sweeper.stop()
+            return SweepReport(SweepStrategy.FULL_SCAN)
+
+    sweeper = Sweeper(Counting(), 10, jitter=0.5)
+    with asyncio.Runner(loop_factory=ImpatientLoop) as runner:
+        runner.run(sweeper.run())
+        waits = runner.get_loop().seconds
+    assert len(set(waits)) == len(waits) == 100
+    assert 4.99 < min(waits) < 9
     assert 11 < max(waits) <= 15
 
 
