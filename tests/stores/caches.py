@@ -4,10 +4,7 @@ import asyncio
 import threading
 from datetime import timedelta
 
-from sled_sessions import (
-    AsyncCachingStore,
-    AsyncStore,
-)
+from sled_sessions import AsyncCachingStore, AsyncStore
 
 USES = {
     "create": lambda store, record: store.create(record),

@@ -7,12 +7,7 @@ from types import SimpleNamespace
 import pytest
 from stores.caches import USES, Awaiting, Gated
 
-from sled_sessions import (
-    AsyncCachingStore,
-    AsyncStore,
-    BackendError,
-    MemoryStore,
-)
+from sled_sessions import AsyncCachingStore, AsyncStore, BackendError, MemoryStore
 from sled_sessions.stores import caching
 
 

@@ -6,11 +6,7 @@ from datetime import timedelta
 import pytest
 from stores.caches import USES, Gated
 
-from sled_sessions import (
-    AsyncStore,
-    CachingStore,
-    MemoryStore,
-)
+from sled_sessions import AsyncStore, CachingStore, MemoryStore
 
 
 def test_a_blocking_one_of_asynchronous_stores(cache, backing):

@@ -1,4 +1,4 @@
-"""What a write waits for, and what a killed process loses for it."""
+"""What each durability makes a write wait for, and what a run_and_kill process loses."""
 
 import shutil
 import subprocess
@@ -29,8 +29,8 @@ while True:
 """
 
 
-def killed(path, durability, seconds, flush_every_ms=0):
-    """Have a process write for some time and kill it; returns what it acknowledged, and when, in order."""
+def run_and_kill(path, durability, seconds, flush_every_ms=0):
+    """Run a writer for some seconds and kill it; return the ids it acknowledged, each with the time, in order."""
     command = [sys.executable, "-c", WRITER, str(path), durability, str(flush_every_ms)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout.readline() == "open\n"
@@ -44,8 +44,8 @@ def killed(path, durability, seconds, flush_every_ms=0):
     return acknowledged
 
 
-def lost(path, acknowledged):
-    """Of the ids that were acknowledged, those that are not there as they were."""
+def lost_ids(path, acknowledged):
+    """Return the acknowledged ids whose record is missing or older than acknowledged."""
     versions = {}
     for text, _ in acknowledged:
         versions[text] = 2 if text in versions else 0
@@ -56,36 +56,36 @@ def lost(path, acknowledged):
 
 
 @pytest.mark.parametrize("durability", ["flush", "fsync"])
-def test_nothing_acknowledged_is_lost(tmp_path, durability):
-    """With "flush" and "fsync" kill -9 costs nothing that was acknowledged, though sled itself never flushes."""
+def test_kill_loses_no_acknowledged_write(tmp_path, durability):
+    """With "flush" and "fsync", kill -9 loses no acknowledged write, even if sled itself never flushes."""
     for turn in range(3):
         path = tmp_path / f"storage{turn}"
-        acknowledged = killed(path, durability, 0.3)
+        acknowledged = run_and_kill(path, durability, 0.3)
         assert len(acknowledged) > 2
-        assert lost(path, acknowledged) == []
+        assert lost_ids(path, acknowledged) == []
 
 
-def test_an_interval_is_lost(tmp_path):
-    """With "interval" kill -9 costs what sled has not flushed yet: without its flushes, the end of what was written."""
-    acknowledged = killed(tmp_path / "never", "interval", 0.2)
-    gone = lost(tmp_path / "never", acknowledged)
-    assert gone
-    assert gone[-1] == acknowledged[-1][0]
+def test_kill_loses_unflushed_writes(tmp_path):
+    """With "interval", kill -9 loses the most recent writes, which sled has not flushed."""
+    acknowledged = run_and_kill(tmp_path / "never", "interval", 0.2)
+    lost = lost_ids(tmp_path / "never", acknowledged)
+    assert lost
+    assert lost[-1] == acknowledged[-1][0]
 
 
-def test_no_more_than_the_interval_is_lost(tmp_path):
-    """With "interval" and sled's default of half a second, what was acknowledged two seconds ago survives."""
-    acknowledged = killed(tmp_path / "storage", "interval", 3, flush_every_ms=500)
-    old = [(text, at) for text, at in acknowledged if at < acknowledged[-1][1] - 2]
-    assert old
-    assert lost(tmp_path / "storage", old) == []
+def test_kill_loses_at_most_the_interval(tmp_path):
+    """With "interval" and sled flushing twice a second, writes acknowledged two seconds before the kill survive."""
+    acknowledged = run_and_kill(tmp_path / "storage", "interval", 3, flush_every_ms=500)
+    older = [(text, at) for text, at in acknowledged if at < acknowledged[-1][1] - 2]
+    assert older
+    assert lost_ids(tmp_path / "storage", older) == []
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.version_info[:2] == (3, 14), reason="`with` may skip __exit__ there: python/cpython#148874")
+@pytest.mark.skipif(sys.version_info[:2] == (3, 14), reason="`with` may skip __exit__ on 3.14: python/cpython#148874")
 @pytest.mark.parametrize("work", ["store.save(record)", "store.rebuild_index()", "scanned()"])
-def test_an_interrupt_leaves_nobody_waiting(tmp_path, work):
-    """Whenever Ctrl-C comes, the next writer goes on, and every record has its entry once the store is opened again."""
+def test_interrupt_releases_all_locks(tmp_path, work):
+    """After Ctrl-C at any moment the next writer proceeds, and after reopening every record has its entry."""
     code = """
 import random, signal, sys, threading
 from datetime import UTC, datetime, timedelta
@@ -121,8 +121,8 @@ with SledStore.open(sys.argv[1]) as store:
     assert done.returncode == 0, done.stderr
 
 
-class Buffered:
-    """Stores on one database that sled itself never flushes, and what a killed process would find of it."""
+class BufferedStores:
+    """Stores on a database that sled itself never flushes, and a view of what its files hold."""
 
     def __init__(self, db, folder, durability, clock):
         self._db, self._folder, self._clock = db, folder, clock
@@ -134,7 +134,7 @@ class Buffered:
         return SledStore(self._db.open_tree("session"), durability=durability, clock=self._clock)
 
     def data_on_disk(self, id):
-        """The data of a session as the files have it."""
+        """Return the data of a session as the files hold it, or None if they have no such session."""
         copy = self._folder.with_name("copy")
         shutil.copytree(self._folder, copy)
         with SledStore.open(copy, clock=self._clock) as store:
@@ -146,11 +146,11 @@ class Buffered:
 @pytest.fixture
 def buffered(request, tmp_path, clock):
     with sled.open(tmp_path / "storage", flush_every_ms=None) as db:
-        yield Buffered(db, tmp_path / "storage", request.param, clock)
+        yield BufferedStores(db, tmp_path / "storage", request.param, clock)
 
 
 @pytest.mark.parametrize("buffered", ["flush", "fsync"], indirect=True)
-def test_each_write_waits(buffered, new_record):
+def test_writes_wait_for_the_file(buffered, new_record):
     """With "flush" and "fsync" every write is in the file when it returns."""
     store = buffered.store
     record = store.create(new_record(n=1))
@@ -164,7 +164,7 @@ def test_each_write_waits(buffered, new_record):
 
 
 @pytest.mark.parametrize("buffered", ["interval"], indirect=True)
-def test_no_write_waits_with_interval(buffered, new_record):
+def test_interval_writes_return_at_once(buffered, new_record):
     """With "interval" writes return before they are in the file."""
     store, stored, other = buffered.store, new_record(n=1), new_record(n=1)
     store.save(stored)
@@ -180,13 +180,13 @@ def test_no_write_waits_with_interval(buffered, new_record):
 @pytest.mark.parametrize("buffered", ["interval", "flush", "fsync"], indirect=True)
 def test_reads_and_sweeps_do_not_wait(buffered, new_record):
     """Loads, deletes of unknown sessions and sweeps flush nothing, whatever the durability."""
-    store, waiting, expired = buffered.store, new_record(), new_record(-1)
-    buffered.unflushed.save(waiting)
+    store, live, expired = buffered.store, new_record(), new_record(-1)
+    buffered.unflushed.save(live)
     buffered.unflushed.save(expired)
-    assert store.load(waiting.id) == waiting
+    assert store.load(live.id) == live
     assert not store.delete(new_record().id)
     assert store.delete_expired().deleted == 1
-    assert buffered.data_on_disk(waiting.id) is None
+    assert buffered.data_on_disk(live.id) is None
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
@@ -200,7 +200,7 @@ def test_reads_and_sweeps_do_not_wait(buffered, new_record):
     ],
 )
 def test_only_fsync_waits_for_the_disk(tmp_path, durability, call, syncs):
-    """Writes with "fsync", and `flush(fsync=True)`, wait for the disk; those with "flush", and `flush()`, do not."""
+    """Saves with "fsync", and `flush(fsync=True)`, call fsync; saves with "flush", and `flush()`, do not."""
     code = """
 import os, sys
 from datetime import UTC, datetime, timedelta
@@ -222,14 +222,14 @@ os._exit(0)
         timeout=60,
     )
     if "ptrace" in done.stderr:
-        pytest.skip("strace may not trace here")
+        pytest.skip("strace is not allowed to trace")
     assert (done.returncode, done.stdout) == (0, "begin"), done.stderr
     assert ("fsync(" in log.read_text().partition('"begin"')[2]) is syncs
 
 
 @pytest.mark.parametrize("durability", ["flush", "fsync"])
-def test_a_failed_flush_is_a_backend_error(tmp_path, durability):
-    """When sled buffers a write but the flush that it waits for fails, the write raises BackendError."""
+def test_failed_flush_raises_backend_error(tmp_path, durability):
+    """A write raises BackendError if sled buffers it but the flush it waits for fails."""
     code = """
 import os, resource, sys
 from datetime import UTC, datetime, timedelta
@@ -258,7 +258,7 @@ os._exit(0)
     assert done.stdout.count("File too large") == 2
 
 
-def test_an_unknown_durability(tmp_path):
-    """A word that is none of the three is refused, and names them."""
+def test_unknown_durability_is_refused(tmp_path):
+    """An unknown durability raises ValueError, which lists the three."""
     with pytest.raises(ValueError, match="'interval', 'flush', 'fsync', not 'always'"):
         SledStore.open(tmp_path / "storage", durability="always")

@@ -1,4 +1,4 @@
-"""How writers that wait at the same time share a flush."""
+"""Writers that wait at the same time share a flush."""
 
 import queue
 import threading
@@ -11,7 +11,7 @@ from sled_sessions.stores.sled.durability import GroupCommit
 
 
 class GatedFlush:
-    """A flush that takes as long as the test wants, and fails if the test wants it to."""
+    """A flush that ends, with or without an error, when the test says so."""
 
     def __init__(self):
         self.begun = queue.Queue()
@@ -38,7 +38,7 @@ def flush():
 
 @pytest.fixture
 def arrive(flush):
-    """Starts a thread that waits for a flush by the group, and returns it when it is waiting."""
+    """Starts a thread that waits for the group's next flush; returns the thread once it is waiting."""
 
     def start(group, name):
         def wait():
@@ -47,7 +47,7 @@ def arrive(flush):
 
         thread = threading.Thread(target=wait, name=name)
         thread.start()
-        time.sleep(0.1)  # `wait` gives no sign when it blocks; until then it is a handful of instructions
+        time.sleep(0.1)  # time to block in `wait`, which gives no signal when it does
         return thread
 
     return start
@@ -68,7 +68,7 @@ def test_writers_share_a_flush(flush, arrive):
 
 
 def test_a_retry_does_not_split_the_next_group(flush, arrive):
-    """A writer that retries a failed flush leaves the writers together that wait for the flush after its own."""
+    """A writer that retries a failed flush does not split the group waiting for the next one."""
     group = GroupCommit(flush)
     threads = [arrive(group, name) for name in ("first", "failing", "retrying")]
     assert flush.flusher() == "first"
@@ -77,9 +77,9 @@ def test_a_retry_does_not_split_the_next_group(flush, arrive):
     threads.append(arrive(group, "writer 0"))
     flush.end(OSError("disk full"))
     number = 0
-    while flush.flusher() != "retrying":  # the lock decides whether it or the newest writer goes first
+    while flush.flusher() != "retrying":  # the lock decides which of the two that wait goes first
         number += 1
-        threads.append(arrive(group, f"writer {number}"))  # so that one waits while "retrying" flushes
+        threads.append(arrive(group, f"writer {number}"))  # so a writer still waits when "retrying" flushes
         flush.end()
     threads.append(arrive(group, "late"))
     flush.end()
