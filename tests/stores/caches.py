@@ -1,12 +1,10 @@
 """CachingStore of either kind, and the calls to try on it."""
 
 import asyncio
+import threading
 from datetime import timedelta
 
-from sled_sessions import (
-    AsyncCachingStore,
-    AsyncStore,
-)
+from sled_sessions import AsyncCachingStore, AsyncStore
 
 USES = {
     "create": lambda store, record: store.create(record),
@@ -25,3 +23,46 @@ class Awaiting:
 
     def __getattr__(self, name):
         return lambda *arguments, **options: asyncio.run(getattr(self._store, name)(*arguments, **options))
+
+
+class Gated:
+    """A store whose calls wait at a gate until it opens.
+
+    Attributes:
+        calls: The names of the methods that were called, in order.
+        gate: An event; set it to open the gate.
+    """
+
+    def __init__(self, store):
+        self._store = store
+        self._arrivals = threading.Semaphore(0)
+        self.calls = []
+        self.gate = threading.Event()
+
+    def wait_for_call(self):
+        """Return when another call has come to the gate."""
+        assert self._arrivals.acquire(timeout=20)
+
+    def create(self, record):
+        return self._pass("create", record)
+
+    def save(self, record):
+        return self._pass("save", record)
+
+    def load(self, id):
+        return self._pass("load", id)
+
+    def delete(self, id):
+        return self._pass("delete", id)
+
+    def update(self, id, change, **options):
+        return self._pass("update", id, change, **options)
+
+    def delete_expired(self, strategy=None, **options):
+        return self._pass("delete_expired", strategy, **options)
+
+    def _pass(self, name, *arguments, **options):
+        self.calls.append(name)
+        self._arrivals.release()
+        assert self.gate.wait(20)
+        return getattr(self._store, name)(*arguments, **options)

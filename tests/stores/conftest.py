@@ -1,4 +1,4 @@
-"""Every store there is, with a clock that tests can move."""
+"""Every kind of store, and a clock that tests can move."""
 
 import sys
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ def store(request, tmp_path, clock) -> Iterator[object]:
 
 @pytest.fixture
 def sweeps(store) -> None:
-    """For tests of the sweep: passes over the stores that have none."""
+    """Skips the test for stores without a sweep."""
     if isinstance(store, Blocking):
-        pytest.skip("its server deletes what has expired")
+        pytest.skip("the server deletes expired sessions itself")
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def backing(clock) -> MemoryStore:
 
 @pytest.fixture
 def new_record(clock):
-    """Makes a record that expires in so many seconds."""
+    """Makes a record that expires after `seconds`."""
 
     def make(seconds: float = 60, **data: object) -> Record:
         return Record(Id.new(), data, clock() + timedelta(seconds=seconds))
@@ -60,7 +60,7 @@ def new_record(clock):
 
 @pytest.fixture
 def fast_switching() -> Iterator[None]:
-    """Threads take turns as often as they can."""
+    """Makes threads switch as often as possible."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

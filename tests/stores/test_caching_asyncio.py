@@ -5,14 +5,9 @@ from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from stores.caches import USES, Awaiting
+from stores.caches import USES, Awaiting, Gated
 
-from sled_sessions import (
-    AsyncCachingStore,
-    AsyncStore,
-    BackendError,
-    MemoryStore,
-)
+from sled_sessions import AsyncCachingStore, AsyncStore, BackendError, MemoryStore
 from sled_sessions.stores import caching
 
 
@@ -42,18 +37,21 @@ def test_a_cache_that_cannot_be_written(clock, backing, new_record):
     asyncio.run(use())
 
 
-@pytest.mark.parametrize("use", USES.values(), ids=USES)
+@pytest.mark.parametrize("use", USES)
 def test_one_task_at_a_time(cache, backing, new_record, use):
-    """So do tasks."""
+    """A task that writes a session, or fetches it from the store, waits while another one writes it."""
 
     async def take_turns():
-        store, record = AsyncCachingStore(cache, AsyncStore(backing)), new_record()
-        async with store._lock(record.id):
-            task = asyncio.create_task(use(store, record))
-            for _ in range(10):
-                await asyncio.sleep(0)
-            assert not task.done()
-        await task
+        gated, record = Gated(backing), new_record()
+        store = AsyncCachingStore(cache, AsyncStore(gated, in_thread=True))
+        writing = asyncio.create_task(store.delete(record.id))
+        await asyncio.to_thread(gated.wait_for_call)
+        waiting = asyncio.create_task(USES[use](store, record))
+        await asyncio.sleep(0.05)
+        assert gated.calls == ["delete"]
+        gated.gate.set()
+        await asyncio.gather(writing, waiting)
+        assert gated.calls == ["delete", use]
 
     asyncio.run(take_turns())
 

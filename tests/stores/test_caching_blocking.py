@@ -2,17 +2,11 @@
 
 import threading
 from datetime import timedelta
-from functools import partial
 
 import pytest
-from stores.caches import USES
-from waiting import waits_for
+from stores.caches import USES, Gated
 
-from sled_sessions import (
-    AsyncStore,
-    CachingStore,
-    MemoryStore,
-)
+from sled_sessions import AsyncStore, CachingStore, MemoryStore
 
 
 def test_a_blocking_one_of_asynchronous_stores(cache, backing):
@@ -32,11 +26,22 @@ def test_a_sweep_of_what_will_have_expired(cache, backing, clock, new_record):
     assert [store.load(each.id) for each in (record, other)] == [None, None]
 
 
-@pytest.mark.parametrize("use", USES.values(), ids=USES)
+@pytest.mark.parametrize("use", USES)
 def test_one_thread_at_a_time(cache, backing, new_record, use):
-    """Whoever writes a session, or fetches it from the store, waits for its turn."""
-    store, record = CachingStore(cache, backing), new_record()
-    assert waits_for(store._locks.of(record.id.key), partial(use, store, record))
+    """A thread that writes a session, or fetches it from the store, waits while another one writes it."""
+    gated, record = Gated(backing), new_record()
+    store = CachingStore(cache, gated)
+    writing = threading.Thread(target=store.delete, args=(record.id,))
+    waiting = threading.Thread(target=USES[use], args=(store, record))
+    writing.start()
+    gated.wait_for_call()
+    waiting.start()
+    waiting.join(0.05)
+    assert gated.calls == ["delete"]
+    gated.gate.set()
+    writing.join()
+    waiting.join()
+    assert gated.calls == ["delete", use]
 
 
 def test_a_slow_load_does_not_bring_back_a_deleted_session(cache, backing, new_record):

@@ -1,17 +1,14 @@
-"""What a write waits for, and what a killed process loses for it."""
+"""What each durability makes a write wait for, and what a run_and_kill process loses."""
 
+import shutil
 import subprocess
 import sys
-import threading
 import time
-from contextlib import nullcontext
-from types import SimpleNamespace
 
+import attrs
 import pytest
 
-from sled_sessions import BackendError, Id, SledStore, sled
-from sled_sessions.stores.sled import durability
-from sled_sessions.stores.sled.durability import GroupCommit
+from sled_sessions import Id, SledStore, sled
 
 WRITER = """
 import sys
@@ -32,8 +29,8 @@ while True:
 """
 
 
-def killed(path, durability, seconds, flush_every_ms=0):
-    """Have a process write for some time and kill it; returns what it acknowledged, and when, in order."""
+def run_and_kill(path, durability, seconds, flush_every_ms=0):
+    """Run a writer for some seconds and kill it; return the ids it acknowledged, each with the time, in order."""
     command = [sys.executable, "-c", WRITER, str(path), durability, str(flush_every_ms)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout.readline() == "open\n"
@@ -47,8 +44,8 @@ def killed(path, durability, seconds, flush_every_ms=0):
     return acknowledged
 
 
-def lost(path, acknowledged):
-    """Of the ids that were acknowledged, those that are not there as they were."""
+def lost_ids(path, acknowledged):
+    """Return the acknowledged ids whose record is missing or older than acknowledged."""
     versions = {}
     for text, _ in acknowledged:
         versions[text] = 2 if text in versions else 0
@@ -59,113 +56,36 @@ def lost(path, acknowledged):
 
 
 @pytest.mark.parametrize("durability", ["flush", "fsync"])
-def test_nothing_acknowledged_is_lost(tmp_path, durability):
-    """With "flush" and "fsync" kill -9 costs nothing that was acknowledged, though sled itself never flushes."""
+def test_kill_loses_no_acknowledged_write(tmp_path, durability):
+    """With "flush" and "fsync", kill -9 loses no acknowledged write, even if sled itself never flushes."""
     for turn in range(3):
         path = tmp_path / f"storage{turn}"
-        acknowledged = killed(path, durability, 0.3)
+        acknowledged = run_and_kill(path, durability, 0.3)
         assert len(acknowledged) > 2
-        assert lost(path, acknowledged) == []
+        assert lost_ids(path, acknowledged) == []
 
 
-def test_an_interval_is_lost(tmp_path):
-    """With "interval" kill -9 costs what sled has not flushed yet: without its flushes, the end of what was written."""
-    acknowledged = killed(tmp_path / "never", "interval", 0.2)
-    gone = lost(tmp_path / "never", acknowledged)
-    assert gone
-    assert gone[-1] == acknowledged[-1][0]
+def test_kill_loses_unflushed_writes(tmp_path):
+    """With "interval", kill -9 loses the most recent writes, which sled has not flushed."""
+    acknowledged = run_and_kill(tmp_path / "never", "interval", 0.2)
+    lost = lost_ids(tmp_path / "never", acknowledged)
+    assert lost
+    assert lost[-1] == acknowledged[-1][0]
 
 
-def test_no_more_than_the_interval_is_lost(tmp_path):
-    """With "interval" and sled's default of half a second, what was acknowledged two seconds ago survives."""
-    acknowledged = killed(tmp_path / "storage", "interval", 3, flush_every_ms=500)
-    old = [(text, at) for text, at in acknowledged if at < acknowledged[-1][1] - 2]
-    assert old
-    assert lost(tmp_path / "storage", old) == []
-
-
-def test_writers_share_a_flush(monkeypatch):
-    """All who arrive while a flush is under way wait for one more, and for no others."""
-    flushes = []
-    has_begun, may_go_on, waits = threading.Event(), threading.Event(), threading.Semaphore(0)
-
-    class Turn:
-        """A lock that tells of each thread that waits for it."""
-
-        def __init__(self):
-            self.lock = threading.Lock()
-
-        def __enter__(self):
-            waits.release()
-            self.lock.acquire()
-
-        def __exit__(self, *error):
-            self.lock.release()
-
-    def flush():
-        flushes.append(threading.current_thread())
-        has_begun.set()
-        assert may_go_on.wait(30)
-
-    monkeypatch.setattr(durability._Flush, "__init__", lambda self: vars(self).update(turn=Turn(), is_done=False))
-    group = GroupCommit(flush)
-    first = threading.Thread(target=group.wait)
-    first.start()
-    assert has_begun.wait(30)
-    others = [threading.Thread(target=group.wait) for _ in range(8)]
-    for each in others:
-        each.start()
-    for _ in (first, *others):
-        assert waits.acquire(timeout=30)
-    may_go_on.set()
-    for each in (first, *others):
-        each.join(30)
-    assert len(flushes) == 2
-
-
-def flush_with(outcomes):
-    """A flush with these outcomes, one after the other."""
-
-    def flush():
-        if (outcome := outcomes.pop(0)) is not None:
-            raise outcome
-
-    return flush
-
-
-def test_a_second_try_does_not_part_those_who_came_later():
-    """Who makes a flush anew that had failed leaves the one together that has gathered for the next."""
-    group = GroupCommit(flush_with([OSError("disk full"), None]))
-    ours = group._next
-    with pytest.raises(OSError, match="disk full"):
-        group.wait()
-    later, group._next = group._next, ours  # as another one saw it that has waited for the same flush
-
-    class AfterOthers(nullcontext):
-        def __enter__(self):
-            group._next = later
-
-    group._flushing = AfterOthers()
-    group.wait()
-    assert ours.is_done
-    assert group._next is later
-
-
-def test_whoever_waits_for_a_flush_that_fails_tries_again():
-    """A flush that fails fails for the one who made it; the others make their own."""
-    outcomes = [OSError("disk full"), None]
-    group = GroupCommit(flush_with(outcomes))
-    with pytest.raises(OSError, match="disk full"):
-        group.wait()
-    group.wait()
-    assert outcomes == []
+def test_kill_loses_at_most_the_interval(tmp_path):
+    """With "interval" and sled flushing twice a second, writes acknowledged two seconds before the kill survive."""
+    acknowledged = run_and_kill(tmp_path / "storage", "interval", 3, flush_every_ms=500)
+    older = [(text, at) for text, at in acknowledged if at < acknowledged[-1][1] - 2]
+    assert older
+    assert lost_ids(tmp_path / "storage", older) == []
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.version_info[:2] == (3, 14), reason="`with` may skip __exit__ there: python/cpython#148874")
+@pytest.mark.skipif(sys.version_info[:2] == (3, 14), reason="`with` may skip __exit__ on 3.14: python/cpython#148874")
 @pytest.mark.parametrize("work", ["store.save(record)", "store.rebuild_index()", "scanned()"])
-def test_an_interrupt_leaves_nobody_waiting(tmp_path, work):
-    """Whenever Ctrl-C comes, the next writer goes on, and every record has its entry once the store is opened again."""
+def test_interrupt_releases_all_locks(tmp_path, work):
+    """After Ctrl-C at any moment the next writer proceeds, and after reopening every record has its entry."""
     code = """
 import random, signal, sys, threading
 from datetime import UTC, datetime, timedelta
@@ -201,48 +121,144 @@ with SledStore.open(sys.argv[1]) as store:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("durability", "writes"), [("interval", 0), ("flush", 4), ("fsync", 4)])
-def test_each_write_waits(tmp_path, new_record, durability, writes, monkeypatch):
-    """Each write, and no reading call, waits as the durability says."""
-    waits = []
-    monkeypatch.setattr(GroupCommit, "wait", lambda self: waits.append(self))
-    with SledStore.open(tmp_path / "storage", durability=durability) as store:
-        record = store.create(new_record())
-        store.save(record)
-        store.update(record.id, lambda now: now)
-        store.load(record.id)
-        store.delete(record.id)
-        store.delete(record.id)
-        store.delete_expired()
-    assert len(waits) == writes
+class BufferedStores:
+    """Stores on a database that sled itself never flushes, and a view of what its files hold."""
+
+    def __init__(self, db, folder, durability, clock):
+        self._db, self._folder, self._clock = db, folder, clock
+        self.store = self.open(durability)
+        self.unflushed = self.open("interval")
+        db.flush()
+
+    def open(self, durability):
+        return SledStore(self._db.open_tree("session"), durability=durability, clock=self._clock)
+
+    def data_on_disk(self, id):
+        """Return the data of a session as the files hold it, or None if they have no such session."""
+        copy = self._folder.with_name("copy")
+        shutil.copytree(self._folder, copy)
+        with SledStore.open(copy, clock=self._clock) as store:
+            record = store.load(id)
+        shutil.rmtree(copy)
+        return record and record.data
 
 
-@pytest.mark.parametrize(("durability", "fsync"), [("flush", False), ("fsync", True)])
-def test_how_far_a_durability_reaches(durability, fsync):
-    """With "flush" a write waits for the file, with "fsync" for the disk."""
-    asked = []
-    GroupCommit.of(SimpleNamespace(flush=lambda fsync: asked.append(fsync)), durability).wait()
-    assert asked == [fsync]
+@pytest.fixture
+def buffered(request, tmp_path, clock):
+    with sled.open(tmp_path / "storage", flush_every_ms=None) as db:
+        yield BufferedStores(db, tmp_path / "storage", request.param, clock)
 
 
-@pytest.mark.parametrize("fsync", [False, True])
-def test_a_flush_down_to_the_disk(tmp_path, fsync):
-    """A store's `flush` is the database's, which is told whether it goes down to the disk."""
-    with SledStore.open(tmp_path / "storage") as store:
-        store.tree = SimpleNamespace(db=SimpleNamespace(flush=lambda fsync: fsync))
-        assert store.flush(fsync=fsync) is fsync
+@pytest.mark.parametrize("buffered", ["flush", "fsync"], indirect=True)
+def test_writes_wait_for_the_file(buffered, new_record):
+    """With "flush" and "fsync" every write is in the file when it returns."""
+    store = buffered.store
+    record = store.create(new_record(n=1))
+    assert buffered.data_on_disk(record.id) == {"n": 1}
+    store.save(attrs.evolve(record, data={"n": 2}))
+    assert buffered.data_on_disk(record.id) == {"n": 2}
+    store.update(record.id, lambda now: attrs.evolve(now, data={"n": 3}))
+    assert buffered.data_on_disk(record.id) == {"n": 3}
+    store.delete(record.id)
+    assert buffered.data_on_disk(record.id) is None
 
 
-def test_a_failed_flush_is_a_backend_error(tmp_path, new_record, monkeypatch):
-    """When the wait fails, the write says so."""
-    with SledStore.open(tmp_path / "storage", durability="fsync") as store:
-        monkeypatch.setattr(store._group, "_flush", lambda: (_ for _ in ()).throw(sled.SledIOError(28, "disk full")))
-        for write in (store.save, store.create):
-            with pytest.raises(BackendError, match="disk full"):
-                write(new_record())
+@pytest.mark.parametrize("buffered", ["interval"], indirect=True)
+def test_interval_writes_return_at_once(buffered, new_record):
+    """With "interval" writes return before they are in the file."""
+    store, stored, other = buffered.store, new_record(n=1), new_record(n=1)
+    store.save(stored)
+    store.flush()
+    store.create(other)
+    store.save(attrs.evolve(stored, data={"n": 2}))
+    store.update(stored.id, lambda now: attrs.evolve(now, data={"n": 3}))
+    store.delete(stored.id)
+    assert buffered.data_on_disk(other.id) is None
+    assert buffered.data_on_disk(stored.id) == {"n": 1}
 
 
-def test_an_unknown_durability(tmp_path):
-    """A word that is none of the three is refused, and names them."""
+@pytest.mark.parametrize("buffered", ["interval", "flush", "fsync"], indirect=True)
+def test_reads_and_sweeps_do_not_wait(buffered, new_record):
+    """Loads, deletes of unknown sessions and sweeps flush nothing, whatever the durability."""
+    store, live, expired = buffered.store, new_record(), new_record(-1)
+    buffered.unflushed.save(live)
+    buffered.unflushed.save(expired)
+    assert store.load(live.id) == live
+    assert not store.delete(new_record().id)
+    assert store.delete_expired().deleted == 1
+    assert buffered.data_on_disk(live.id) is None
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+@pytest.mark.parametrize(
+    ("durability", "call", "syncs"),
+    [
+        ("interval", "store.flush()", False),
+        ("interval", "store.flush(fsync=True)", True),
+        ("flush", "store.save(record)", False),
+        ("fsync", "store.save(record)", True),
+    ],
+)
+def test_only_fsync_waits_for_the_disk(tmp_path, durability, call, syncs):
+    """Saves with "fsync", and `flush(fsync=True)`, call fsync; saves with "flush", and `flush()`, do not."""
+    code = """
+import os, sys
+from datetime import UTC, datetime, timedelta
+from sled_sessions import Id, Record, SledStore, sled
+
+db = sled.open(sys.argv[1], flush_every_ms=None)
+store = SledStore(db.open_tree("session"), durability=sys.argv[2])
+record = Record(Id.new(), {}, datetime.now(UTC) + timedelta(hours=1))
+os.write(1, b"begin")
+CALL
+os._exit(0)
+""".replace("CALL", call)
+    log = tmp_path / "log"
+    command = ["strace", "-f", "-qq", "-e", "trace=write,fsync", "-o", log]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", code, tmp_path / "storage", durability],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    if "ptrace" in done.stderr:
+        pytest.skip("strace is not allowed to trace")
+    assert (done.returncode, done.stdout) == (0, "begin"), done.stderr
+    assert ("fsync(" in log.read_text().partition('"begin"')[2]) is syncs
+
+
+@pytest.mark.parametrize("durability", ["flush", "fsync"])
+def test_failed_flush_raises_backend_error(tmp_path, durability):
+    """A write raises BackendError if sled buffers it but the flush it waits for fails."""
+    code = """
+import os, resource, sys
+from datetime import UTC, datetime, timedelta
+from sled_sessions import BackendError, Id, Record, SledStore, sled
+
+def new_record(): return Record(Id.new(), {}, datetime.now(UTC) + timedelta(hours=1))
+
+db = sled.open(sys.argv[1], flush_every_ms=None)
+tree = db.open_tree("session")
+store, buffering = SledStore(tree, durability=sys.argv[2]), SledStore(tree)
+db.flush(fsync=True)
+size = os.path.getsize(sys.argv[1] + "/db")
+resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+buffering.save(new_record())
+for write in store.save, store.create:
+    try:
+        write(new_record())
+    except BackendError as error:
+        print(error, flush=True)
+os._exit(0)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "storage", durability], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("File too large") == 2
+
+
+def test_unknown_durability_is_refused(tmp_path):
+    """An unknown durability raises ValueError, which lists the three."""
     with pytest.raises(ValueError, match="'interval', 'flush', 'fsync', not 'always'"):
         SledStore.open(tmp_path / "storage", durability="always")

@@ -1,55 +1,34 @@
-"""Stores in a child that was forked while another thread was writing."""
+"""Stores in a child forked while another thread was writing."""
 
 import os
-import threading
-from contextlib import contextmanager
 
 import pytest
 from engine.processes import in_fork
+from stores.holding import held_up
 
 from sled_sessions import CachingStore, MemoryStore, SledStore
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 
 
-@contextmanager
-def held_up(write):
-    """While a thread is in this call, in the middle of what it is given to call."""
-    inside, go_on = threading.Event(), threading.Event()
-
-    def wait(*seen):
-        inside.set()
-        assert go_on.wait(60)
-        return seen[0]
-
-    thread = threading.Thread(target=write, args=(wait,))
-    thread.start()
-    assert inside.wait(20)
-    try:
-        yield
-    finally:
-        go_on.set()
-        thread.join()
-
-
-def test_a_store_in_memory(clock, new_record):
-    """A child goes on with its copy of a store in memory."""
+def test_memory_store_works_in_child(clock, new_record):
+    """A MemoryStore keeps working in the child, on a copy of its records."""
     store = MemoryStore(clock=clock)
     record, other = store.create(new_record()), new_record()
     with held_up(lambda wait: store.update(record.id, wait)):
         assert in_fork(lambda: (store.save(other), store.count())) == "(None, 2)"
 
 
-def test_a_caching_store(clock, new_record):
-    """So it does with a cache in front of one."""
+def test_caching_store_works_in_child(clock, new_record):
+    """A CachingStore of two MemoryStores keeps working in the child."""
     store = CachingStore(MemoryStore(clock=clock), MemoryStore(clock=clock))
     record = store.create(new_record())
     with held_up(lambda wait: store.update(record.id, wait)):
         assert in_fork(lambda: (store.save(record), store.delete(record.id))) == "(None, True)"
 
 
-def test_a_store_on_sled(db, clock, new_record):
-    """Every write to a store on sled fails in a child at once, as the engine's calls do."""
+def test_sled_store_raises_in_child(db, clock, new_record):
+    """Every write to a SledStore raises ForkedProcess in the child and does not hang."""
     tree, record = db.open_tree("session"), new_record()
     store = SledStore(tree, clock=clock)
 
@@ -57,7 +36,7 @@ def test_a_store_on_sled(db, clock, new_record):
         for call in (store.save, store.create, lambda record: store.delete(record.id), lambda record: SledStore(tree)):
             try:
                 call(record)
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is to be told
+            except Exception as error:  # noqa: BLE001 - the test compares the type
                 yield type(error.__cause__ or error).__name__
 
     with held_up(lambda wait: store.rebuild_index(progress=wait)):

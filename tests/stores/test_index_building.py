@@ -1,18 +1,16 @@
-"""How a SledStore finds, builds and drops the index of its records."""
+"""How a SledStore finds, builds and drops its index."""
 
+import sys
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
 
 import attrs
 import msgspec
 import pytest
+from stores.indexes import index_tree
 
-from sled_sessions import (
-    SessionError,
-    SledStore,
-    SweepStrategy,
-)
-from sled_sessions.stores.sled import indexed_tree
+from sled_sessions import SessionError, SledStore, SweepStrategy
 
 
 @pytest.fixture
@@ -20,12 +18,8 @@ def store(tree, clock):
     return SledStore(tree, clock=clock)
 
 
-def _index(store):
-    return store.tree.db.open_tree(store.tree.name + b":expiry")
-
-
-def test_a_tree_without_an_index_gets_one(tree, clock, new_record):
-    """Opening a store on records that nobody indexed builds the index and tells how far it is."""
+def test_opening_builds_a_missing_index(tree, clock, new_record):
+    """Opening a store on records without an index builds the index and reports progress."""
     records = [new_record(seconds) for seconds in range(-5, 5)]
     for record in records:
         tree.insert(record.id.key, record.encode())
@@ -36,10 +30,10 @@ def test_a_tree_without_an_index_gets_one(tree, clock, new_record):
     assert store.delete_expired().deleted == 6
 
 
-def test_a_half_built_index_is_built_again(store, tree, clock, new_record):
-    """An index whose marker is missing, as a crash while building leaves it, is not trusted."""
+def test_unmarked_index_is_rebuilt(store, tree, clock, new_record):
+    """An index without a marker, as a crash during the build leaves it, is rebuilt."""
     store.save(new_record(-1))
-    _index(store).clear()
+    index_tree(store).clear()
     tree.db.open_tree("session:meta").clear()
     del store
     assert SledStore(tree, clock=clock).delete_expired().deleted == 1
@@ -48,18 +42,18 @@ def test_a_half_built_index_is_built_again(store, tree, clock, new_record):
 @pytest.mark.parametrize(
     "marker", [b"", b"garbage", msgspec.msgpack.encode({"version": 99, "resolution_us": 1_000_000})]
 )
-def test_a_marker_that_is_not_ours(store, tree, clock, new_record, marker):
-    """An index of an unknown format is built anew."""
+def test_unknown_marker_is_rebuilt(store, tree, clock, new_record, marker):
+    """An index whose marker has an unknown format is rebuilt."""
     store.save(new_record(-1))
-    _index(store).insert(b"of another format", b"")
+    index_tree(store).insert(b"of another format", b"")
     tree.db.open_tree("session:meta").insert(b"expiry_index", marker)
     again = SledStore(tree, clock=clock)
     assert again.verify_index().entries == 1
     assert again.delete_expired().deleted == 1
 
 
-def test_another_resolution_rebuilds(store, tree, clock, new_record):
-    """Opening with another resolution rebuilds the index, also for a store that is already open on the tree."""
+def test_changed_resolution_rebuilds(store, tree, clock, new_record):
+    """Opening with another resolution rebuilds the index; stores already open on the tree keep it right."""
     record = new_record(90)
     store.save(record)
     coarse = SledStore(tree, resolution=timedelta(hours=1), clock=clock)
@@ -71,7 +65,7 @@ def test_another_resolution_rebuilds(store, tree, clock, new_record):
 
 
 def test_full_scan_drops_the_index(store, tree, clock, new_record):
-    """A FULL_SCAN store drops the index it would not keep; the tree's other stores scan, the next builds it."""
+    """Opening with FULL_SCAN drops the index; other stores on the tree scan until the next store rebuilds it."""
     store.save(new_record(-3))
     scanning = SledStore(tree, strategy=SweepStrategy.FULL_SCAN, clock=clock)
     assert sorted(tree.db.tree_names()) == [b"__sled__default", b"session"]
@@ -85,11 +79,11 @@ def test_full_scan_drops_the_index(store, tree, clock, new_record):
 
 
 FOREIGN = {
-    "its own meta": {b"session:meta": {b"schema": b"7"}},
-    "its own expiry": {b"session:expiry": {b"monday": b"1"}},
-    "both": {b"session:meta": {b"schema": b"7"}, b"session:expiry": {b"monday": b"1"}},
+    "foreign meta tree": {b"session:meta": {b"schema": b"7"}},
+    "foreign expiry tree": {b"session:expiry": {b"monday": b"1"}},
+    "both trees foreign": {b"session:meta": {b"schema": b"7"}, b"session:expiry": {b"monday": b"1"}},
 }
-"""Trees of a program that had them before there was a store."""
+"""Trees that a program had under these names before the store."""
 
 
 def _contents(db):
@@ -98,7 +92,7 @@ def _contents(db):
 
 @pytest.fixture(params=FOREIGN.values(), ids=FOREIGN)
 def foreign(request, db, new_record):
-    """A database with a session and such trees; all that lies in it."""
+    """A database with a session and with a program's own trees under the names of the index's; returns its contents."""
     record = new_record()
     db.open_tree("session").insert(record.id.key, record.encode())
     for name, pairs in request.param.items():
@@ -107,22 +101,22 @@ def foreign(request, db, new_record):
     return _contents(db)
 
 
-def test_no_index_is_dropped_that_is_none(db, clock, foreign):
-    """A FULL_SCAN store leaves trees alone that have the names of an index's and are none."""
+def test_full_scan_leaves_foreign_trees_alone(db, clock, foreign):
+    """A FULL_SCAN store leaves a program's own trees alone, even under the names of an index's trees."""
     store = SledStore(db.open_tree("session"), strategy=SweepStrategy.FULL_SCAN, clock=clock)
     assert store.delete_expired().deleted == 0
     assert _contents(db) == foreign
 
 
-def test_no_index_is_built_over_what_is_none(db, clock, foreign):
-    """A store that would keep its index in a tree that holds something else says what to do, and writes nothing."""
+def test_index_is_not_built_over_foreign_trees(db, clock, foreign):
+    """A store whose index would need a program's own tree refuses to open, names the cure, and writes nothing."""
     with pytest.raises(ValueError, match="tree of another name, or without an index"):
         SledStore(db.open_tree("session"), clock=clock)
     assert _contents(db) == foreign
 
 
-def test_the_first_stores_of_several_threads(db, fast_switching):
-    """Threads that open the first store on a tree together get one index, and take it for none that is foreign."""
+def test_threads_open_the_first_store_together(db, fast_switching):
+    """Threads that open the first store on a tree together all succeed; none takes the new index for foreign trees."""
     opened = []
     for number in range(100):
         tree = db.open_tree(f"tree {number}")
@@ -134,8 +128,8 @@ def test_the_first_stores_of_several_threads(db, fast_switching):
     assert len(opened) == 400
 
 
-def test_a_marker_among_other_notes(db, store, tree, clock, new_record):
-    """Of a meta tree that holds a program's own keys, too, only the marker goes, also when a build was interrupted."""
+def test_dropping_the_index_keeps_other_meta_keys(db, store, tree, clock, new_record):
+    """Dropping the index keeps a program's own keys in the meta tree, even after an interrupted build."""
     store.save(new_record(-1))
     db.open_tree("session:meta").insert(b"schema", b"7")
 
@@ -151,15 +145,15 @@ def test_a_marker_among_other_notes(db, store, tree, clock, new_record):
     }
 
 
-def test_an_index_that_was_dropped_is_built_again(store, tree, clock, new_record):
-    """A marker alone is no index: entries that were dropped, or records that came by an import, are noticed."""
+def test_marker_without_entries_is_rebuilt(store, tree, clock, new_record):
+    """An index whose entries were dropped is rebuilt although its marker is still there."""
     store.save(new_record(-1))
     tree.db.drop_tree("session:expiry")
     assert SledStore(tree, clock=clock).delete_expired().deleted == 1
 
 
-def test_an_interrupted_build_leaves_no_index(store, tree, clock, new_record):
-    """Until the index is whole again every sweep reads all records, and the next build finds what there is."""
+def test_sweeps_scan_after_an_interrupted_build(store, tree, clock, new_record):
+    """After an interrupted build, sweeps read all records until a rebuild completes the index."""
     for _ in range(3000):
         tree.insert((record := new_record(-1)).id.key, record.encode())
 
@@ -177,28 +171,37 @@ def test_an_interrupted_build_leaves_no_index(store, tree, clock, new_record):
     assert store.delete_expired().deleted == 2000
 
 
-def test_a_wrong_resolution_makes_no_trees(db, tree):
-    """An argument that is refused has written nothing."""
+def test_invalid_resolution_creates_no_trees(db, tree):
+    """A store that refuses its resolution has created no trees."""
     with pytest.raises(ValueError, match="resolution must be"):
         SledStore(tree, resolution=timedelta(0))
     assert db.tree_names() == [b"__sled__default", b"session"]
 
 
-@pytest.mark.parametrize("gone", [(), (b":expiry",)], ids=["nothing", "entries"])
-def test_a_drop_that_is_interrupted(tree, clock, new_record, monkeypatch, gone):
-    """When a store that keeps no index is interrupted while it drops that of others, what they write has its entry."""
+@contextmanager
+def interrupt_at(event, function):
+    """Raise KeyboardInterrupt, as Ctrl-C does, at the "c_call" or "c_return" of an engine function."""
+
+    def profile(frame, what, called):
+        if what == event and called.__name__ == function:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+@pytest.mark.parametrize("event", ["c_call", "c_return"])
+def test_interrupted_drop_keeps_every_entry(tree, clock, new_record, event):
+    """When dropping the index is interrupted, records written by other stores still end up in the index."""
     store = SledStore(tree, clock=clock)
     store.save(new_record())
-
-    def interrupt(db, records):
-        for suffix in gone:
-            db.drop_tree(records + suffix)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(indexed_tree, "drop_index", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            SledStore(tree, strategy=SweepStrategy.FULL_SCAN, clock=clock)
+    with pytest.raises(KeyboardInterrupt), interrupt_at(event, "drop_tree"):
+        SledStore(tree, strategy=SweepStrategy.FULL_SCAN, clock=clock)
+    assert (b"session:expiry" in tree.db.tree_names()) is (event == "c_call")
     for _ in range(5):
         store.save(new_record())
     del store

@@ -1,20 +1,15 @@
-"""What the index of a SledStore holds after each write, and what a look at it tells."""
+"""The index after each write, and what verifying it or looking at it reports."""
 
 from datetime import timedelta
 
 import attrs
 import msgspec
 import pytest
+from stores.indexes import STRATEGIES, index_tree
 
-from sled_sessions import (
-    BackendError,
-    SledStore,
-    SweepStrategy,
-)
+from sled_sessions import BackendError, SledStore, SweepStrategy
 from sled_sessions.operate import count_expired
-from sled_sessions.stores.sled.index import ExpiryIndex
-
-STRATEGIES = pytest.mark.parametrize("strategy", list(SweepStrategy), ids=lambda strategy: strategy.value)
+from sled_sessions.stores.sweep import PROGRESS_STEP
 
 
 @pytest.fixture
@@ -22,12 +17,8 @@ def store(tree, clock):
     return SledStore(tree, clock=clock)
 
 
-def _index(store):
-    return store.tree.db.open_tree(store.tree.name + b":expiry")
-
-
 def test_one_entry_for_each_record(store, clock, new_record):
-    """Whatever is created, prolonged, shortened and deleted, the index holds one entry for each record."""
+    """After creates, deletes and changes of expiry the index holds exactly one entry for each record."""
     records = [new_record(seconds) for seconds in (10, 20, 30, 40)]
     store.create(records[0])
     store.save(records[1])
@@ -36,13 +27,13 @@ def test_one_entry_for_each_record(store, clock, new_record):
     store.update(records[2].id, lambda now: attrs.evolve(now, expiry_date=new_record(1).expiry_date))
     store.save(records[3])
     store.delete(records[3].id)
-    entries = sorted(entry[8:] for entry, _ in _index(store))
+    entries = sorted(entry[8:] for entry, _ in index_tree(store))
     assert entries == sorted(record.id.key for record in records[:3])
     assert store.verify_index()
 
 
-def test_no_record_without_its_entry(store, tree, new_record):
-    """When the index cannot be written the record is not written either: create, save and update fail as a whole."""
+def test_failed_index_write_writes_no_record(store, tree, new_record):
+    """When the index cannot be written, create, save and update raise and write no record either."""
     known, new = new_record(60, n=1), new_record(60)
     store.save(known)
     tree.db.drop_tree("session:expiry")
@@ -58,20 +49,20 @@ def test_no_record_without_its_entry(store, tree, new_record):
     assert list(tree) == [(known.id.key, known.encode())]
 
 
-def test_saves_within_a_step_leave_the_index_alone(db, clock, new_record):
-    """Two saves whose expiries lie in one step write to the index once."""
+def test_saves_within_a_step_do_not_write_the_index(db, clock, new_record):
+    """Two saves whose expiries fall into the same step write the index once."""
     store = SledStore(db.open_tree("session"), resolution=timedelta(minutes=1), clock=clock)
     record = new_record(10)
     store.save(record)
-    with _index(store).watch() as events:
+    with index_tree(store).watch() as events:
         store.save(attrs.evolve(record, expiry_date=new_record(11).expiry_date))
         assert events.get(timeout=0.05) is None
         store.save(attrs.evolve(record, expiry_date=new_record(100).expiry_date))
         assert events.get(timeout=5) is not None
 
 
-def test_an_index_sweep_looks_at_what_is_due_only(store, new_record):
-    """A sweep by the index examines the expired entries and those of the running step, and no others."""
+def test_index_sweep_examines_only_due_entries(store, new_record):
+    """An index sweep examines the expired entries and those of the current step, and no others."""
     for seconds in (-100, -50, 0.5, *range(100, 200)):
         store.save(new_record(seconds))
     report = store.delete_expired()
@@ -79,8 +70,8 @@ def test_an_index_sweep_looks_at_what_is_due_only(store, new_record):
     assert store.delete_expired(SweepStrategy.FULL_SCAN).examined == 101
 
 
-def test_a_full_scan_keeps_the_index_right(store, new_record):
-    """Sweeping an indexed store by full scan takes the entries along."""
+def test_full_scan_removes_entries(store, new_record):
+    """A full scan of an indexed store removes the entries of the sessions it deletes."""
     for seconds in (-100, -50, 100):
         store.save(new_record(seconds))
     assert store.delete_expired(SweepStrategy.FULL_SCAN).deleted == 2
@@ -88,13 +79,13 @@ def test_a_full_scan_keeps_the_index_right(store, new_record):
     assert store.verify_index().entries == 1
 
 
-def test_verify_finds_what_is_wrong(store, tree, new_record):
-    """Records written or removed past the store are counted as missing and stale; a rebuild puts that right."""
-    kept, gone, foreign = new_record(), new_record(), new_record()
+def test_verify_finds_missing_and_stale_entries(store, tree, new_record):
+    """Records written or removed behind the store are reported as missing and stale; a rebuild fixes both."""
+    kept, removed, inserted = new_record(), new_record(), new_record()
     store.save(kept)
-    store.save(gone)
-    tree.remove(gone.id.key)
-    tree.insert(foreign.id.key, foreign.encode())
+    store.save(removed)
+    tree.remove(removed.id.key)
+    tree.insert(inserted.id.key, inserted.encode())
     report = store.verify_index()
     assert not report
     assert (report.records, report.entries, report.missing, report.stale) == (2, 2, 1, 1)
@@ -103,25 +94,25 @@ def test_verify_finds_what_is_wrong(store, tree, new_record):
     assert store.verify_index().entries == 2
 
 
-def test_a_sweep_drops_stale_entries(store, tree, clock, new_record):
-    """An entry whose record is gone, or has moved on, is dropped when a sweep meets it, and nothing else is."""
-    gone, moved = new_record(10), new_record(10)
-    store.save(gone)
-    store.save(moved)
-    tree.remove(gone.id.key)
-    tree.insert(moved.id.key, attrs.evolve(moved, expiry_date=new_record(1000).expiry_date).encode())
+def test_sweep_drops_stale_entries(store, tree, clock, new_record):
+    """A sweep drops entries whose record is gone or has another expiry, and deletes no live session."""
+    removed, prolonged = new_record(10), new_record(10)
+    store.save(removed)
+    store.save(prolonged)
+    tree.remove(removed.id.key)
+    tree.insert(prolonged.id.key, attrs.evolve(prolonged, expiry_date=new_record(1000).expiry_date).encode())
     clock.advance(seconds=20)
     assert store.delete_expired().deleted == 0
-    assert store.load(moved.id) is not None
-    assert list(_index(store)) == []
+    assert store.load(prolonged.id) is not None
+    assert list(index_tree(store)) == []
 
 
 @pytest.mark.parametrize("entry", [b"", b"short", b"\0" * 30])
-def test_what_is_no_entry_is_stale(store, tree, new_record, entry):
-    """Something else in the index's tree stops nothing: it is counted, passed over, and dropped by a sweep."""
+def test_invalid_entries_are_stale(store, tree, new_record, entry):
+    """Keys in the index tree that are not entries count as stale, are skipped, and are dropped by a sweep."""
     record = new_record()
     store.save(record)
-    _index(store).insert(entry, b"")
+    index_tree(store).insert(entry, b"")
     assert store.first_expiry() == record.expiry_date.replace(microsecond=0)
     assert [id for _, id in store.expiring()] == [record.id]
     assert store.verify_index().stale == 1
@@ -129,8 +120,8 @@ def test_what_is_no_entry_is_stale(store, tree, new_record, entry):
     assert store.verify_index().entries == 1
 
 
-def test_a_record_without_an_id_for_a_key_is_unreadable(store, tree, new_record):
-    """What lies under another key than an id's has no entry, and is counted with what cannot be read."""
+def test_key_that_is_not_an_id_is_undecodable(store, tree, new_record):
+    """A record whose key is not an id gets no entry and is counted as undecodable."""
     tree.insert(b"short", new_record().encode())
     assert store.rebuild_index().undecodable == 1
     assert store.verify_index()
@@ -138,8 +129,8 @@ def test_a_record_without_an_id_for_a_key_is_unreadable(store, tree, new_record)
 
 
 @STRATEGIES
-def test_a_record_without_an_id_for_a_key_is_not_due(tree, clock, new_record, strategy):
-    """Nor is it among the sessions that expire: no id leads to it."""
+def test_key_that_is_not_an_id_does_not_expire(tree, clock, new_record, strategy):
+    """A record whose key is not an id is missing from `expiring` and `first_expiry`."""
     record = new_record(60)
     tree.insert(b"short", new_record(30).encode())
     store = SledStore(tree, strategy=strategy, clock=clock)
@@ -149,8 +140,8 @@ def test_a_record_without_an_id_for_a_key_is_not_due(tree, clock, new_record, st
 
 
 @STRATEGIES
-def test_no_sweep_deletes_what_is_no_session(tree, clock, new_record, strategy):
-    """An expired record under a key that is no id stays, however one sweeps, and a full scan counts it."""
+def test_sweep_keeps_records_whose_key_is_not_an_id(tree, clock, new_record, strategy):
+    """Neither strategy deletes an expired record whose key is not an id; a full scan counts it as undecodable."""
     store = SledStore(tree, clock=clock)
     tree.insert(b"short", new_record(-1).encode())
     expected = count_expired(store, strategy)
@@ -160,8 +151,8 @@ def test_no_sweep_deletes_what_is_no_session(tree, clock, new_record, strategy):
     assert b"short" in tree
 
 
-def test_a_store_as_it_is(db, clock, new_record):
-    """Looking at an index that lost its entries, or was never built to the end, changes nothing, and says so."""
+def test_as_it_is_changes_nothing(db, clock, new_record):
+    """`as_it_is` reports an index with missing entries, and scans without an index that is whole; it writes nothing."""
     tree = db.open_tree("session")
     store = SledStore(tree, resolution=timedelta(minutes=1))
     for _ in range(3):
@@ -169,10 +160,10 @@ def test_a_store_as_it_is(db, clock, new_record):
     del store
     entries = db.open_tree("session:expiry")
     entries.pop_min()
-    seen = SledStore.as_it_is(tree)
-    assert seen.resolution == timedelta(minutes=1)
-    assert seen.verify_index().missing == 1
-    del seen
+    inspected = SledStore.as_it_is(tree)
+    assert inspected.resolution == timedelta(minutes=1)
+    assert inspected.verify_index().missing == 1
+    del inspected
 
     def mark(**marker):
         db.open_tree("session:meta").insert(b"expiry_index", msgspec.msgpack.encode(marker))
@@ -190,22 +181,25 @@ def test_a_store_as_it_is(db, clock, new_record):
         assert db.checksum() == before
 
 
-def test_a_store_as_it_is_beside_another(tree, clock, new_record, monkeypatch):
-    """Looking at a tree changes nothing of what a store of the same process keeps, whatever that is at."""
+def test_as_it_is_beside_another_store(tree, clock, new_record):
+    """`as_it_is` does not change what other stores on the tree keep, even after an interrupted rebuild."""
     store = SledStore(tree, clock=clock)
-    for _ in range(3):
+    for _ in range(PROGRESS_STEP):
         store.save(new_record())
-    with monkeypatch.context() as patched:
-        patched.setattr(ExpiryIndex, "mark_complete", lambda self: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            store.rebuild_index()
+
+    def interrupt(done, total):  # every entry is written, but the index is not marked as whole
+        assert len(index_tree(store)) == done == PROGRESS_STEP
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.rebuild_index(interrupt)
     assert SledStore.as_it_is(tree).resolution is None
-    assert store.rebuild_index().entries == 3
-    assert SledStore.as_it_is(tree).verify_index().entries == 3
+    assert store.rebuild_index().entries == PROGRESS_STEP
+    assert SledStore.as_it_is(tree).verify_index().entries == PROGRESS_STEP
 
 
-def test_entries_of_records_that_were_dropped(db, clock, new_record):
-    """What a dropped tree of records has left in the index is gone when a store opens the next one of that name."""
+def test_reopening_a_dropped_tree_drops_its_entries(db, clock, new_record):
+    """A store on a tree that was dropped and created again drops the entries of the old records."""
     SledStore(db.open_tree("session"), clock=clock).save(new_record())
     db.drop_tree("session")
     store = SledStore(db.open_tree("session"), clock=clock)
@@ -213,8 +207,8 @@ def test_entries_of_records_that_were_dropped(db, clock, new_record):
     assert store.verify_index()
 
 
-def test_verify_beside_a_store_of_another_resolution(store, tree, clock, new_record):
-    """An index that another store builds anew while it is compared with the records is not taken for a wrong one."""
+def test_verify_during_a_rebuild(store, tree, clock, new_record):
+    """`verify_index` reports no errors while other stores rebuild the index at another resolution."""
     for _ in range(2500):
         store.save(new_record())
     others = []

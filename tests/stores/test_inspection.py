@@ -1,4 +1,4 @@
-"""What the stores that can look at all their sessions tell about them."""
+"""Counting and listing the sessions of a store, and their expiries."""
 
 from datetime import datetime, timedelta
 
@@ -9,23 +9,21 @@ from store_factories import STORES
 from sled_sessions import EncodeError
 
 
-@pytest.fixture(
-    params=sorted(STORES.keys() - {"caching"})
-)  # a CachingStore has no view of its own; its two stores have
+@pytest.fixture(params=sorted(STORES.keys() - {"caching"}))  # a CachingStore has no such methods; its two stores have
 def seen(request, tmp_path, clock):
     with STORES[request.param](tmp_path, clock) as store:
         yield store
 
 
-def test_an_empty_store(seen):
-    """Nothing is counted, listed or due in an empty store."""
+def test_empty_store(seen):
+    """An empty store has no records, nothing expiring and no first expiry."""
     assert seen.count() == 0
     assert list(seen.records()) == list(seen.expiring()) == []
     assert seen.first_expiry() is None
 
 
 def test_count_and_records(seen, new_record):
-    """All records are counted and listed, in the order of their ids, expired ones that wait for a sweep included."""
+    """All records are counted, and listed in the order of their ids, including expired ones not yet swept."""
     records = sorted((new_record(seconds) for seconds in (-10, 10, 20)), key=lambda record: record.id.key)
     for record in reversed(records):
         seen.save(record)
@@ -36,7 +34,7 @@ def test_count_and_records(seen, new_record):
 
 
 def test_first_expiry(seen, new_record, clock):
-    """The first expiry is that of the session to go next, early by at most one step of the index."""
+    """`first_expiry` is that of the session that expires next, early by at most one step of the index."""
     step = getattr(seen, "resolution", None) or timedelta(0)
     for seconds in (300, 200, 400):
         seen.save(new_record(seconds))
@@ -46,7 +44,7 @@ def test_first_expiry(seen, new_record, clock):
 
 
 def test_expiring(seen, new_record):
-    """The sessions of a span of time come in order; its start belongs to it and its end does not."""
+    """`expiring` lists sessions in order of expiry, with an inclusive start and an exclusive stop."""
     records = [new_record(seconds) for seconds in (599.75, 59.75, 180, 1200, 30)]
     for record in records:
         seen.save(record)
@@ -59,7 +57,7 @@ def test_expiring(seen, new_record):
 
 
 def test_expiring_refuses_naive_bounds(seen):
-    """A naive bound is refused at once, not when the first session is asked for."""
+    """A naive bound raises when `expiring` is called, not when it is iterated."""
     with pytest.raises(EncodeError, match="start"):
         seen.expiring(datetime(2030, 1, 1))
     with pytest.raises(EncodeError, match="stop"):

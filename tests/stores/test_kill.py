@@ -1,4 +1,4 @@
-"""A process that writes sessions and is killed, over and over, on one database."""
+"""A process that writes sessions to a database is killed, again and again."""
 
 import json
 import random
@@ -47,10 +47,10 @@ while True:
 
 
 def test_kill_at_any_moment(tmp_path):
-    """After kill -9 at random moments each record has its entry, and nothing that an fsync acknowledged is lost."""
+    """After kill -9 at random moments every record has its entry, and no fsynced write is lost."""
     known = [str(Id.new()) for _ in range(5)]
     acknowledged: dict[str, list[float] | None] = {}
-    chance = random.Random(1)
+    generator = random.Random(1)
     for turn in range(ROUNDS):
         writer = subprocess.Popen(
             [sys.executable, "-c", WRITER, str(tmp_path / "storage"), str(turn), json.dumps(known)],
@@ -59,7 +59,7 @@ def test_kill_at_any_moment(tmp_path):
         )
         try:
             assert writer.stdout.readline() == "open\n"
-            time.sleep(chance.random() * 0.4)
+            time.sleep(generator.random() * 0.4)
         finally:
             writer.send_signal(signal.SIGKILL)
             lines = writer.stdout.read().splitlines(keepends=True)
@@ -72,17 +72,17 @@ def test_kill_at_any_moment(tmp_path):
             report = store.verify_index()
             assert report.missing == 0
             assert report.undecodable == 0
-            _check(store, acknowledged, untold=set(known))
+            _check(store, acknowledged, unacknowledged=set(known))
             store.delete_expired()
             assert store.delete_expired(SweepStrategy.FULL_SCAN).deleted == 0
     assert len(acknowledged) > ROUNDS
 
 
-def _check(store, acknowledged, untold):
-    """What was acknowledged is there; ids that the writer had already begun to change again may be newer."""
+def _check(store, acknowledged, unacknowledged):
+    """Check all acknowledged writes but those to ids that may have later, unacknowledged ones."""
     now = time.time()
     for text, value in acknowledged.items():
-        if text in untold:
+        if text in unacknowledged:
             continue
         found = store.load(Id.parse(text))
         if value is None:
@@ -93,8 +93,8 @@ def _check(store, acknowledged, untold):
 
 
 @pytest.mark.parametrize("after", [0.0, 0.02, 0.05, 0.1])
-def test_kill_while_the_index_is_built(tmp_path, after):
-    """A process that is killed while it builds an index leaves none that looks whole."""
+def test_kill_during_index_build(tmp_path, after):
+    """An index whose build was killed is not taken for a complete one."""
     with sled.open(tmp_path / "storage") as db:
         tree = db.open_tree("session")
         for n in range(20_000):
@@ -115,13 +115,13 @@ def test_kill_while_the_index_is_built(tmp_path, after):
 
 @pytest.mark.parametrize("strategy", SweepStrategy)
 @pytest.mark.parametrize("after", [0.0, 0.02, 0.06, 0.12])
-def test_kill_while_sweeping(tmp_path, strategy, after):
-    """A process that is killed in the middle of a sweep has deleted no live session; the next sweep does the rest."""
+def test_kill_during_sweep(tmp_path, strategy, after):
+    """A killed sweep has deleted no live session, and the next sweep deletes the remaining expired ones."""
     now = datetime.now(UTC)
     with SledStore.open(tmp_path / "storage") as store:
         live = [Record(Id.new(), {"n": n}, now + timedelta(hours=1)) for n in range(2_000)]
-        dead = [Record(Id.new(), {"n": n}, now - timedelta(seconds=n)) for n in range(20_000)]
-        for record in (*live, *dead):
+        expired = [Record(Id.new(), {"n": n}, now - timedelta(seconds=n)) for n in range(20_000)]
+        for record in (*live, *expired):
             store.save(record)
     code = (
         "import sys; from sled_sessions import SledStore, SweepStrategy; store = SledStore.open(sys.argv[1]);"

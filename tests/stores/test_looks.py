@@ -1,4 +1,4 @@
-"""What stores, and what runs on them, look like in a log or a notebook."""
+"""The reprs of stores and of the objects that wrap them."""
 
 from datetime import timedelta
 
@@ -19,6 +19,6 @@ from sled_sessions.session import SessionManager
         (SessionManager, "SessionManager(MemoryStore(0 records))"),
     ],
 )
-def test_what_holds_a_store_shows_it(make, shown):
-    """Whatever is made of a store names it."""
+def test_repr_contains_the_store(make, shown):
+    """The repr of an object that wraps a store contains the repr of the store."""
     assert repr(make(MemoryStore())) == shown

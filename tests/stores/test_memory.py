@@ -1,4 +1,4 @@
-"""MemoryStore beyond the contract: several threads, and sweeps whose listeners use the store."""
+"""MemoryStore beyond the protocol: threads, and sweeps whose callbacks use the store."""
 
 import threading
 from datetime import timedelta
@@ -6,6 +6,7 @@ from functools import partial
 
 import attrs
 import pytest
+from stores.holding import held_up
 from waiting import waits_for
 
 from sled_sessions import MemoryStore, SweepStrategy
@@ -16,8 +17,8 @@ def store(clock):
     return MemoryStore(clock=clock)
 
 
-def test_a_session_is_there_while_it_is_saved(store, new_record, fast_switching):
-    """A load beside a save finds the old state or the new one, never nothing."""
+def test_load_during_save(store, new_record, fast_switching):
+    """A load during a save returns the old record or the new one, never None."""
     record = store.create(new_record(n=0))
     states = [attrs.evolve(record, data={"n": n}) for n in range(3000)]
     saving = threading.Thread(target=lambda: [store.save(state) for state in states])
@@ -27,8 +28,8 @@ def test_a_session_is_there_while_it_is_saved(store, new_record, fast_switching)
     saving.join()
 
 
-def test_a_listener_may_use_the_store(store, clock, new_record):
-    """What is told of an expired session may delete, extend and save others, which the sweep then respects."""
+def test_callback_may_use_the_store(store, clock, new_record):
+    """`on_expired` may delete and prolong sessions that the sweep has yet to reach, and the sweep respects that."""
     _, deleted, extended = (store.create(new_record(seconds)) for seconds in (1, 2, 3))
     clock.advance(seconds=10)
     saved = attrs.evolve(extended, expiry_date=new_record(60).expiry_date)
@@ -41,8 +42,8 @@ def test_a_listener_may_use_the_store(store, clock, new_record):
     assert list(store.records()) == [saved]
 
 
-def test_a_listener_does_not_hold_up_others(store, clock, new_record):
-    """While a listener runs, other threads use the store."""
+def test_callback_does_not_block_other_threads(store, clock, new_record):
+    """Other threads can use the store while `on_expired` runs."""
     expired, other = store.create(new_record(1)), new_record(60)
     clock.advance(seconds=10)
 
@@ -58,8 +59,8 @@ def test_a_listener_does_not_hold_up_others(store, clock, new_record):
 
 
 @pytest.mark.parametrize("strategy", SweepStrategy)
-def test_a_sweep_in_slices_comes_to_its_end(store, clock, new_record, strategy):
-    """However short the budget, so many sweeps as there are expired sessions are enough: the index is in order."""
+def test_sweep_with_zero_budget_completes(store, clock, new_record, strategy):
+    """With no budget at all, one sweep for each expired session and a last one are enough to finish."""
     for seconds in (1, 2, *range(60, 160)):
         store.save(new_record(seconds))
     clock.advance(seconds=10)
@@ -83,6 +84,8 @@ def test_a_sweep_in_slices_comes_to_its_end(store, clock, new_record, strategy):
     ],
     ids=["create", "save", "update", "delete", "sweep", "look"],
 )
-def test_one_thread_at_a_time(store, new_record, use):
-    """Whoever changes the sessions or their index, or reads the index, waits for its turn."""
-    assert waits_for(store._lock.of(), partial(use, store, new_record()))
+def test_calls_wait_for_a_running_update(store, new_record, use):
+    """While an update runs, every call that writes a session or uses the index waits for it to end."""
+    updated = store.create(new_record())
+    updating = held_up(lambda wait: store.update(updated.id, wait))
+    assert waits_for(updating, partial(use, store, new_record()))

@@ -1,19 +1,11 @@
-"""SledStore: opening, closing, and what it says to a mistake."""
+"""SledStore: opening, closing, and how it refuses misuse."""
 
 from datetime import datetime, timedelta
 
 import attrs
 import pytest
 
-from sled_sessions import (
-    BackendError,
-    DecodeError,
-    EncodeError,
-    RecordTooLarge,
-    SledStore,
-    SweepStrategy,
-    sled,
-)
+from sled_sessions import BackendError, DecodeError, EncodeError, RecordTooLarge, SledStore, SweepStrategy, sled
 
 
 @pytest.fixture
@@ -21,8 +13,8 @@ def store(tree, clock):
     return SledStore(tree, clock=clock)
 
 
-def test_a_tree_that_is_opened_again(db, clock, new_record):
-    """A store on a tree that was dropped and opened again works, whoever still holds one on the old tree."""
+def test_dropped_tree_can_be_opened_again(db, clock, new_record):
+    """A store on a tree that was dropped and created again works; a store on the dropped tree raises."""
     old = SledStore(db.open_tree("session"), clock=clock)
     old.save(new_record())
     db.drop_tree("session")
@@ -33,16 +25,16 @@ def test_a_tree_that_is_opened_again(db, clock, new_record):
         old.load(record.id)
 
 
-def test_the_default_tree(db, clock, new_record):
-    """The database itself, sled's default tree, holds sessions as any other tree does."""
+def test_default_tree(db, clock, new_record):
+    """The database itself, which is its default tree, can hold sessions like any other tree."""
     store = SledStore(db, clock=clock)
     store.save(new_record(-1))
     assert store.verify_index().entries == 1
     assert store.delete_expired().deleted == 1
 
 
-def test_what_is_closed_is_on_disk(tmp_path, new_record):
-    """A store that was closed opens again with everything it had, and its index is not built a second time."""
+def test_reopening_keeps_records_and_index(tmp_path, new_record):
+    """After closing and reopening all records are there, and the index is not rebuilt."""
     record = new_record(10**9)
     with SledStore.open(tmp_path / "storage") as store:
         store.save(record)
@@ -51,23 +43,23 @@ def test_what_is_closed_is_on_disk(tmp_path, new_record):
         assert store.verify_index().entries == 1
 
 
-def test_what_open_is_given_goes_for_the_store(tmp_path, clock, new_record):
-    """The options of `open` are those of the store."""
+def test_open_passes_options_to_the_store(tmp_path, clock, new_record):
+    """`SledStore.open` takes the options of `SledStore`."""
     with SledStore.open(tmp_path, strategy=SweepStrategy.FULL_SCAN, max_record_bytes=200, clock=clock) as store:
         assert store.resolution is None
         with pytest.raises(RecordTooLarge):
             store.save(new_record(text="x" * 200))
 
 
-def test_a_store_on_a_tree_leaves_the_database_open(tree, clock, new_record):
-    """Closing a store closes only a database that it opened itself."""
+def test_closing_leaves_a_given_database_open(tree, clock, new_record):
+    """Closing a store closes the database only if the store opened it."""
     with SledStore(tree, clock=clock) as store:
         store.save(new_record())
     assert len(tree) == 1
 
 
-def test_a_closed_store_says_so(tmp_path, new_record):
-    """Every use after `close` raises BackendError, from sled's ClosedError."""
+def test_closed_store_raises(tmp_path, new_record):
+    """Every call after `close` raises BackendError, caused by ClosedError; closing twice is allowed."""
     store = SledStore.open(tmp_path / "storage")
     store.close()
     store.close()
@@ -101,16 +93,16 @@ def test_a_closed_store_says_so(tmp_path, new_record):
         ({"clock": datetime.now}, EncodeError, "what the clock returns must be an aware datetime"),
     ],
 )
-def test_a_failed_open_lets_go_of_the_folder(tmp_path, options, error, message):
-    """When the store cannot be made, the database that was opened for it is closed again."""
+def test_failed_open_closes_the_database(tmp_path, options, error, message):
+    """When `open` fails after opening the database, it closes the database again."""
     with pytest.raises(error, match=message) as held:
         SledStore.open(tmp_path / "storage", **options)
     SledStore.open(tmp_path / "storage").close()
-    assert held.tb  # and with it the database
+    assert held.tb  # the traceback still refers to the first database
 
 
-def test_a_record_too_large(store, new_record):
-    """A record above the limit is refused with both sizes, and the session stays as it was."""
+def test_too_large_record_is_refused(store, new_record):
+    """A record above the limit raises an error with both sizes, and the stored session stays unchanged."""
     record = new_record(text="x")
     store.save(record)
     with pytest.raises(RecordTooLarge, match=r"65,\d\d\d bytes.*65,536"):
@@ -119,23 +111,23 @@ def test_a_record_too_large(store, new_record):
     store.save(attrs.evolve(record, data={"text": "x" * 65_000}))
 
 
-def test_a_record_under_a_foreign_key(store, tree, new_record):
-    """Bytes that are another session's record are not handed out under this id."""
+def test_record_under_another_id_is_refused(store, tree, new_record):
+    """Loading an id whose bytes are another session's record raises DecodeError."""
     mine, other = new_record(), new_record(secret=1)
     tree.insert(mine.id.key, other.encode())
     with pytest.raises(DecodeError, match="another"):
         store.load(mine.id)
 
 
-def test_text_instead_of_an_id(store):
-    """An id given as text is refused with the way to make an Id of it."""
+def test_text_id_is_refused(store):
+    """An id given as text raises TypeError, which names `Id.parse`."""
     for use in (store.load, store.delete, lambda text: store.update(text, lambda record: record)):
         with pytest.raises(TypeError, match=r"Id\.parse"):
             use("mlgwO8-5u_-Fz9g15_X-mQ")
 
 
-def test_records_that_cannot_be_read_are_skipped(store, tree, new_record, caplog):
-    """Listing goes past what `load` cannot read, another key's record included, and counts it in one log line."""
+def test_records_skips_unreadable_ones(store, tree, new_record, caplog):
+    """`records` skips what `load` could not read, including a record under another key, and logs the count once."""
     record = new_record()
     store.save(record)
     tree.insert(b"\0" * 16, b"garbage")
@@ -145,8 +137,8 @@ def test_records_that_cannot_be_read_are_skipped(store, tree, new_record, caplog
     assert caplog.messages == ["skipped 3 records that could not be decoded"]
 
 
-def test_a_strategy_by_its_value(tree, store, new_record):
-    """A strategy given as its value's text is that strategy, and no other word drops the index or scans."""
+def test_strategy_by_value(tree, store, new_record):
+    """A strategy can be given as text; unknown text is refused before anything is dropped or swept."""
     store.save(new_record(-1))
     assert SledStore(tree, strategy="index", clock=store.clock).verify_index().entries == 1
     for use in (lambda word: SledStore(tree, strategy=word), store.delete_expired):
@@ -155,8 +147,8 @@ def test_a_strategy_by_its_value(tree, store, new_record):
     assert store.delete_expired("index").strategy is SweepStrategy.EXPIRY_INDEX
 
 
-def test_what_a_store_is_made_of(tmp_path):
-    """A path instead of a tree names `SledStore.open`; a resolution in seconds is refused."""
+def test_wrong_argument_types(tmp_path):
+    """A path instead of a tree raises an error naming `SledStore.open`; a resolution in seconds is refused."""
     with pytest.raises(TypeError, match=r"SledStore\.open\(path\)"):
         SledStore(tmp_path / "storage")
     with pytest.raises(TypeError, match="resolution must be a timedelta, not int"):

@@ -4,16 +4,9 @@ import logging
 from datetime import timedelta, timezone
 
 import pytest
+from stores.indexes import STRATEGIES
 
-from sled_sessions import (
-    DecodeError,
-    Id,
-    Record,
-    SledStore,
-    SweepStrategy,
-)
-
-STRATEGIES = pytest.mark.parametrize("strategy", list(SweepStrategy), ids=lambda strategy: strategy.value)
+from sled_sessions import DecodeError, Id, Record, SledStore, SweepStrategy
 
 
 @pytest.fixture
@@ -22,14 +15,14 @@ def store(tree, clock):
 
 
 @STRATEGIES
-def test_unreadable_records_do_not_stop_a_sweep(store, tree, new_record, caplog, strategy):
-    """Records that cannot be read are counted, logged and left; the expired ones around them go."""
+def test_sweep_continues_past_unreadable_records(store, tree, new_record, caplog, strategy):
+    """Unreadable records are counted, logged and kept; the expired records around them are deleted."""
     expired = [new_record(-60) for _ in range(20)]
     for record in expired:
         store.save(record)
     for record in expired[::2]:
         tree.insert(record.id.key, b"garbage")
-    for _ in range(2):  # again, since what cannot be read stays
+    for _ in range(2):  # unreadable records stay, so both sweeps report them
         caplog.clear()
         report = store.delete_expired(strategy)
         assert report.undecodable == 10
@@ -41,8 +34,8 @@ def test_unreadable_records_do_not_stop_a_sweep(store, tree, new_record, caplog,
 
 
 @STRATEGIES
-def test_unreadable_records_do_not_stop_a_sweep_in_parts(store, tree, new_record, strategy):
-    """Sweeps with a limit get past records that cannot be read."""
+def test_limited_sweeps_continue_past_unreadable_records(store, tree, new_record, strategy):
+    """Sweeps with a limit continue past unreadable records."""
     expired = sorted((new_record(-60) for _ in range(20)), key=lambda record: record.id)
     for record in expired:
         store.save(record)
@@ -53,8 +46,8 @@ def test_unreadable_records_do_not_stop_a_sweep_in_parts(store, tree, new_record
 
 @STRATEGIES
 @pytest.mark.parametrize("hours", [-12, 14])
-def test_expiries_in_local_time(store, new_record, strategy, hours):
-    """A sweep goes by the moment, whatever offset from UTC it was written with."""
+def test_expiry_with_utc_offset(store, new_record, strategy, hours):
+    """Sweeps compare moments, whatever UTC offset an expiry was written with."""
     for seconds in (-1, 1):
         record = new_record(seconds)
         record.expiry_date = record.expiry_date.astimezone(timezone(timedelta(hours=hours)))
@@ -63,8 +56,8 @@ def test_expiries_in_local_time(store, new_record, strategy, hours):
 
 
 @STRATEGIES
-def test_a_whole_sweep_after_a_part_of_one(store, tree, clock, strategy):
-    """A sweep with a limit goes on where the last one ended; one without begins at the front."""
+def test_limited_sweeps_resume(store, tree, clock, strategy):
+    """A sweep with a limit resumes after the last one; a sweep without a limit starts from the beginning."""
     ids = sorted(Id.new() for _ in range(4))
     records = [Record(id, {}, clock() - timedelta(seconds=60 - number)) for number, id in enumerate(ids)]
     for record in records:
@@ -78,8 +71,8 @@ def test_a_whole_sweep_after_a_part_of_one(store, tree, clock, strategy):
 
 
 @STRATEGIES
-def test_a_budget_ends_a_sweep_early(store, new_record, strategy):
-    """With no time at all each sweep still makes progress, and the last one is complete."""
+def test_budget_ends_a_sweep_early(store, new_record, strategy):
+    """Even with a budget of zero each sweep makes progress, and the last one is complete."""
     for _ in range(3000):
         store.save(new_record(-1))
     live = new_record(60)
@@ -94,16 +87,16 @@ def test_a_budget_ends_a_sweep_early(store, new_record, strategy):
 
 
 @STRATEGIES
-def test_a_budget_that_is_not_used_up(store, new_record, strategy):
-    """A sweep that has time to spare comes to the end."""
+def test_sweep_within_budget_is_complete(store, new_record, strategy):
+    """A sweep that finishes within its budget is complete."""
     for _ in range(3):
         store.save(new_record(-1))
     report = store.delete_expired(strategy, budget=timedelta(hours=1))
     assert (report.deleted, report.complete) == (3, True)
 
 
-def test_progress_is_told(store, new_record):
-    """A full scan tells how many records it has read, at the end of how many."""
+def test_full_scan_reports_progress(store, new_record):
+    """A full scan reports how many records it has read, and the total when it ends."""
     for _ in range(2500):
         store.save(new_record(60))
     steps = []
@@ -111,8 +104,8 @@ def test_progress_is_told(store, new_record):
     assert steps == [(1024, None), (2048, None), (2500, 2500)]
 
 
-def test_a_record_that_only_partly_decodes(store, tree, new_record, caplog):
-    """An expired record whose data is damaged is deleted, which no listener can be told of and the log is."""
+def test_sweep_deletes_record_with_damaged_data(store, tree, new_record, caplog):
+    """An expired record with damaged data is deleted without calling `on_expired`, and the log says so."""
     record = new_record(-1, a="x")
     value = record.encode().replace(b"\xa1a\xa1x", b"\xa1a\xa1\xff")
     store.save(record)

@@ -1,4 +1,4 @@
-"""Stores against a plain dict, by random sequences of everything one can do to them."""
+"""Stores compared with a plain dict under random sequences of operations."""
 
 import tempfile
 from datetime import timedelta
@@ -18,7 +18,7 @@ data = st.dictionaries(st.text("abc", max_size=2), st.integers(0, 9) | st.lists(
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """The model: a dict of records; live is what expires after now."""
+    """Compares a store with a dict of records; a record is live if it expires after now."""
 
     ids = Bundle("ids")
 
@@ -101,12 +101,12 @@ class StoreMachine(RuleBasedStateMachine):
             assert self.model.pop(record.id) == record
 
     @invariant()
-    def holds_what_the_model_holds(self):
+    def records_equal_model(self):
         assert {record.id: record for record in self.store.records()} == self.model
         assert self.store.count() == len(self.model)
 
     @invariant()
-    def knows_the_first_expiry(self):
+    def first_expiry_equals_model(self):
         first = min((record.expiry_date for record in self.model.values()), default=None)
         found = self.store.first_expiry()
         if first is None:
@@ -116,7 +116,7 @@ class StoreMachine(RuleBasedStateMachine):
             assert first - step <= found <= first
 
     @invariant()
-    def lists_expiries_in_order(self):
+    def expiring_is_ordered_and_complete(self):
         found = list(self.store.expiring())
         assert sorted(id.key for _, id in found) == sorted(id.key for id in self.model)
         assert [at for at, _ in found] == sorted(at for at, _ in found)
@@ -128,7 +128,7 @@ class MemoryMachine(StoreMachine):
 
 
 class SledMachine(StoreMachine):
-    """Adds what sled can do: closing and opening again, and an index that is checked after each step."""
+    """Adds closing and reopening, rebuilding, and a check of the index after each step."""
 
     strategy = SweepStrategy.EXPIRY_INDEX
     resolution = timedelta(seconds=1)

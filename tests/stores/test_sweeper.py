@@ -10,7 +10,7 @@ import pytest
 from sled_sessions import AsyncStore, BackendError, MemoryStore, SledStore, Sweeper, SweepReport, SweepStrategy
 
 PERIOD = timedelta(milliseconds=20)
-PATIENCE = 20  # seconds; a test that has to wait so long has failed
+PATIENCE = 20  # seconds until a test that waits fails
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def store(request, db, clock):
 
 
 class Swept:
-    """Waits for the sweep that deletes something."""
+    """An `on_sweep` callback that sets `event` after the first sweep that deletes something."""
 
     def __init__(self) -> None:
         self.event = threading.Event()
@@ -39,8 +39,8 @@ class Swept:
             self.event.set()
 
 
-class Flaky:
-    """What a sweeper needs of a store. The first two sweeps raise; the others work."""
+class FailsTwice:
+    """A store whose first two sweeps raise."""
 
     def __init__(self, store) -> None:
         self.store, self.calls = store, 0
@@ -54,7 +54,7 @@ class Flaky:
 
 
 def test_sweeps_on_a_thread(store, new_record, caplog):
-    """Expired sessions are deleted and logged while the sweeper runs, and live ones stay."""
+    """On a thread, expired sessions are deleted and logged, and live ones stay."""
     live, swept = new_record(60), Swept()
     store.save(live)
     store.save(new_record(-1))
@@ -82,7 +82,7 @@ def test_sweeps_on_an_event_loop(store, new_record):
 
 
 def test_sweeps_an_async_store(clock, new_record):
-    """An asynchronous store is swept on its event loop, and `stop` ends `run` from another thread."""
+    """`run` sweeps an asyncio store on its event loop, and `stop` ends it from another thread."""
     store = MemoryStore(clock=clock)
     store.save(new_record(-1))
     swept = Swept()
@@ -101,8 +101,8 @@ def test_sweeps_an_async_store(clock, new_record):
     assert store.count() == 0
 
 
-def test_an_event_loop_goes_on_between_the_slices_of_a_sweep():
-    """While an asynchronous store is swept whose calls never wait, other tasks get their turn after each slice."""
+def test_event_loop_runs_between_slices():
+    """Other tasks run after each slice of a sweep, even if the asyncio store never suspends."""
     turns, options = [], set()
 
     class Inline:
@@ -130,15 +130,15 @@ def test_an_event_loop_goes_on_between_the_slices_of_a_sweep():
 
 
 def test_the_first_sweep_comes_after_one_period(store, new_record):
-    """Starting does not sweep at once: many programs that start together do not burden their disk together."""
+    """The first sweep runs after one period, so programs that start together do not all sweep at once."""
     store.save(new_record(-1))
     with Sweeper(store, timedelta(hours=1)):
         pass
     assert store.count() == 1
 
 
-class Endless(MemoryStore):
-    """A store whose sweeps, in slices by full scan, never come to the end."""
+class NeverComplete(MemoryStore):
+    """A store whose sweeps are never complete."""
 
     def __init__(self):
         super().__init__()
@@ -153,8 +153,8 @@ class Endless(MemoryStore):
 
 
 def test_stop_is_prompt():
-    """Stopping does not wait for the period, nor for the end of a long sweep."""
-    store, reports = Endless(), []
+    """`stop` waits neither for the period to pass nor for a long sweep to end."""
+    store, reports = NeverComplete(), []
     with Sweeper(store, PERIOD, strategy=SweepStrategy.FULL_SCAN, on_sweep=reports.append):
         assert store.started.wait(PATIENCE)
     assert not reports[0].complete
@@ -164,8 +164,8 @@ def test_stop_is_prompt():
 
 
 def test_stop_is_prompt_on_an_event_loop():
-    """A blocking store is swept on other threads than the event loop's, and that can be stopped, too."""
-    store = Endless()
+    """`run` sweeps a blocking store outside the event loop's thread, and `stop` ends that, too."""
+    store = NeverComplete()
 
     async def main():
         sweeper = Sweeper(store, PERIOD, strategy=SweepStrategy.FULL_SCAN)
@@ -180,7 +180,7 @@ def test_stop_is_prompt_on_an_event_loop():
 
 
 def test_stop_before_the_first_step(store):
-    """A `stop` counts that comes before an event loop has begun with `run`."""
+    """A `stop` before the task of `run` has started is not lost."""
 
     async def main():
         sweeper = Sweeper(store, timedelta(hours=1))
@@ -191,20 +191,20 @@ def test_stop_before_the_first_step(store):
     asyncio.run(main())
 
 
-def test_a_sweep_that_raises_is_logged(clock, new_record, caplog):
-    """A sweep that raises is logged with its traceback, and the next one still runs."""
+def test_failed_sweep_is_logged(clock, new_record, caplog):
+    """A sweep that raises is logged with its traceback, and the next sweep still runs."""
     store = MemoryStore(clock=clock)
     store.save(new_record(-1))
     swept = Swept()
-    with Sweeper(Flaky(store), PERIOD, on_sweep=swept):
+    with Sweeper(FailsTwice(store), PERIOD, on_sweep=swept):
         assert swept.event.wait(PATIENCE)
     failures = [record for record in caplog.records if record.exc_info]
     assert len(failures) == 2
     assert all("the disk is gone" in str(record.exc_info[1]) for record in failures)
 
 
-def test_a_report_is_of_all_slices():
-    """Whoever is told of a sweep is told of the whole of it."""
+def test_report_adds_up_all_slices():
+    """`on_sweep` gets one report that adds up all slices of the sweep."""
     slices = [SweepReport(SweepStrategy.FULL_SCAN, 5, 3, 1, 0.5, complete=is_last) for is_last in (False, False, True)]
 
     class Sliced:
@@ -217,15 +217,40 @@ def test_a_report_is_of_all_slices():
     assert swept.reports[0] == SweepReport(SweepStrategy.FULL_SCAN, 15, 9, 3, 1.5)
 
 
+class ImpatientLoop(asyncio.SelectorEventLoop):
+    """An event loop that records the length of its timers and fires them at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
+
+    def call_at(self, when, callback, *arguments, context=None):
+        self.seconds.append(when - self.time())
+        return super().call_at(self.time(), callback, *arguments, context=context)
+
+
 def test_jitter():
-    """Each wait is another one, as far from the period as the jitter says."""
-    waits = [Sweeper(MemoryStore(), 10, jitter=0.5)._wait_seconds() for _ in range(100)]
-    assert 5 <= min(waits) < 9
+    """The waits differ, and spread from the period minus its jitter to the period plus it."""
+    sweeps = []
+
+    class Counting:
+        async def delete_expired(self, strategy=None, *, budget=None):
+            sweeps.append(None)
+            if len(sweeps) == 100:
+                sweeper.stop()
+            return SweepReport(SweepStrategy.FULL_SCAN)
+
+    sweeper = Sweeper(Counting(), 10, jitter=0.5)
+    with asyncio.Runner(loop_factory=ImpatientLoop) as runner:
+        runner.run(sweeper.run())
+        waits = runner.get_loop().seconds
+    assert len(set(waits)) == len(waits) == 100
+    assert 4.99 < min(waits) < 9
     assert 11 < max(waits) <= 15
 
 
-def test_waits_for_the_first_expiry(clock, new_record, caplog):
-    """While the index says that nothing is due no sweep runs; it runs once the clock has passed the first expiry."""
+def test_no_sweep_before_the_first_expiry(clock, new_record, caplog):
+    """No sweep runs while the index has nothing due; one runs once the first expiry has passed."""
     store = MemoryStore(clock=clock)
     store.save(new_record(100))
     idle, swept = threading.Event(), Swept()
@@ -247,8 +272,8 @@ def test_waits_for_the_first_expiry(clock, new_record, caplog):
         assert swept.event.wait(PATIENCE)
 
 
-def test_runs_once_at_a_time(store):
-    """A second start is refused; after a stop it can start again."""
+def test_second_start_is_refused(store):
+    """A second `start` raises RuntimeError; after `stop` the sweeper can be started again."""
     sweeper = Sweeper(store, PERIOD)
     for _ in range(2):
         sweeper.start()
@@ -258,8 +283,8 @@ def test_runs_once_at_a_time(store):
     sweeper.stop()
 
 
-def test_runs_once_on_an_event_loop(store):
-    """A second run is refused, and a stop ends the first, also when that has not made its first step."""
+def test_second_run_is_refused(store):
+    """A second `run` raises RuntimeError; `stop` ends the first, even before its first step."""
 
     async def main():
         sweeper = Sweeper(store, PERIOD)
@@ -275,8 +300,8 @@ def test_runs_once_on_an_event_loop(store):
     asyncio.run(main())
 
 
-def test_stop_after_the_event_loop_has_ended(store):
-    """A sweeper whose task was cancelled has nothing to stop, also when its loop is closed."""
+def test_stop_after_a_cancelled_run(store):
+    """`stop` does nothing when the task was cancelled and its event loop is closed."""
     sweeper = Sweeper(store, PERIOD)
 
     async def main():
@@ -290,7 +315,7 @@ def test_stop_after_the_event_loop_has_ended(store):
 
 
 def test_stop_after_the_event_loop_was_closed(store):
-    """Nor has one whose loop was closed under it; it can run on another loop."""
+    """`stop` does nothing when the event loop was closed under `run`, which can then run on another loop."""
     sweeper = Sweeper(store, PERIOD)
     loop = asyncio.new_event_loop()
     task = loop.create_task(sweeper.run())
@@ -305,11 +330,11 @@ def test_stop_after_the_event_loop_was_closed(store):
         await asyncio.wait_for(again, PATIENCE)
 
     asyncio.run(main())
-    task._log_destroy_pending = False  # asyncio's complaint about a loop that was closed too early
+    task._log_destroy_pending = False  # silences the warning about the closed loop
 
 
-def test_a_listener_may_start_the_sweeper_anew(clock, new_record):
-    """`stop` and `start` in what a sweep calls leave one thread, not two; the next stop ends that one."""
+def test_callback_may_restart_the_sweeper(clock, new_record):
+    """`stop` and `start` in `on_sweep` leave one thread, which the next `stop` ends."""
     store = MemoryStore(clock=clock)
     store.save(new_record(-1))
     restarted = threading.Event()
@@ -332,8 +357,8 @@ def test_a_listener_may_start_the_sweeper_anew(clock, new_record):
     assert threads() == []
 
 
-def test_a_listener_may_stop_the_sweeper(clock, new_record, caplog):
-    """`stop` may be called by what a sweep calls; the sweep in which that happens is the last one."""
+def test_callback_may_stop_the_sweeper(clock, new_record, caplog):
+    """`stop` in `on_sweep` makes that sweep the last one."""
     store = MemoryStore(clock=clock)
     store.save(new_record(-1))
     sweeper = Sweeper(store, PERIOD, on_sweep=lambda report: sweeper.stop())
@@ -345,12 +370,12 @@ def test_a_listener_may_stop_the_sweeper(clock, new_record, caplog):
 
 
 @pytest.mark.parametrize(("period", "jitter"), [(timedelta(0), 0.1), (-1, 0.1), (1, -0.1), (1, 1.5)])
-def test_refuses_nonsense(store, period, jitter):
-    """A period that is not positive, a jitter outside 0 to 1, another strategy and what is no store are refused."""
+def test_invalid_arguments_are_refused(store, period, jitter):
+    """A period of zero or less, a jitter outside 0 to 1, an unknown strategy and a non-store are refused."""
     with pytest.raises(ValueError, match="period"):
         Sweeper(store, period, jitter=jitter)
     with pytest.raises(ValueError, match="SweepStrategy"):
-        Sweeper(store, PERIOD, strategy="by luck")
+        Sweeper(store, PERIOD, strategy="nonsense")
     for no_store in (None, MemoryStore):
         with pytest.raises(TypeError, match="SessionStore"):
             Sweeper(no_store, PERIOD)

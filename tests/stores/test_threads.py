@@ -1,4 +1,4 @@
-"""Many threads on few sessions, for half a minute."""
+"""Many threads use a few sessions for half a minute."""
 
 import random
 import threading
@@ -20,7 +20,7 @@ HOUR = timedelta(hours=1)
 
 
 class Worker(threading.Thread):
-    """Does everything to the ids that all share, and knows exactly what must become of the ids that are its own."""
+    """Does everything to the ids that all workers share, and knows the exact outcome for the ids only it uses."""
 
     def __init__(self, store: SessionStore, shared: list[Id], until: float, seed: int) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Worker(threading.Thread):
             self.failure = error
 
     def soon(self) -> datetime:
-        """An expiry that passes, or has passed, while the threads are at it."""
+        """Return an expiry that passes during the test or has just passed."""
         return datetime.now(UTC) + timedelta(microseconds=self.random.randint(-500, 3000))
 
     def on_shared(self) -> None:
@@ -60,7 +60,7 @@ class Worker(threading.Thread):
                 assert found is None or found.id == id
 
     def on_mine(self) -> None:
-        """A session that is about to expire, is swept at by the others, and is prolonged or not."""
+        """Save a session that is about to expire while the others sweep, then prolong or delete it."""
         id = self.random.choice(list(self.mine))
         self.store.save(Record(id, {}, self.soon()))
         time.sleep(self.random.random() / 500)
@@ -78,7 +78,7 @@ class Worker(threading.Thread):
             self.mine[id] = None
 
     def count(self) -> None:
-        """The first shared id is a session that only updates touch."""
+        """Count up in the first shared session, which only updates change."""
         updated = self.store.update(
             self.shared[0],
             lambda now: attrs.evolve(now, data={"n": now.data["n"] + 1}, expiry_date=datetime.now(UTC) + HOUR),
@@ -92,7 +92,7 @@ class Worker(threading.Thread):
 
 
 def work(stores: Sequence[SessionStore], seconds: float) -> list[Worker]:
-    """Have the threads at it, and look at what must have become of each session; returns them for their numbers."""
+    """Run the workers, check the outcome for each session, and return the workers."""
     shared = [Id.new() for _ in range(6)]
     stores[0].save(Record(shared[0], {"n": 0}, datetime.now(UTC) + HOUR))
     until = time.monotonic() + seconds
@@ -111,8 +111,8 @@ def work(stores: Sequence[SessionStore], seconds: float) -> list[Worker]:
 
 
 @pytest.mark.slow
-def test_nothing_is_lost_and_nothing_leaks(tmp_path):
-    """Under threads that create, save, update, delete and sweep the same ids no live session goes and none leaks."""
+def test_threads_lose_and_leak_nothing(tmp_path):
+    """Threads that create, save, update, delete and sweep the same ids lose no live session and leak none."""
     with sled.open(tmp_path / "storage") as db:
         stores = [SledStore(db.open_tree("session"), resolution=timedelta(milliseconds=1)) for _ in range(2)]
         work(stores, SECONDS)
@@ -129,8 +129,8 @@ def test_nothing_is_lost_and_nothing_leaks(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("served", [shared_server, shared_cluster], ids=["one server", "cluster"])
-def test_the_same_on_servers(served):
-    """The same on servers, through two clients: no live session goes, and what has expired goes by itself."""
+def test_threads_on_servers(served):
+    """Threads that use servers through two clients lose no live session, and expired ones vanish by themselves."""
     server = served()
     server.flush()
     with (
