@@ -57,15 +57,15 @@ def test_one_task_at_a_time(cache, backing, new_record, use):
 
 
 def test_max_age(clock, cache, new_record, monkeypatch):
-    """A cached session is returned for `max_age`, counted from before the store was asked, and then loaded again."""
+    """A cached session is returned for `max_age`, counted from before its load, and then loaded again."""
     now = 0.0
     monkeypatch.setattr(caching, "time", SimpleNamespace(monotonic=lambda: now))
-    asked = []
+    loads = []
 
     class Slow(MemoryStore):
         def load(self, id):
             nonlocal now
-            asked.append(now)
+            loads.append(now)
             now += 1
             return super().load(id)
 
@@ -75,7 +75,7 @@ def test_max_age(clock, cache, new_record, monkeypatch):
     for moment in (0.0, 1.9, 2.0):
         now = moment
         assert store.load(record.id) == record
-    assert asked == [0, 2]
+    assert loads == [0, 2]
 
 
 def test_max_age_must_be_a_timedelta(cache, backing):

@@ -21,7 +21,7 @@ def test_sweep_as_of_a_later_moment(cache, backing, clock, new_record):
     store = CachingStore(cache, backing)
     record, other = store.create(new_record(10)), store.create(new_record(20))
     later = clock() + timedelta(seconds=30)
-    report = store.delete_expired(now=later, on_expired=lambda gone: store.load(other.id))
+    report = store.delete_expired(now=later, on_expired=lambda record: store.load(other.id))
     assert report.deleted == 2
     assert [store.load(each.id) for each in (record, other)] == [None, None]
 
