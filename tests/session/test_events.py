@@ -1,4 +1,4 @@
-"""The events of a session's life."""
+"""Events about sessions."""
 
 import logging
 
@@ -9,7 +9,7 @@ from sled_sessions.session.commit import commit
 
 
 def test_deleted_event_before_clean_up(manager, store, caplog):
-    """A request that is cancelled while it deletes an unused record has reported the end of the session already."""
+    """A commit cancelled while it deletes an unused record has already reported the end of the session."""
     with manager.session() as session:
         session["mine"] = session["theirs"] = 1
     session.cycle_id()
@@ -25,7 +25,7 @@ def test_deleted_event_before_clean_up(manager, store, caplog):
 
 
 def test_events(manager, caplog):
-    """A session that is begun, gets a new id and is ended is three events, by hashes that belong together."""
+    """Creating, rotating and ending a session are three events, linked by their hashes."""
     caplog.set_level(logging.INFO, "sled_sessions.events")
     session = manager.open()
     session["n"] = 1
@@ -44,8 +44,8 @@ ENDS = pytest.mark.parametrize("acts", [["flush"], ["clear"], ["cycle_id", "clea
 
 
 @ENDS
-def test_an_emptied_session_is_a_deleted_one(manager, caplog, acts):
-    """A session that has lost its data ends as one that is flushed."""
+def test_emptied_session_is_reported_as_deleted(manager, caplog, acts):
+    """A session without data left is reported as deleted, like one that is flushed."""
     caplog.set_level(logging.INFO, "sled_sessions.events")
     with manager.session() as session:
         session["n"] = 1
@@ -56,8 +56,8 @@ def test_an_emptied_session_is_a_deleted_one(manager, caplog, acts):
 
 
 @ENDS
-def test_what_others_have_ended_is_not_deleted_again(manager, store, caplog, acts):
-    """A session that is gone when it is to be ended is no event."""
+def test_session_deleted_elsewhere_is_not_reported(manager, store, caplog, acts):
+    """Ending a session that another request has already deleted reports nothing."""
     with manager.session() as session:
         session["n"] = 1
     caplog.set_level(logging.INFO, "sled_sessions.events")

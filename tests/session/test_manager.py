@@ -1,4 +1,4 @@
-"""Sessions in scripts and notebooks."""
+"""SessionManager: sessions in scripts and notebooks."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +11,7 @@ FUTURE = datetime(2099, 1, 1, tzinfo=UTC)
 
 
 def test_open_commit_end(manager, store):
-    """A session is begun, found again by its id, and ended."""
+    """A session can be opened, committed, opened again by its id, and ended."""
     session = manager.open()
     session["user"] = "ada"
     assert session.id is None
@@ -24,8 +24,8 @@ def test_open_commit_end(manager, store):
     assert store.count() == 0
 
 
-def test_the_block(manager, store):
-    """A with block commits at its end, and not when it raises."""
+def test_with_block(manager, store):
+    """A with block commits at its end, but not when it raises."""
     with manager.session() as session:
         session["n"] = 1
     with pytest.raises(ZeroDivisionError), manager.session(session.id) as failing:
@@ -34,7 +34,7 @@ def test_the_block(manager, store):
 
 
 def test_unknown_ids(manager, store):
-    """An id that the store does not know opens a new session, under another id."""
+    """An unknown id opens a new session, which gets another id."""
     unknown = Id.new()
     with manager.session(unknown) as session:
         assert session.id is None
@@ -42,8 +42,8 @@ def test_unknown_ids(manager, store):
     assert session.id not in (None, unknown)
 
 
-def test_committing_again(manager):
-    """A session can be changed and committed as often as one likes, nested values included."""
+def test_repeated_commits(manager):
+    """A session can be changed and committed repeatedly, nested values included."""
     session = manager.open()
     cart = session.setdefault("cart", [])
     for n in range(3):
@@ -53,8 +53,8 @@ def test_committing_again(manager):
         assert manager.open(session.id)["cart"] == list(range(n + 1))
 
 
-def test_a_policy_is_committed_once(manager):
-    """A policy that was set goes with the next commit, and leaves the one after it nothing to do."""
+def test_policy_is_committed_once(manager):
+    """Setting a policy is written by the next commit, and only by that one."""
     session = manager.open()
     session["n"] = 1
     session.expiry = Expiry.at(FUTURE)
@@ -63,11 +63,11 @@ def test_a_policy_is_committed_once(manager):
 
 
 @pytest.mark.parametrize("cycle", [False, True])
-def test_what_another_program_has_stored_stays(tmp_path, clock, cycle):
-    """A value that JSON lacks, written past this package, is kept by a session that changes other keys."""
+def test_values_outside_json_are_kept(tmp_path, clock, cycle):
+    """A value that JSON cannot represent, written by another program, is kept when other keys change."""
     with SledStore.open(tmp_path / "storage", clock=clock) as store:
         record = Record(Id.new(), {"old": "x"}, Expiry.on_session_end().expiry_date(clock()))
-        store.tree.insert(record.id.key, record.encode().replace(b"\xa1x", b"\xc4\x01x"))  # MessagePack's bytes
+        store.tree.insert(record.id.key, record.encode().replace(b"\xa1x", b"\xc4\x01x"))  # as MessagePack bytes
         with SessionManager(store).session(record.id) as session:
             session["new"] = 1
             if cycle:
@@ -76,8 +76,8 @@ def test_what_another_program_has_stored_stays(tmp_path, clock, cycle):
 
 
 @pytest.mark.parametrize("value", [{1}, b"x", float("nan"), 2**64, timedelta(1)])
-def test_what_json_lacks_is_refused_however_it_comes_in(manager, store, value):
-    """A value is refused when it is set, and when a container that was stored has it by the time of the commit."""
+def test_values_outside_json_are_refused(manager, store, value):
+    """A value that JSON cannot represent is refused when it is set, or at commit if it was put in a container."""
     with manager.session() as session:
         session["list"] = [[]]
     with pytest.raises(EncodeError), manager.session(session.id) as setting:
@@ -88,10 +88,10 @@ def test_what_json_lacks_is_refused_however_it_comes_in(manager, store, value):
     assert dict(manager.open(session.id)) == {"list": [[]]}
 
 
-def test_nothing_to_store(manager, store):
-    """A session without data is not stored, one that has lost it is deleted."""
+def test_empty_session(manager, store):
+    """A session without data is not stored, and one that has lost its data is deleted."""
     session = manager.open()
-    assert manager.commit(session) is Outcome.UNCHANGED  # nobody has used it
+    assert manager.commit(session) is Outcome.UNCHANGED  # not loaded yet
     assert session.is_empty
     assert manager.commit(session) is Outcome.GONE
     session["n"] = 1
@@ -101,8 +101,8 @@ def test_nothing_to_store(manager, store):
     assert store.count() == 0
 
 
-def test_over_before_it_began(manager, store, clock):
-    """A new session whose policy has ended it is not stored, and the next commit finds nothing to do, either."""
+def test_policy_already_expired(manager, store, clock):
+    """A new session whose policy has already expired is not stored, and the session is then unmodified."""
     session = manager.open()
     session["n"] = 1
     session.expiry = Expiry.at(clock())
@@ -111,8 +111,8 @@ def test_over_before_it_began(manager, store, clock):
     assert store.count() == 0
 
 
-def test_gone_in_the_meantime(manager, store):
-    """A session that was ended elsewhere is not brought back by a commit, nor by the next one."""
+def test_session_deleted_elsewhere(manager, store):
+    """A session that was deleted elsewhere is not brought back by this commit or the next one."""
     session = manager.open()
     session["n"] = 1
     manager.commit(session)
@@ -124,7 +124,7 @@ def test_gone_in_the_meantime(manager, store):
     assert store.count() == 0
 
 
-def test_a_commit_that_failed_can_be_repeated(clock):
+def test_failed_commit_can_be_repeated(clock):
     """When the store fails, the session keeps its changes, and the next commit writes them."""
 
     class Flaky(MemoryStore):
@@ -151,8 +151,8 @@ def test_a_commit_that_failed_can_be_repeated(clock):
     assert store.load(old) is None
 
 
-def test_new_ids_are_never_taken_ones(manager, store, monkeypatch):
-    """A new session whose id is taken gets another; the one that was there stays."""
+def test_new_id_already_taken(manager, store, monkeypatch):
+    """A new session whose random id is taken gets another; the existing session stays unchanged."""
     with manager.session() as first:
         first["n"] = 1
     answers = iter([first.id, Id.new()])

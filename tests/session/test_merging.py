@@ -1,4 +1,4 @@
-"""What a commit writes of the changes to a session, whatever others have written."""
+"""What a commit writes when a session has changed both here and elsewhere."""
 
 import copy
 import json
@@ -18,8 +18,8 @@ FAR = datetime(2099, 1, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("wrong", ["too much", FAR])
-def test_what_was_rolled_back(store, clock, wrong):
-    """A nested change that the app takes back is not written, whatever else is, and JSON need not have held it."""
+def test_nested_change_taken_back(store, clock, wrong):
+    """A nested change that the app takes back is not written, even if JSON could not have represented it."""
     record = store.create(Record(Id.new(), {"cart": {"items": [1]}}, FAR))
     with SessionManager(store, clock=clock).session(record.id) as session:
         before = copy.deepcopy(session["cart"])
@@ -29,8 +29,8 @@ def test_what_was_rolled_back(store, clock, wrong):
     assert store.load(record.id).data == {"cart": {"items": [1]}, "error": "rejected"}
 
 
-def test_a_commit_is_of_one_moment(store, clock):
-    """What an asyncio task does to a value while another one commits it is for the next commit, and checked there."""
+def test_commit_is_a_snapshot(store, clock):
+    """Changes to values during a commit are written, and checked, by the next one."""
     record = store.create(Record(Id.new(), {"cart": [], "seen": [1]}, FAR))
     session = Session(lambda: store.load(record.id), clock=clock)
     session["cart"].append(1)
@@ -65,8 +65,8 @@ def encoded(data):
 
 
 @given(st.dictionaries(KEYS, JSON, min_size=1), st.lists(CHANGES, max_size=4))
-def test_like_a_dict(data, commits):
-    """However a session is changed and committed, the store then holds what a dict would."""
+def test_commits_equal_a_dict(data, commits):
+    """After any changes and commits the store holds what a dict would."""
     store = MemoryStore()
     manager = SessionManager(store)
     id = store.create(Record(Id.new(), copy.deepcopy(data), FAR)).id
@@ -86,7 +86,7 @@ def test_like_a_dict(data, commits):
 
 @given(st.dictionaries(KEYS, JSON, min_size=1), CHANGES, CHANGES)
 def test_merging(data, mine, others):
-    """A commit changes the keys that differ from what was loaded, and leaves what others made of the rest."""
+    """A commit writes the keys that differ from what was loaded, and keeps what others have written to the rest."""
     store = MemoryStore()
     manager = SessionManager(store)
     id = store.create(Record(Id.new(), {**copy.deepcopy(data), "kept": 0}, FAR)).id

@@ -1,4 +1,4 @@
-"""A session that gets a new id while others write to it, or while its store fails."""
+"""Changing the id of a session while others write to it, or while the store fails."""
 
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,8 +12,8 @@ from sled_sessions.session.commit import commit
 
 
 @contextmanager
-def broken(monkeypatch, store, method):
-    """For as long as the block runs, this method of the store fails."""
+def failing_method(monkeypatch, store, method):
+    """Within the block, this method of the store raises."""
 
     def fail(*arguments, **options):
         raise BackendError("not now")
@@ -24,8 +24,8 @@ def broken(monkeypatch, store, method):
 
 
 @pytest.mark.parametrize("failing", ["create", "update"])
-def test_a_new_id_that_fails_loses_nothing(clock, monkeypatch, failing):
-    """Whichever call of a change of ids fails, the session is there as it was."""
+def test_failed_id_change_loses_nothing(clock, monkeypatch, failing):
+    """Whichever call of an id change fails, the session keeps its old id and data."""
     store = MemoryStore(clock=clock)
     manager = SessionManager(store, clock=clock)
     with manager.session() as session:
@@ -33,7 +33,7 @@ def test_a_new_id_that_fails_loses_nothing(clock, monkeypatch, failing):
     old = session.id
     session.cycle_id()
 
-    with broken(monkeypatch, store, failing), pytest.raises(BackendError):
+    with failing_method(monkeypatch, store, failing), pytest.raises(BackendError):
         manager.commit(session)
     assert session.id == old
     assert store.load(session.id).data == {"n": 1}
@@ -49,7 +49,7 @@ def test_ending_deletes_in_the_update(clock, monkeypatch, act):
     old = session.id
     getattr(session, act)()
 
-    with broken(monkeypatch, store, "delete"):
+    with failing_method(monkeypatch, store, "delete"):
         assert manager.commit(session) is (Outcome.SAVED if act == "cycle_id" else Outcome.GONE)
     assert store.load(old) is None
     assert store.count() == (1 if act == "cycle_id" else 0)
@@ -57,21 +57,21 @@ def test_ending_deletes_in_the_update(clock, monkeypatch, act):
 
 
 def test_unused_record_waits_for_a_sweep(manager, store, monkeypatch, caplog):
-    """A new record that turns out to be unneeded, and cannot be deleted, is left to a sweep; the request succeeds."""
+    """A new record that is not needed, and cannot be deleted, is left to a sweep; the commit succeeds."""
     with manager.session() as session:
         session["mine"] = session["theirs"] = 1
     session.cycle_id()
     del session["mine"]
     with manager.session(session.id) as other:
         del other["theirs"]
-    with broken(monkeypatch, store, "delete"):
+    with failing_method(monkeypatch, store, "delete"):
         assert manager.commit(session) is Outcome.GONE
     assert "waits for a sweep" in caplog.text
     assert session.id is None
 
 
-def test_a_new_id_for_a_session_that_has_become_too_large(clock, tmp_path):
-    """A session that cannot be written under its new id stays as it was under the old one."""
+def test_id_change_of_a_session_too_large(clock, tmp_path):
+    """A session that is too large to be written under a new id stays unchanged under the old one."""
     with SledStore.open(tmp_path, clock=clock, max_record_bytes=200) as store:
         manager = SessionManager(store, expiry=Expiry.on_inactivity(timedelta(minutes=5)), clock=clock)
         for size in range(140, 170):
@@ -87,8 +87,8 @@ def test_a_new_id_for_a_session_that_has_become_too_large(clock, tmp_path):
                 assert store.load(session.id).data == {"text": "x" * size}
 
 
-def test_a_new_id_keeps_what_others_write(manager, store):
-    """What another request writes while the id changes is there under the new one."""
+def test_id_change_keeps_concurrent_writes(manager, store):
+    """What another request writes before the id change is committed is stored under the new id."""
     with manager.session() as session:
         session["n"] = 1
     session["mine"] = True
@@ -100,8 +100,8 @@ def test_a_new_id_keeps_what_others_write(manager, store):
     assert store.count() == 1
 
 
-def test_a_new_id_for_what_others_have_emptied(manager, store):
-    """A session that has lost its last key to another request while its id changes is gone, under both ids."""
+def test_id_change_of_a_session_emptied_together(manager, store):
+    """A session whose last keys two requests remove, one while changing the id, is gone under both ids."""
     with manager.session() as session:
         session["mine"] = session["theirs"] = 1
     session.cycle_id()
@@ -113,8 +113,8 @@ def test_a_new_id_for_what_others_have_emptied(manager, store):
     assert store.count() == 0
 
 
-def emptied_and_filled_again(manager):
-    """A session that is to get another id and has been emptied, when another one writes to it; and its id so far."""
+def emptied_here_filled_elsewhere(manager):
+    """Return a session emptied and due for a new id, to which another request has written, and its old id."""
     with manager.session() as session:
         session["mine"] = 1
     old = session.id
@@ -125,17 +125,17 @@ def emptied_and_filled_again(manager):
     return session, old
 
 
-def test_a_new_id_for_what_others_fill_again(manager, store):
-    """A session that is emptied, and gets another id, does not go on under the old one when others write to it."""
-    session, old = emptied_and_filled_again(manager)
+def test_id_change_of_a_session_filled_elsewhere(manager, store):
+    """An emptied session due for a new id moves to it, along with what another request wrote."""
+    session, old = emptied_here_filled_elsewhere(manager)
     assert manager.commit(session) is Outcome.SAVED
     assert session.id != old
     assert store.load(old) is None
     assert store.load(session.id).data == {"theirs": 2}
 
 
-def test_a_new_id_and_an_equal_value_of_another_type(manager, store):
-    """Of 1 and True, which JSON tells apart, the one that was written last is there under the new id."""
+def test_id_change_keeps_types(manager, store):
+    """Of 1 and True, which are equal but differ in JSON, the one written last is stored under the new id."""
     with manager.session() as session:
         session["flag"] = 1
     session.cycle_id()
@@ -145,8 +145,8 @@ def test_a_new_id_and_an_equal_value_of_another_type(manager, store):
     assert store.load(session.id).data["flag"] is True
 
 
-def test_a_new_id_whose_last_save_fails(manager, store):
-    """A commit that has ended the old record and failed then goes on from the new one when it is made again."""
+def test_id_change_whose_last_save_fails(manager, store):
+    """A commit that failed after deleting the old record continues from the new one when repeated."""
     with manager.session() as session:
         session["n"] = 1
     session["n"] = 2
@@ -165,11 +165,11 @@ def test_a_new_id_whose_last_save_fails(manager, store):
     assert store.count() == 1
 
 
-def test_a_new_id_that_cannot_be_made_for_what_others_have_added(manager, store, monkeypatch):
-    """What others write to a session that is emptied and gets another id is there until that one is."""
-    session, old = emptied_and_filled_again(manager)
+def test_id_change_whose_create_fails(manager, store, monkeypatch):
+    """When the new record cannot be created, what another request wrote stays under the old id until it can."""
+    session, old = emptied_here_filled_elsewhere(manager)
 
-    with broken(monkeypatch, store, "create"), pytest.raises(BackendError):
+    with failing_method(monkeypatch, store, "create"), pytest.raises(BackendError):
         manager.commit(session)
     assert store.load(old).data["theirs"] == 2
     assert manager.commit(session) is Outcome.SAVED

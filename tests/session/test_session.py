@@ -1,4 +1,4 @@
-"""The session as a dict, and what it says of itself."""
+"""Session as a dict."""
 
 import copy
 import json
@@ -56,7 +56,7 @@ def session_with(**data) -> Session:
     ],
 )
 def test_each_operation_loads(use, expected):
-    """Whatever is asked first of a session, it answers with what is in the store."""
+    """Whichever operation comes first, it loads the session and sees the stored data."""
     assert use(session_with(a=1, b=[2])) == expected
 
 
@@ -68,7 +68,7 @@ def test_each_operation_loads(use, expected):
         (lambda s: s.__ior__([("c", 3)]), {"a": 1, "b": [2], "c": 3}),
         (lambda s: s.pop("a"), {"b": [2]}),
         (lambda s: s.__delitem__("a"), {"b": [2]}),
-        (lambda s: s.popitem(), {"a": 1}),  # a dict's is the last one, a MutableMapping's the first
+        (lambda s: s.popitem(), {"a": 1}),  # the last key, as in a dict, not the first as in MutableMapping
         (lambda s: s.clear(), {}),
         (lambda s: s["b"].append(3), {"a": 1, "b": [2, 3]}),
         (lambda s: next(iter(s.items())) and s.get("b").append(3), {"a": 1, "b": [2, 3]}),
@@ -76,8 +76,8 @@ def test_each_operation_loads(use, expected):
         (lambda s: s.setdefault("c", {}).update(d=4), {"a": 1, "b": [2], "c": {"d": 4}}),
     ],
 )
-def test_each_change_is_noticed(change, expected):
-    """Whichever way a session is changed, it says so and has the new content."""
+def test_each_change_marks_modified(change, expected):
+    """Every way of changing a session sets `is_modified` and changes its content."""
     session = session_with(a=1, b=[2])
     assert not session.is_modified
     change(session)
@@ -97,15 +97,15 @@ def test_each_change_is_noticed(change, expected):
         dict,
     ],
 )
-def test_what_changes_nothing(use):
-    """Reading, setting what is there and taking back a change are no changes."""
+def test_unchanged_session_is_not_modified(use):
+    """Reading, setting an equal value and taking back a change leave the session unmodified."""
     session = session_with(a=1, b=[2])
     use(session)
     assert not session.is_modified
 
 
-def test_the_order_of_keys_is_no_change():
-    """An object of JSON that has the same keys in another order is the same, at any depth; that of a list counts."""
+def test_key_order_does_not_matter():
+    """A nested dict with the same keys in another order is unchanged, at any depth."""
     session = session_with(name={"first": "Ada", "last": "Lovelace", "ids": [{"a": 1, "b": 2}]})
     session["name"] = {"ids": [{"b": 2, "a": 1}], "last": "Lovelace", "first": "Ada"}
     assert not session.is_modified
@@ -113,8 +113,8 @@ def test_the_order_of_keys_is_no_change():
     assert session.is_modified
 
 
-def test_an_equal_value_of_another_class_changes_nothing():
-    """What is stored of a subclass is the plain value: setting one that equals what is there is no change."""
+def test_equal_value_of_a_subclass():
+    """Setting a subclass instance equal to the stored value is no change, but True is not equal to 1."""
 
     class Text(str):
         pass
@@ -127,14 +127,14 @@ def test_an_equal_value_of_another_class_changes_nothing():
     assert session.is_modified
 
 
-def test_it_is_a_mapping_and_a_dict():
-    """Code that asks for either gets it."""
+def test_is_a_mapping_and_a_dict():
+    """A session is an instance of both MutableMapping and dict."""
     assert isinstance(session_with(), MutableMapping)
     assert isinstance(session_with(), dict)
 
 
-def test_readers_of_its_memory():
-    """What reads a dict without asking it fails on a session that is not loaded, and never takes it for empty."""
+def test_raw_dict_access():
+    """C code that reads the dict directly fails on an unloaded session instead of seeing it empty."""
     session = session_with(a=1)
     with pytest.raises(TypeError, match="NotLoaded"):
         msgspec.json.encode(session)
@@ -143,7 +143,7 @@ def test_readers_of_its_memory():
 
 
 def test_missing_keys():
-    """A key that is not there is a KeyError, as in any dict."""
+    """A missing key raises KeyError, as in any dict."""
     session = session_with()
     for use in (lambda: session["a"], lambda: session.pop("a"), lambda: session.__delitem__("a")):
         with pytest.raises(KeyError, match="a"):
@@ -166,8 +166,8 @@ def test_missing_keys():
         (DEADLINE, 1, "is reserved"),
     ],
 )
-def test_what_json_cannot_hold(key, value, message):
-    """It is refused where it is set, by a message that names the place, and the session is as before."""
+def test_values_outside_json_are_refused(key, value, message):
+    """A value that JSON cannot represent is refused when set, with its place, and the session stays unchanged."""
     session = session_with(a=0)
     with pytest.raises(EncodeError, match=message):
         session[key] = value
@@ -175,8 +175,8 @@ def test_what_json_cannot_hold(key, value, message):
     assert not session.is_modified
 
 
-def test_nothing_is_shown_of_the_content():
-    """A repr shows neither the whole id nor any value, and does not load."""
+def test_repr_reveals_no_content():
+    """A repr contains neither the full id nor any value, and does not load the session."""
     record = Record(Id.new(), {"password": "hunter2"}, FAR)
     session = Session(lambda: record)
     assert repr(session) == "Session(not loaded)"
@@ -190,13 +190,13 @@ def test_nothing_is_shown_of_the_content():
 
 @pytest.mark.parametrize("use", [copy.copy, copy.deepcopy, pickle.dumps])
 def test_no_copies(use):
-    """A session cannot be copied or pickled by accident; the message says what can."""
+    """Copying and pickling a session raise TypeError, which names the alternative."""
     with pytest.raises(TypeError, match=r"dict\(\.\.\.\)"):
         use(session_with())
 
 
-def test_a_load_that_fails_is_tried_again():
-    """A store that fails once has not emptied the session."""
+def test_failed_load_is_repeated():
+    """After a failed load the session is not loaded, and the next access tries again."""
     answers = iter([OSError(), Record(Id.new(), {"a": 1}, FAR)])
 
     def load():
@@ -206,19 +206,19 @@ def test_a_load_that_fails_is_tried_again():
         return answer
 
     session = Session(load)
-    with pytest.raises(OSError):  # noqa: PT011
+    with pytest.raises(OSError):  # noqa: PT011 - raised by the test itself
         session["a"]
     assert session["a"] == 1
 
 
-def test_a_load_that_comes_second():
-    """What another thread has loaded meanwhile, and changed since, stays."""
+def test_concurrent_load():
+    """A load that ends second does not overwrite what another thread has loaded and changed."""
     loads = []
 
     def load():
         loads.append(None)
         if len(loads) == 1:
-            session["a"] = 2  # as another thread would
+            session["a"] = 2  # as another thread may
         return Record(Id.new(), {"a": 1}, FAR)
 
     session = Session(load)
@@ -226,19 +226,19 @@ def test_a_load_that_comes_second():
 
 
 def test_one_thread_fills_a_session():
-    """While one thread fills a session, another one waits."""
+    """While one thread fills a session, other threads wait."""
     assert waits_for(_filling.of(), session_with(a=1).load)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
-def test_a_forked_child():
-    """A session is loaded in a child that was forked while another thread was filling one."""
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_load_in_a_forked_child():
+    """A session can be loaded in a child forked while another thread was filling a session."""
     with _filling.of():
         assert in_fork(lambda: session_with(a=1)["a"]) == "1"
 
 
-def test_when_an_id_is_needed():
-    """A new session needs one from its first key on, and a stored one when its id is cycled."""
+def test_needs_new_id():
+    """A new session needs an id once it has data, and a stored one after `cycle_id`."""
     session, stored = Session(lambda: None), session_with(a=1)
     assert not session.needs_new_id
     session.load()
@@ -251,12 +251,12 @@ def test_when_an_id_is_needed():
     assert stored.needs_new_id
 
 
-def test_a_failed_request_leaves_nothing_to_commit():
-    """With `only_end` every change is dropped, also that of the id and that of the policy."""
+def test_only_end_drops_changes():
+    """A commit with `only_end` drops every change, including a new id and a new policy."""
     session = session_with(a=1)
     session["a"] = 2
     session.cycle_id()
     session.expiry = Expiry.on_inactivity(timedelta(hours=1))
-    finish(commit(session, None, only_end=True))  # without any call of a store
+    finish(commit(session, None, only_end=True))  # calls no store
     assert session.is_untouched
     assert not session.is_modified

@@ -1,4 +1,4 @@
-"""When a session expires: its policies and its deadline."""
+"""When a session expires: policies and deadlines."""
 
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from sled_sessions.session.session import DEADLINE
 
 
 def test_expiry(clock):
-    """expiry_date and expiry_age tell what a commit now would write; None is the end of the browser session."""
+    """expiry_date and expiry_age are those that a commit would write; a policy of None is the browser session."""
     session = Session(lambda: None, expiry=Expiry.on_inactivity(timedelta(hours=1)), clock=clock)
     assert session.expiry_date == clock() + timedelta(hours=1)
     assert session.expiry_age == timedelta(hours=1)
@@ -24,16 +24,16 @@ def test_expiry(clock):
     assert session.is_modified
 
 
-def test_touching_a_session_that_would_expire_earlier(store, clock):
-    """`touch_after` spares no write that brings the expiry nearer by as much."""
+def test_touch_after_writes_an_earlier_expiry(store, clock):
+    """`touch_after` does not skip a write that moves the expiry earlier by at least as much."""
     record = store.create(Record(Id.new(), {"a": 1}, clock() + timedelta(hours=5)))
     session = Session(lambda: record, expiry=Expiry.on_inactivity(timedelta(hours=1)), clock=clock)
     finish(commit(session, Pausing(store), always_save=True, touch_after=timedelta(hours=2)))
     assert store.load(record.id).expiry_date == clock() + timedelta(hours=1)
 
 
-def test_the_expiry_date_knows_the_deadline(store, clock):
-    """Also of a session that nothing else has used yet, the expiry date is that of the record."""
+def test_expiry_date_respects_the_deadline(store, clock):
+    """expiry_date respects the stored deadline even if the session has not been used yet."""
     manager = SessionManager(
         store, expiry=Expiry.on_inactivity(timedelta(hours=5), at_most=timedelta(hours=6)), clock=clock
     )
@@ -52,8 +52,8 @@ def test_the_expiry_date_knows_the_deadline(store, clock):
         (Expiry.on_inactivity(timedelta(hours=10), at_most=timedelta(hours=2)), 2),
     ],
 )
-def test_a_deadline_only_comes_nearer(store, clock, later, left):
-    """A session that was begun with a deadline has one under each policy that comes after, and no later one."""
+def test_deadline_only_moves_earlier(store, clock, later, left):
+    """A deadline stays in force under later policies, which may move it earlier but not later."""
     begun = Expiry.on_inactivity(timedelta(hours=10), at_most=timedelta(hours=5))
     with SessionManager(store, expiry=begun, clock=clock).session() as session:
         session["n"] = 1
@@ -63,8 +63,8 @@ def test_a_deadline_only_comes_nearer(store, clock, later, left):
     assert store.load(session.id).expiry_date == clock() + timedelta(hours=left)
 
 
-def test_a_deadline_is_no_data(store, clock):
-    """A session that has nothing left but its deadline ends."""
+def test_deadline_is_not_data(store, clock):
+    """A session whose only remaining key is its deadline ends."""
     manager = SessionManager(store, expiry=Expiry.on_inactivity(timedelta(1), at_most=timedelta(2)), clock=clock)
     with manager.session() as session:
         session["n"] = 1
@@ -74,8 +74,8 @@ def test_a_deadline_is_no_data(store, clock):
 
 
 @pytest.mark.parametrize("at_most", [None, timedelta(days=1)])
-def test_a_foreign_deadline_is_ignored(store, clock, at_most):
-    """What another program left under the deadline's key is no deadline."""
+def test_invalid_deadline_is_ignored(store, clock, at_most):
+    """Another program's value under the deadline's key is ignored."""
     record = store.create(Record(Id.new(), {DEADLINE: "tomorrow", "a": 1}, clock() + timedelta(hours=1)))
     manager = SessionManager(store, expiry=Expiry.on_inactivity(timedelta(hours=1), at_most=at_most), clock=clock)
     with manager.session(record.id) as session:
@@ -83,8 +83,8 @@ def test_a_foreign_deadline_is_ignored(store, clock, at_most):
     assert store.load(record.id).expiry_date == clock() + timedelta(hours=1)
 
 
-def test_a_huge_at_most(store, clock):
-    """An absolute limit beyond the calendar is as far away as the calendar goes."""
+def test_huge_at_most(store, clock):
+    """An `at_most` beyond the range of datetime ends in the year 9999."""
     manager = SessionManager(store, expiry=Expiry.on_inactivity(timedelta.max, at_most=timedelta.max), clock=clock)
     with manager.session() as session:
         session["a"] = 1

@@ -1,4 +1,4 @@
-"""CachingStore of either kind, and the calls to try on it."""
+"""Helpers for the tests of caching stores."""
 
 import asyncio
 import threading
@@ -15,8 +15,8 @@ USES = {
 }
 
 
-class Awaiting:
-    """The asynchronous kind for blocking tests: each call runs to its end."""
+class BlockingCalls:
+    """Makes an AsyncCachingStore usable in blocking tests: each call runs to its end."""
 
     def __init__(self, cache, store, max_age=timedelta(hours=1)):
         self._store = AsyncCachingStore(cache, AsyncStore(store), max_age=max_age)
@@ -26,10 +26,10 @@ class Awaiting:
 
 
 class Gated:
-    """A store whose calls wait at a gate until it opens.
+    """A store whose calls wait until its gate opens.
 
     Attributes:
-        calls: The names of the methods that were called, in order.
+        calls: The names of the methods called so far, in order.
         gate: An event; set it to open the gate.
     """
 
@@ -40,7 +40,7 @@ class Gated:
         self.gate = threading.Event()
 
     def wait_for_call(self):
-        """Return when another call has come to the gate."""
+        """Wait until another call has reached the gate."""
         assert self._arrivals.acquire(timeout=20)
 
     def create(self, record):

@@ -1,4 +1,4 @@
-"""AsyncStore: a blocking store behind the asynchronous contract."""
+"""AsyncStore: a blocking store as an asyncio store."""
 
 import asyncio
 import threading
@@ -13,8 +13,8 @@ from sled_sessions.session import SessionManager
 
 
 @pytest.mark.parametrize("in_thread", [False, True])
-def test_has_the_contract(clock, new_record, in_thread):
-    """Every method does what the blocking store's does, inline and in a thread."""
+def test_every_method(clock, new_record, in_thread):
+    """Every method does what the blocking store does, inline and in a thread."""
     store = AsyncStore(MemoryStore(clock=clock), in_thread=in_thread)
     assert isinstance(store, AsyncSessionStore)
 
@@ -33,8 +33,8 @@ def test_has_the_contract(clock, new_record, in_thread):
 
 
 @pytest.mark.parametrize("in_thread", [False, True])
-def test_where_calls_run(clock, new_record, in_thread):
-    """Calls run on the event loop's thread by default, and off it with `in_thread`."""
+def test_thread_of_calls(clock, new_record, in_thread):
+    """Calls run on the event loop's thread by default, and on another thread with `in_thread`."""
     seen = []
 
     class Observed(MemoryStore):
@@ -46,7 +46,7 @@ def test_where_calls_run(clock, new_record, in_thread):
 
 
 class Slow(MemoryStore):
-    """A store whose saves take until they are told to end."""
+    """A store whose saves block until the test lets them end."""
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -58,8 +58,8 @@ class Slow(MemoryStore):
         super().save(record)
 
 
-def test_a_cancelled_call_in_a_thread_has_ended(clock, new_record):
-    """Whoever is told that a save was cancelled, and be it twice, deletes the session for good."""
+def test_cancelled_call_has_ended(clock, new_record):
+    """A cancelled save, even one cancelled twice, has ended when it raises, so a delete afterwards is final."""
     slow, record = Slow(clock=clock), new_record()
     store = AsyncStore(slow, in_thread=True)
 
@@ -79,8 +79,8 @@ def test_a_cancelled_call_in_a_thread_has_ended(clock, new_record):
     asyncio.run(use())
 
 
-def test_a_call_in_a_thread_in_a_scope_of_anyio(clock, new_record):
-    """The same when an anyio scope was cancelled, which cancels again and again; the task goes on after the scope."""
+def test_call_cancelled_by_anyio(clock, new_record):
+    """The same holds when an anyio scope cancels repeatedly; the task continues after the scope."""
     slow, record = Slow(clock=clock), new_record()
     store = AsyncStore(slow, in_thread=True)
 
@@ -103,8 +103,8 @@ def test_a_call_in_a_thread_in_a_scope_of_anyio(clock, new_record):
     asyncio.run(use())
 
 
-def test_a_cancelled_call_that_fails(clock, new_record, caplog):
-    """What a call has raised after it was cancelled is nobody's business any more."""
+def test_error_of_a_cancelled_call_is_dropped(clock, new_record, caplog):
+    """What a call raises after it was cancelled is neither raised nor logged."""
 
     class Failing(Slow):
         def save(self, record):
@@ -126,8 +126,8 @@ def test_a_cancelled_call_that_fails(clock, new_record, caplog):
 
 
 @pytest.mark.parametrize("wrap", [AsyncStore, lambda store: AsyncCachingStore(MemoryStore(), AsyncStore(store))])
-def test_an_asynchronous_store_where_a_blocking_one_is_needed(wrap):
-    """It is refused where it is given, and the error says what to do."""
+def test_asyncio_store_is_refused(wrap):
+    """An asyncio store where a blocking one is needed is refused at once, and the error says what to do."""
     store = wrap(MemoryStore())
     with pytest.raises(TypeError, match="directly"):
         AsyncStore(store)

@@ -1,4 +1,4 @@
-"""CachingStore beyond the contract: what it asks of its two stores."""
+"""CachingStore and AsyncCachingStore beyond the protocol: how they use their two stores."""
 
 import asyncio
 import logging
@@ -7,7 +7,7 @@ from functools import partial
 
 import attrs
 import pytest
-from stores.caches import USES, Awaiting
+from stores.caches import USES, BlockingCalls
 
 from sled_sessions import (
     AsyncCachingStore,
@@ -24,17 +24,17 @@ from sled_sessions import (
 )
 
 
-@pytest.fixture(params=[CachingStore, Awaiting])
-def pair(request):
-    """Makes either kind of two blocking stores."""
+@pytest.fixture(params=[CachingStore, BlockingCalls])
+def make_caching(request):
+    """Makes a caching store of either kind from two blocking stores."""
     return request.param
 
 
-def test_load_fills_the_cache(pair, cache, backing, new_record):
-    """A session is read from the store once, and then from the cache."""
+def test_load_fills_the_cache(make_caching, cache, backing, new_record):
+    """A session is read from the store once and then from the cache."""
     record = new_record(n=1)
     backing.save(record)
-    store = pair(cache, backing)
+    store = make_caching(cache, backing)
     assert cache.count() == 0
     assert store.load(record.id) == record
     assert cache.load(record.id) == record
@@ -42,9 +42,9 @@ def test_load_fills_the_cache(pair, cache, backing, new_record):
     assert store.load(record.id) == record
 
 
-def test_writes_go_to_both(pair, cache, backing, new_record):
+def test_writes_go_to_both(make_caching, cache, backing, new_record):
     """Create, save, update and delete leave cache and store equal."""
-    store = pair(cache, backing)
+    store = make_caching(cache, backing)
     created, saved = store.create(new_record(n=1)), new_record(n=2)
     store.save(saved)
     store.update(saved.id, lambda now: attrs.evolve(now, data={"n": 3}))
@@ -54,9 +54,9 @@ def test_writes_go_to_both(pair, cache, backing, new_record):
     assert cache.count() == backing.count() == 0
 
 
-def test_a_session_that_ended_behind_the_cache(pair, cache, backing, new_record):
-    """An update finds out that the session is gone from the store, and then the cache forgets it, too."""
-    store = pair(cache, backing)
+def test_update_notices_a_session_deleted_from_the_store(make_caching, cache, backing, new_record):
+    """An update of a session that is gone from the store removes it from the cache, too."""
+    store = make_caching(cache, backing)
     record = new_record()
     store.save(record)
     backing.delete(record.id)
@@ -65,9 +65,9 @@ def test_a_session_that_ended_behind_the_cache(pair, cache, backing, new_record)
     assert store.load(record.id) is None
 
 
-def test_a_failed_write_is_not_shown(pair, cache, backing, new_record):
-    """After a save that the store did not take, its old state is shown."""
-    store = pair(cache, backing)
+def test_failed_save_keeps_the_stored_record(make_caching, cache, backing, new_record):
+    """After the store refuses a save, `load` returns the record that the store holds."""
+    store = make_caching(cache, backing)
     record = new_record(n=1)
     store.save(record)
 
@@ -81,13 +81,13 @@ def test_a_failed_write_is_not_shown(pair, cache, backing, new_record):
 
 
 @pytest.mark.parametrize("error", [BackendError, DecodeError])
-def test_a_cache_that_cannot_be_read(pair, cache, backing, new_record, error):
-    """While the cache cannot be read, or fails altogether, what the lasting store has is shown."""
+def test_load_with_a_failing_cache(make_caching, cache, backing, new_record, error):
+    """When the cache cannot be read, or fails altogether, `load` returns what the store holds."""
 
     def fail(_):
         raise error
 
-    store = pair(cache, backing)
+    store = make_caching(cache, backing)
     record = store.create(new_record(n=1))
     cache.load = fail
     assert store.load(record.id) == record
@@ -96,15 +96,15 @@ def test_a_cache_that_cannot_be_read(pair, cache, backing, new_record, error):
     assert store.load(new_record().id) is None
 
 
-def test_a_cache_that_cannot_be_swept(pair, cache, backing, new_record, caplog):
-    """The report of the store's sweep comes whatever happens to the cache's, which is told to the log."""
+def test_sweep_with_a_failing_cache(make_caching, cache, backing, new_record, caplog):
+    """When the cache cannot be swept, the store's report is still returned and the error is logged."""
     backing.save(new_record(-1))
 
     def fail(*arguments, **options):
         raise BackendError("the cache's disk cannot be read")
 
     cache.delete_expired = fail
-    report = pair(cache, backing).delete_expired(budget=timedelta(minutes=1))
+    report = make_caching(cache, backing).delete_expired(budget=timedelta(minutes=1))
     assert (report.deleted, report.complete) == (1, True)
     assert "the cache's disk cannot be read" in caplog.text
 
@@ -114,8 +114,8 @@ def test_a_cache_that_cannot_be_swept(pair, cache, backing, new_record, caplog):
     [(CachingStore, lambda store: store), (AsyncCachingStore, partial(AsyncStore, in_thread=True))],
     ids=["blocking", "asynchronous"],
 )
-def test_only_the_store_tells_what_has_expired(tmp_path, clock, backing, new_record, caplog, kind, wrap):
-    """Of a session that is swept from both there is one event; of one that lives on in the store there is none."""
+def test_only_the_store_reports_expired_sessions(tmp_path, clock, backing, new_record, caplog, kind, wrap):
+    """A session swept from both reports one event; one swept from the cache but live in the store reports none."""
     caplog.set_level(logging.DEBUG, "sled_sessions.events")
     prolonged, expired = new_record(-1), new_record(-1)
     with SledStore.open(tmp_path, clock=clock) as cache:
@@ -133,10 +133,10 @@ def test_only_the_store_tells_what_has_expired(tmp_path, clock, backing, new_rec
     assert len(caplog.records) == 2
 
 
-def test_what_the_cache_does_not_take(pair, tmp_path, clock, backing, new_record):
-    """A session that has become too large for the cache is shown as the store has it, and not as it was."""
+def test_record_too_large_for_the_cache(make_caching, tmp_path, clock, backing, new_record):
+    """A record that is too large for the cache is read from the store and not from an older copy in the cache."""
     with SledStore.open(tmp_path, clock=clock, max_record_bytes=200) as cache:
-        store = pair(cache, backing)
+        store = make_caching(cache, backing)
         record = new_record(n=1)
         store.save(record)
         large = attrs.evolve(record, data={"n": "x" * 300})
@@ -154,8 +154,8 @@ def test_what_the_cache_does_not_take(pair, tmp_path, clock, backing, new_record
         lambda store, record: store.delete(record.id),
     ],
 )
-def test_a_store_that_writes_and_then_fails(pair, clock, cache, new_record, write, error):
-    """When nobody knows what the store holds after a failure, it is asked again."""
+def test_store_that_writes_before_it_fails(make_caching, clock, cache, new_record, write, error):
+    """After a write that raised, `load` asks the store again, since the write may have succeeded."""
 
     class WritesAndFails(MemoryStore):
         fails = False
@@ -173,7 +173,7 @@ def test_a_store_that_writes_and_then_fails(pair, clock, cache, new_record, writ
                 raise error
 
     backing = WritesAndFails(clock=clock)
-    store = pair(cache, backing)
+    store = make_caching(cache, backing)
     record = new_record(n=1)
     store.save(record)
     backing.fails = True
@@ -182,9 +182,9 @@ def test_a_store_that_writes_and_then_fails(pair, clock, cache, new_record, writ
     assert store.load(record.id) == backing.load(record.id) != record
 
 
-def test_a_sweep_of_both(pair, cache, backing, clock, new_record):
-    """The moment and the limit go for the cache, too, whose turn comes even if the limit has ended the store's."""
-    store = pair(cache, backing)
+def test_sweep_options_apply_to_both_stores(make_caching, cache, backing, clock, new_record):
+    """`now` and `limit` apply to the cache, too, which is swept even if the limit ended the store's sweep."""
+    store = make_caching(cache, backing)
     for _ in range(2):
         store.create(new_record(10))
     report = store.delete_expired(now=clock() + timedelta(seconds=30), limit=1)
@@ -193,20 +193,20 @@ def test_a_sweep_of_both(pair, cache, backing, clock, new_record):
 
 
 @pytest.mark.parametrize("write", ["create", "save"])
-def test_the_store_is_written_first(pair, clock, cache, new_record, write):
-    """What the cache shows is in the store already."""
+def test_the_store_is_written_first(make_caching, clock, cache, new_record, write):
+    """A session is in the store before it is in the cache."""
 
-    class Looking(MemoryStore):
+    class ChecksCache(MemoryStore):
         def save(self, record):
             assert cache.count() == 0
             super().save(record)
 
-    USES[write](pair(cache, Looking(clock=clock)), new_record())
+    USES[write](make_caching(cache, ChecksCache(clock=clock)), new_record())
     assert cache.count() == 1
 
 
-class Slices:
-    """A store whose sweep in parts needs so many."""
+class SlicedStore:
+    """A store whose sweep is complete after a number of slices; it notes each sweep in `done`."""
 
     def __init__(self, parts, done):
         self.parts, self.done = parts, done
@@ -220,8 +220,8 @@ class Slices:
         return SweepReport(SweepStrategy.FULL_SCAN, examined=1, complete=is_complete)
 
 
-class AsyncSlices(Slices):
-    """The same for code that awaits."""
+class AsyncSlicedStore(SlicedStore):
+    """The same store for asyncio."""
 
     async def load(self, id):
         raise NotImplementedError
@@ -230,16 +230,16 @@ class AsyncSlices(Slices):
         return super().delete_expired(strategy, **options)
 
 
-@pytest.mark.parametrize("kind", [Slices, AsyncSlices])
-def test_a_sweep_in_parts(kind):
-    """It sweeps the store to its end, then the cache, and is complete after as many parts as the two need."""
+@pytest.mark.parametrize("kind", [SlicedStore, AsyncSlicedStore])
+def test_sweep_in_slices(kind):
+    """Sweeps with a budget finish the store, then the cache, and are complete when both are."""
     done = []
     cache, backing = kind(3, done), kind(4, done)
-    store = (CachingStore if kind is Slices else AsyncCachingStore)(cache, backing)
+    store = (CachingStore if kind is SlicedStore else AsyncCachingStore)(cache, backing)
 
     def sweep(**options):
         report = store.delete_expired(**options)
-        return asyncio.run(report) if kind is AsyncSlices else report
+        return asyncio.run(report) if kind is AsyncSlicedStore else report
 
     for _ in range(2):
         done.clear()

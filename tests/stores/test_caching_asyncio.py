@@ -1,18 +1,18 @@
-"""CachingStore of asyncio stores: tasks, a cache that fails, and its age."""
+"""AsyncCachingStore: tasks, a failing cache, and `max_age`."""
 
 import asyncio
 from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from stores.caches import USES, Awaiting, Gated
+from stores.caches import USES, BlockingCalls, Gated
 
 from sled_sessions import AsyncCachingStore, AsyncStore, BackendError, MemoryStore
 from sled_sessions.stores import caching
 
 
-def test_a_cache_that_cannot_be_written(clock, backing, new_record):
-    """While the cache is broken an asynchronous store works without it, and shows nothing that is old."""
+def test_cache_that_cannot_be_used(clock, backing, new_record):
+    """With a cache that fails in every call the store works without it, and `load` returns nothing outdated."""
 
     class Broken(MemoryStore):
         def save(self, record):
@@ -39,7 +39,7 @@ def test_a_cache_that_cannot_be_written(clock, backing, new_record):
 
 @pytest.mark.parametrize("use", USES)
 def test_one_task_at_a_time(cache, backing, new_record, use):
-    """A task that writes a session, or fetches it from the store, waits while another one writes it."""
+    """A task that writes a session, or loads it from the store, waits while another task writes it."""
 
     async def take_turns():
         gated, record = Gated(backing), new_record()
@@ -56,29 +56,29 @@ def test_one_task_at_a_time(cache, backing, new_record, use):
     asyncio.run(take_turns())
 
 
-def test_how_long_the_cache_is_believed(clock, cache, new_record, monkeypatch):
-    """A session is shown for `max_age` from the moment when the store was asked for it, and then asked for again."""
+def test_max_age(clock, cache, new_record, monkeypatch):
+    """A cached session is returned for `max_age`, counted from before its load, and then loaded again."""
     now = 0.0
     monkeypatch.setattr(caching, "time", SimpleNamespace(monotonic=lambda: now))
-    asked = []
+    loads = []
 
     class Slow(MemoryStore):
         def load(self, id):
             nonlocal now
-            asked.append(now)
+            loads.append(now)
             now += 1
             return super().load(id)
 
     backing, record = Slow(clock=clock), new_record()
     backing.save(record)
-    store = Awaiting(cache, backing, max_age=timedelta(seconds=2))
+    store = BlockingCalls(cache, backing, max_age=timedelta(seconds=2))
     for moment in (0.0, 1.9, 2.0):
         now = moment
         assert store.load(record.id) == record
-    assert asked == [0, 2]
+    assert loads == [0, 2]
 
 
-def test_max_age_has_a_unit(cache, backing):
-    """A number for `max_age` is refused."""
+def test_max_age_must_be_a_timedelta(cache, backing):
+    """A number as `max_age` is refused."""
     with pytest.raises(TypeError, match="max_age must be a timedelta, not int"):
         AsyncCachingStore(cache, AsyncStore(backing), max_age=1)

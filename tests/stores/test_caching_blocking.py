@@ -1,4 +1,4 @@
-"""CachingStore of blocking stores: threads, and sweeps beside them."""
+"""CachingStore: threads, and loads during a sweep."""
 
 import threading
 from datetime import timedelta
@@ -9,26 +9,26 @@ from stores.caches import USES, Gated
 from sled_sessions import AsyncStore, CachingStore, MemoryStore
 
 
-def test_a_blocking_one_of_asynchronous_stores(cache, backing):
-    """A store that blocks takes none that is awaited, and the error names what takes both."""
+def test_asyncio_stores_are_refused(cache, backing):
+    """CachingStore refuses asyncio stores, and the error names the class that takes them."""
     for stores in ((cache, AsyncStore(backing)), (AsyncStore(cache), backing)):
         with pytest.raises(TypeError, match="AsyncStore is asynchronous: use an AsyncCachingStore"):
             CachingStore(*stores)
 
 
-def test_a_sweep_of_what_will_have_expired(cache, backing, clock, new_record):
-    """A sweep as of a later moment leaves nothing in the cache that it has deleted, even if it is loaded meanwhile."""
+def test_sweep_as_of_a_later_moment(cache, backing, clock, new_record):
+    """A sweep as of a later moment leaves no deleted session in the cache, even one loaded during the sweep."""
     store = CachingStore(cache, backing)
     record, other = store.create(new_record(10)), store.create(new_record(20))
     later = clock() + timedelta(seconds=30)
-    report = store.delete_expired(now=later, on_expired=lambda gone: store.load(other.id))
+    report = store.delete_expired(now=later, on_expired=lambda record: store.load(other.id))
     assert report.deleted == 2
     assert [store.load(each.id) for each in (record, other)] == [None, None]
 
 
 @pytest.mark.parametrize("use", USES)
 def test_one_thread_at_a_time(cache, backing, new_record, use):
-    """A thread that writes a session, or fetches it from the store, waits while another one writes it."""
+    """A thread that writes a session, or loads it from the store, waits while another thread writes it."""
     gated, record = Gated(backing), new_record()
     store = CachingStore(cache, gated)
     writing = threading.Thread(target=store.delete, args=(record.id,))
@@ -44,8 +44,8 @@ def test_one_thread_at_a_time(cache, backing, new_record, use):
     assert gated.calls == ["delete", use]
 
 
-def test_a_slow_load_does_not_bring_back_a_deleted_session(cache, backing, new_record):
-    """A load that has read the store when the session is deleted does not put it into the cache afterwards."""
+def test_slow_load_does_not_restore_a_deleted_session(cache, backing, new_record):
+    """A load that read the store before the session was deleted does not cache it afterwards."""
     store = CachingStore(cache, backing)
     record = new_record()
     backing.save(record)

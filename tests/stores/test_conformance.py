@@ -1,4 +1,4 @@
-"""What every store does, whatever it is made of."""
+"""What every store must do."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -11,27 +11,27 @@ from sled_sessions import DELETE, EncodeError, Id, SessionStore, SweepStrategy
 
 
 def test_is_a_session_store(store):
-    """Each store has the whole contract."""
+    """Each store implements the whole protocol."""
     assert isinstance(store, SessionStore)
 
 
-def test_a_saved_session_is_loaded(store, new_record):
-    """What was saved comes back equal, and again."""
+def test_save_and_load(store, new_record):
+    """A saved session loads as an equal record, repeatedly."""
     record = new_record(user="ada", cart=[{"sku": "a", "qty": 2}], n=1.5, nothing=None)
     store.save(record)
     assert store.load(record.id) == record
     assert store.load(record.id) == record
 
 
-def test_a_session_that_is_not_there(store):
-    """An unknown id loads as None, deletes as false and updates as None."""
+def test_unknown_id(store):
+    """An unknown id loads as None, deletes as False and updates as None."""
     assert store.load(Id.new()) is None
     assert store.delete(Id.new()) is False
     assert store.update(Id.new(), lambda record: pytest.fail("called")) is None
 
 
 def test_save_replaces(store, new_record):
-    """Saving a known session replaces data and expiry."""
+    """Saving a known session replaces its data and expiry."""
     record = new_record(60, n=1)
     store.save(record)
     changed = attrs.evolve(record, data={"m": 2}, expiry_date=new_record(90).expiry_date)
@@ -40,14 +40,14 @@ def test_save_replaces(store, new_record):
 
 
 def test_create_keeps_a_free_id(store, new_record):
-    """A new session keeps its id when nobody has it."""
+    """A new session keeps its id if the id is free."""
     record = new_record(n=1)
     assert store.create(record) == record
     assert store.load(record.id) == record
 
 
 def test_create_never_overwrites(store, new_record):
-    """A new session whose id is taken gets another one; the old session stays as it was, even an expired one."""
+    """A new session whose id is taken gets another id; the old session, even if expired, stays unchanged."""
     first, expired = new_record(n=1), new_record(-1, n=2)
     store.save(first)
     store.save(expired)
@@ -59,8 +59,8 @@ def test_create_never_overwrites(store, new_record):
     assert store.load(expired.id) is None
 
 
-def test_the_store_holds_copies(store, new_record):
-    """Changing a record after it was saved, or after it was loaded, does not change the store."""
+def test_store_keeps_copies(store, new_record):
+    """Changing a record after saving or loading it does not change the store."""
     record = new_record(items=[1])
     store.save(record)
     record.data["items"].append(2)
@@ -68,8 +68,8 @@ def test_the_store_holds_copies(store, new_record):
     assert store.load(record.id).data == {"items": [1]}
 
 
-def test_an_expired_session_is_not_loaded(store, clock, new_record):
-    """A session is there until the moment it expires, and not from that moment on."""
+def test_expired_session_is_not_loaded(store, clock, new_record):
+    """A session loads until the moment it expires, and not from that moment on."""
     record = new_record(10)
     store.save(record)
     clock.advance(seconds=9.999999)
@@ -80,7 +80,7 @@ def test_an_expired_session_is_not_loaded(store, clock, new_record):
 
 
 def test_delete(store, new_record):
-    """A deleted session is gone, and a second delete says that there was none."""
+    """A deleted session is gone, and deleting it again returns False."""
     record = new_record()
     store.save(record)
     assert store.delete(record.id) is True
@@ -89,7 +89,7 @@ def test_delete(store, new_record):
 
 
 def test_update(store, new_record):
-    """Update hands the stored record to the function, and stores and returns what it makes of it."""
+    """`update` passes the stored record to the function, then stores and returns the result."""
     record = new_record(n=1)
     store.save(record)
     later = new_record(90).expiry_date
@@ -99,7 +99,7 @@ def test_update(store, new_record):
 
 
 def test_update_that_raises_changes_nothing(store, new_record):
-    """An exception from the function comes through, and the session stays as it was."""
+    """An exception from the function is raised, and the session stays unchanged."""
     record = new_record(n=1)
     store.save(record)
 
@@ -112,8 +112,8 @@ def test_update_that_raises_changes_nothing(store, new_record):
     assert store.load(record.id) == record
 
 
-def test_an_update_of_what_was_seen(store, clock, new_record):
-    """A change that brings along a loaded record starts from what is stored, whoever has written since."""
+def test_update_with_seen(store, clock, new_record):
+    """An update with `seen` starts from the stored record, even if another writer has changed or deleted it since."""
     record = new_record(10, n=1)
     store.save(record)
     seen = store.load(record.id)
@@ -128,8 +128,8 @@ def test_an_update_of_what_was_seen(store, clock, new_record):
     assert store.load(record.id) is None
 
 
-def test_an_error_over_what_was_seen_and_is_no_longer(store, new_record):
-    """A change that only an older state makes impossible is made on what is stored now."""
+def test_error_on_an_outdated_record(store, new_record):
+    """A change that fails only on the outdated `seen` record is retried on the stored one."""
     record = new_record(n=0)
     store.save(record)
     seen = store.load(record.id)
@@ -142,8 +142,8 @@ def test_an_error_over_what_was_seen_and_is_no_longer(store, new_record):
 
 
 @pytest.mark.parametrize("change", [lambda record: None, lambda record: attrs.evolve(record, id=Id.new())])
-def test_update_refuses_what_is_not_this_session(store, new_record, change):
-    """A function that returns no record, or another session's, is refused, and nothing is written."""
+def test_update_refuses_other_results(store, new_record, change):
+    """A function that returns None or another session's record is refused, and nothing is written."""
     record = new_record(n=1)
     store.save(record)
     with pytest.raises(EncodeError, match="update"):
@@ -151,8 +151,8 @@ def test_update_refuses_what_is_not_this_session(store, new_record, change):
     assert store.load(record.id) == record
 
 
-def test_updates_do_not_lose_each_other(store, new_record):
-    """Of many updates at once on one session, none is lost."""
+def test_concurrent_updates(store, new_record):
+    """Concurrent updates of one session are all applied."""
     record = new_record(n=0)
     store.save(record)
     with ThreadPoolExecutor(8) as pool:
@@ -160,8 +160,8 @@ def test_updates_do_not_lose_each_other(store, new_record):
     assert store.load(record.id).data == {"n": 400}
 
 
-def test_what_cannot_be_encoded_changes_nothing(store, new_record):
-    """A value that JSON has not is refused by create, save and update, and the stored session stays as it was."""
+def test_unencodable_data_changes_nothing(store, new_record):
+    """Data that JSON cannot represent is refused by create, save and update, and the session stays unchanged."""
     record = new_record(n=1)
     store.save(record)
     bad = attrs.evolve(record, data={"n": object()})
@@ -176,8 +176,8 @@ def test_what_cannot_be_encoded_changes_nothing(store, new_record):
 
 
 @pytest.mark.usefixtures("sweeps")
-def test_delete_expired_deletes_the_expired(store, clock, new_record):
-    """A sweep deletes the sessions that have expired at its moment, to the microsecond, and no other."""
+def test_delete_expired(store, clock, new_record):
+    """A sweep deletes exactly the sessions that have expired, to the microsecond."""
     records = [new_record(seconds) for seconds in (-100, -1, -0.000001, 0, 0.000001, 0.5, 100)]
     for record in records:
         store.save(record)
@@ -191,7 +191,7 @@ def test_delete_expired_deletes_the_expired(store, clock, new_record):
 
 @pytest.mark.usefixtures("sweeps")
 def test_delete_expired_at_another_moment(store, new_record):
-    """`now` moves the sweep's moment without moving the clock."""
+    """`now` sets the moment of the sweep independently of the clock."""
     record = new_record(10)
     store.save(record)
     assert store.delete_expired(now=new_record(9).expiry_date).deleted == 0
@@ -200,8 +200,8 @@ def test_delete_expired_at_another_moment(store, new_record):
 
 
 @pytest.mark.usefixtures("sweeps")
-def test_a_prolonged_session_is_not_swept(store, clock, new_record):
-    """A session whose expiry moved on is swept when the new one is due, not when the old one was."""
+def test_prolonged_session(store, clock, new_record):
+    """A session whose expiry was moved is swept at the new expiry and not at the old one."""
     record = new_record(10)
     store.save(record)
     store.update(record.id, lambda now: attrs.evolve(now, expiry_date=new_record(1000).expiry_date))
@@ -214,8 +214,8 @@ def test_a_prolonged_session_is_not_swept(store, clock, new_record):
 
 @pytest.mark.usefixtures("sweeps")
 @pytest.mark.parametrize("strategy", [None, *SweepStrategy])
-def test_a_sweep_in_parts(store, new_record, strategy):
-    """A limit ends a sweep early, and those that follow delete the rest, whatever the strategy."""
+def test_limited_sweeps(store, new_record, strategy):
+    """A limit ends a sweep early, and the following sweeps delete the rest, with either strategy."""
     live, expired = [new_record(60) for _ in range(20)], [new_record(-60) for _ in range(20)]
     for record in live + expired:
         store.save(record)
@@ -227,7 +227,7 @@ def test_a_sweep_in_parts(store, new_record, strategy):
 
 @pytest.mark.usefixtures("sweeps")
 def test_on_expired(store, new_record):
-    """The sweep's listener gets each deleted record, whole, once."""
+    """`on_expired` gets each deleted record once, complete."""
     expired = [new_record(-1, n=n) for n in range(5)]
     for record in [*expired, new_record(1)]:
         store.save(record)
@@ -238,7 +238,7 @@ def test_on_expired(store, new_record):
 
 @pytest.mark.usefixtures("sweeps")
 def test_dry_run(store, new_record):
-    """A dry run reports what a sweep would delete, and deletes and announces nothing."""
+    """A dry run reports what a sweep would delete, deletes nothing and calls no callback."""
     for record in [new_record(-1, n=n) for n in range(5)] + [new_record(60)]:
         store.save(record)
     report = store.delete_expired(dry_run=True, on_expired=lambda record: pytest.fail("called"))
@@ -247,8 +247,8 @@ def test_dry_run(store, new_record):
     assert store.delete_expired().deleted == 5
 
 
-def test_delete_in_an_update(store, new_record):
-    """A change that returns DELETE removes the session in the same step, whether it brings a loaded record or not."""
+def test_update_that_returns_delete(store, new_record):
+    """A change that returns DELETE removes the session in the same step, with and without `seen`."""
     for seen in (False, True):
         record = new_record(n=1)
         store.save(record)
@@ -258,8 +258,8 @@ def test_delete_in_an_update(store, new_record):
         assert store.delete(record.id) is False
 
 
-def test_delete_decided_on_a_stale_record(store, new_record):
-    """A change that would delete the record it has seen is applied to what is stored by then."""
+def test_delete_on_an_outdated_record(store, new_record):
+    """A change that would delete the outdated `seen` record is applied to the stored one instead."""
     record = new_record(n=0)
     store.save(record)
     seen = store.load(record.id)
@@ -268,8 +268,8 @@ def test_delete_decided_on_a_stale_record(store, new_record):
     assert updated.data == store.load(record.id).data == {"n": 1}
 
 
-def test_version_of_an_updated_record(store, new_record):
-    """The record that an update returns can be brought along to the next one."""
+def test_seen_from_an_update(store, new_record):
+    """The record that an update returns can be passed to the next one as `seen`."""
     record = new_record(n=0)
     store.save(record)
     first = store.update(record.id, increment)
@@ -278,8 +278,8 @@ def test_version_of_an_updated_record(store, new_record):
 
 
 @pytest.mark.usefixtures("sweeps")
-def test_a_listener_that_raises(store, new_record):
-    """What the listener raises ends the sweep and comes through; the sessions not yet met stay for the next sweep."""
+def test_callback_that_raises(store, new_record):
+    """An exception from `on_expired` ends the sweep and is raised; the next sweep deletes the rest."""
     for _ in range(5):
         store.save(new_record(-1))
 
@@ -300,20 +300,20 @@ def test_a_listener_that_raises(store, new_record):
         ({"strategy": "nonsense"}, ValueError, "nonsense"),
     ],
 )
-def test_a_sweep_that_cannot_be_is_refused(store, options, error, words):
-    """A sweep that may delete nothing would never end: it is refused, like a bare number of seconds or no strategy."""
+def test_invalid_sweep_options(store, options, error, words):
+    """A limit below 1, a budget that is not a timedelta and an unknown strategy are refused."""
     with pytest.raises(error, match=words):
         store.delete_expired(**options)
 
 
-def test_naive_moments_are_refused(store):
-    """A sweep at a naive moment is refused."""
+def test_naive_now_is_refused(store):
+    """A naive `now` is refused."""
     with pytest.raises(EncodeError, match="time zone"):
         store.delete_expired(now=datetime(2030, 1, 1))
 
 
-def test_repr_shows_no_session(store, new_record):
-    """The repr of a store shows neither ids nor values."""
+def test_repr_reveals_no_session(store, new_record):
+    """The repr of a store contains neither ids nor values."""
     record = new_record(password="hunter2")
     store.save(record)
     assert "hunter2" not in repr(store)

@@ -1,12 +1,13 @@
-"""Records and index in step, write by write: in which order, in whose turn, and after whatever was interrupted."""
+"""IndexedTree keeps records and index in step: the order of writes, locking, and interruptions."""
 
+import shutil
 from functools import partial
 
 import attrs
 import pytest
 from waiting import waits_for
 
-from sled_sessions import SledStore, SweepStrategy
+from sled_sessions import Record, SledStore, SweepStrategy, sled
 from sled_sessions.records import codec
 from sled_sessions.stores.sled.indexed_tree import IndexedTree, IndexReport
 
@@ -16,32 +17,41 @@ def store(tree, clock):
     return SledStore(tree, clock=clock)
 
 
-def test_after_each_single_write_every_record_has_its_entry(store, tree, new_record, monkeypatch):
-    """Whichever write a crash comes after, no record is there without its entry."""
-    sessions = IndexedTree.of(tree)
-    index = sessions.index
+def has_entry(record, entries):
+    microseconds = codec.to_microseconds(record.expiry_date)
+    rounded = microseconds - microseconds % 1_000_000
+    return (rounded + 2**63).to_bytes(8, "big") + record.id.key in entries
 
-    def watched(write):
-        def call(*arguments):
-            result = write(*arguments)
-            assert all(index.entry(codec.decode_expiry(value), key) in index.tree for key, value in tree)
-            return result
 
-        return call
-
-    for owner, names in ((sessions, ("_insert", "_remove", "_compare_and_swap")), (index, ("insert", "remove"))):
-        for name in names:
-            monkeypatch.setattr(owner, name, watched(getattr(owner, name)))
-    record = store.create(new_record(60))
-    for seconds in (1000, 30):
-        store.save(attrs.evolve(record, expiry_date=new_record(seconds).expiry_date))
-    for seconds in (2000, 20):
-        store.update(record.id, lambda now: attrs.evolve(now, expiry_date=new_record(seconds).expiry_date))  # noqa: B023
-    store.delete(record.id)
-    for strategy in SweepStrategy:
-        store.save(new_record(-1))
-        assert store.delete_expired(strategy).deleted == 1
-    assert store.verify_index()
+def test_every_record_has_its_entry_after_a_crash(tmp_path, clock, new_record):
+    """Wherever a crash cuts off sled's log, each record that survives has its entry."""
+    folder, crashed = tmp_path / "storage", tmp_path / "crashed"
+    with sled.open(folder, flush_every_ms=None) as db:
+        store = SledStore(db.open_tree("session"), clock=clock)
+        db.flush()
+        start = (folder / "db").stat().st_size
+        record = store.create(new_record(60))
+        for seconds in (1000, 30):
+            store.save(attrs.evolve(record, expiry_date=new_record(seconds).expiry_date))
+        for seconds in (2000, 20):
+            expiry_date = new_record(seconds).expiry_date
+            store.update(record.id, lambda now: attrs.evolve(now, expiry_date=expiry_date))  # noqa: B023 - called at once
+        store.delete(record.id)
+        for strategy in SweepStrategy:
+            store.save(new_record(-1))
+            assert store.delete_expired(strategy).deleted == 1
+        db.flush()
+        log = (folder / "db").read_bytes()
+        shutil.copytree(folder, crashed)
+    states = set()
+    for length in range(start, len(log), 8):  # shorter steps than any entry of the log
+        (crashed / "db").write_bytes(log[:length])
+        with sled.open(crashed, flush_every_ms=None) as db:
+            records = [Record.decode(value) for _, value in db.open_tree("session")]
+            entries = tuple(key for key, _ in db.open_tree("session:expiry"))
+        assert all(has_entry(record, entries) for record in records)
+        states.add((*(record.expiry_date for record in records), entries))
+    assert len(states) > 15
 
 
 @pytest.mark.parametrize(
@@ -58,24 +68,24 @@ def test_after_each_single_write_every_record_has_its_entry(store, tree, new_rec
         lambda store, record: SledStore.as_it_is(store.tree),
         lambda store, record: SledStore(store.tree, strategy=SweepStrategy.FULL_SCAN, clock=store.clock),
     ],
-    ids=["create", "save", "update", "delete", "sweep", "scan", "rebuild", "open", "open as it is", "open and drop"],
+    ids=["create", "save", "update", "delete", "sweep", "scan", "rebuild", "open", "as_it_is", "open and drop"],
 )
-def test_whoever_writes_waits_for_its_turn(store, tree, new_record, use):
-    """While one writer is at an id, others of that id wait, and so does who builds, opens or drops the index."""
+def test_calls_wait_for_the_lock_of_an_id(store, tree, new_record, use):
+    """While the lock of an id is held, writers of that id wait, and so do building, opening and dropping the index."""
     record = new_record()
-    while record.id.key[0] % 64 == record.id.key[-1] % 64:  # so that no other byte leads to the same lock
+    while record.id.key[0] % 64 == record.id.key[-1] % 64:  # only the last byte leads to this lock
         record = new_record()
     store.save(record)
     assert waits_for(IndexedTree.of(tree)._locks.of(record.id.key), partial(use, store, record))
 
 
-def test_an_update_that_comes_second(store, new_record):
-    """It leaves the entry alone that the first writer needs, too, and leaves none behind when the session is gone."""
+def test_update_after_another_writer(store, new_record):
+    """An update that another writer preceded keeps an entry that both need, and leaves none for a deleted session."""
     record = new_record(60, n=1)
     store.save(record)
 
     def update(first, seconds):
-        """Change the session, and its expiry, when another writer has come first."""
+        """Change the session and its expiry after another writer has changed it."""
         expiry_date, writers = new_record(seconds).expiry_date, [first]
 
         def change(now):
@@ -92,8 +102,8 @@ def test_an_update_that_comes_second(store, new_record):
     assert store.verify_index().entries == 0
 
 
-def test_an_unreadable_record_is_replaced_and_deleted(store, tree, new_record):
-    """A session that is saved over bytes that cannot be read has its entry; such bytes can be deleted."""
+def test_unreadable_record_can_be_replaced_and_deleted(store, tree, new_record):
+    """Saving over an unreadable record gives the session its entry; an unreadable record can be deleted."""
     record = new_record()
     tree.insert(record.id.key, b"garbage")
     store.save(record)
@@ -103,8 +113,8 @@ def test_an_unreadable_record_is_replaced_and_deleted(store, tree, new_record):
     assert record.id.key not in tree
 
 
-def test_an_index_that_goes_during_a_sweep(store, tree, clock, new_record):
-    """A sweep goes on when another store drops the index, also past a session that has gone meanwhile."""
+def test_index_dropped_during_a_sweep(store, tree, clock, new_record):
+    """A sweep continues when another store drops the index and removes a session that is due."""
     first, second = new_record(-20), new_record(-10)
     store.save(first)
     store.save(second)
@@ -116,8 +126,8 @@ def test_an_index_that_goes_during_a_sweep(store, tree, clock, new_record):
     assert store.delete_expired(on_expired=drop).deleted == 1
 
 
-def test_a_rebuilding_that_was_interrupted(store, tree, clock, new_record):
-    """The next store does not take its index for whole, and builds it again."""
+def test_interrupted_rebuild_is_repeated(store, tree, clock, new_record):
+    """After an interrupted rebuild the next store on the tree builds the index again."""
     for _ in range(1100):
         store.save(new_record())
 
@@ -129,15 +139,15 @@ def test_a_rebuilding_that_was_interrupted(store, tree, clock, new_record):
     assert SledStore(tree, clock=clock).verify_index()
 
 
-def test_a_report_is_true_when_nothing_is_wrong():
-    """Either fault alone makes it false."""
+def test_truth_of_a_report():
+    """An IndexReport is false if any entry is missing or stale."""
     assert IndexReport()
     assert not IndexReport(missing=1)
     assert not IndexReport(stale=1)
 
 
-def test_the_entry_of_an_unreadable_record_is_not_stale(store, tree, new_record):
-    """Nobody knows what its entry would be."""
+def test_entry_of_an_unreadable_record_is_not_stale(store, tree, new_record):
+    """The entry of an unreadable record does not count as stale, since its expiry is unknown."""
     record = new_record()
     store.save(record)
     tree.insert(record.id.key, b"garbage")
@@ -145,14 +155,14 @@ def test_the_entry_of_an_unreadable_record_is_not_stale(store, tree, new_record)
     assert (report.undecodable, report.stale) == (1, 0)
 
 
-def test_sessions_that_are_deleted_while_the_index_is_verified(store, new_record):
-    """Their entries are none that are wrong."""
+def test_deletes_during_verify(store, new_record):
+    """Sessions deleted while the index is verified are not reported as errors."""
     records = [new_record() for _ in range(1100)]
     for record in records:
         store.save(record)
 
     def progress(done, total):
-        if done > len(records):  # at the entries
+        if done > len(records):  # it has come to the entries
             while records:
                 store.delete(records.pop().id)
 

@@ -1,4 +1,4 @@
-"""What a monitoring system is told: calls by ObservedStore, events by logging."""
+"""Monitoring: calls of a store through `observe`, and events through logging."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ def calls():
     return []
 
 
-def seen(calls):
+def outcomes(calls):
     return [(call.operation, call.outcome) for call in calls]
 
 
@@ -42,8 +42,8 @@ EXPECTED = [
 ]
 
 
-def test_calls_of_a_store(clock, new_record, calls):
-    """Each call is told with its outcome and its time, and does what the store does."""
+def test_observed_calls(clock, new_record, calls):
+    """Each call is reported with its outcome and duration, and returns what the store returns."""
     store = observe(MemoryStore(clock=clock), calls.append)
     assert isinstance(store, SessionStore)
     record = store.create(new_record(n=1))
@@ -55,13 +55,13 @@ def test_calls_of_a_store(clock, new_record, calls):
     assert store.load(record.id) is None
     assert store.update(record.id, lambda now: now) is None
     report = store.delete_expired(SweepStrategy.FULL_SCAN, limit=3)
-    assert seen(calls) == EXPECTED
+    assert outcomes(calls) == EXPECTED
     assert calls[-1].report is report
     assert all(call.seconds > 0 for call in calls)
 
 
-def test_calls_of_an_asynchronous_store(clock, new_record, calls):
-    """The same for a store that is awaited."""
+def test_observed_asyncio_calls(clock, new_record, calls):
+    """Calls of an asyncio store are reported the same way."""
     store = observe(AsyncStore(MemoryStore(clock=clock)), calls.append)
     assert isinstance(store, AsyncSessionStore)
 
@@ -77,31 +77,31 @@ def test_calls_of_an_asynchronous_store(clock, new_record, calls):
         await store.delete_expired()
 
     asyncio.run(use())
-    assert seen(calls) == EXPECTED
+    assert outcomes(calls) == EXPECTED
     assert calls[-1].report.strategy is SweepStrategy.EXPIRY_INDEX
 
 
-def test_not_a_store():
-    """What is not a store is refused."""
+def test_non_store_is_refused():
+    """`observe` refuses what is not a store."""
     for other in (print, MemoryStore):
         with pytest.raises(TypeError, match="store must be a SessionStore"):
             observe(other, print)
 
 
-def test_a_call_that_fails(clock, new_record, calls):
-    """What the store raises is told, and raised."""
+def test_failed_call(clock, new_record, calls):
+    """A call that raises is reported as an error, and the exception is raised."""
 
     class Broken(MemoryStore):
         def save(self, record):
-            raise BackendError("the disk is on fire")
+            raise BackendError("the disk has failed")
 
     with pytest.raises(BackendError):
         observe(Broken(clock=clock), calls.append).save(new_record())
-    assert seen(calls) == [("save", "error")]
+    assert outcomes(calls) == [("save", "error")]
 
 
-def test_sweeps_as_events(clock, new_record, caplog):
-    """Each session that a sweep deletes is an event under its hash, and so is the sweep of a Sweeper."""
+def test_sweep_events(clock, new_record, caplog):
+    """Each session deleted by a sweep is an event under its hash, and each sweep of a Sweeper is one, too."""
     caplog.set_level(logging.DEBUG, "sled_sessions.events")
     store = MemoryStore(clock=clock)
     records = [new_record(-1) for _ in range(3)]
@@ -117,8 +117,8 @@ def test_sweeps_as_events(clock, new_record, caplog):
     assert swept[0].levelname == "INFO"
 
 
-def test_no_id_is_logged(caplog, new_record):
-    """Events name a session by a keyed hash: the same one for the same session, and never a part of the id."""
+def test_events_contain_no_id(caplog, new_record):
+    """Events name a session by a keyed hash, the same for the same session, and contain no spelling of its id."""
     caplog.set_level(logging.DEBUG, "sled_sessions.events")
     old, new = new_record().id, new_record().id
     events.created(old)
@@ -132,10 +132,10 @@ def test_no_id_is_logged(caplog, new_record):
                 assert spelling not in str(record.__dict__)
 
 
-def test_processes_that_share_a_key(caplog, new_record, monkeypatch):
-    """With the same key a session has the same hash everywhere; one that is too short or no bytes is refused."""
+def test_shared_key(caplog, new_record, monkeypatch):
+    """Under the same key a session has the same hash; a key that is too short or not bytes is refused."""
     caplog.set_level(logging.INFO, "sled_sessions.events")
-    monkeypatch.setattr(events, "_key", b"")  # is put back at the end
+    monkeypatch.setattr(events, "_key", b"")  # restored after the test
     id = new_record().id
     for key in (b"a" * 32, b"b" * 32, b"a" * 32):
         events.set_key(key)

@@ -93,10 +93,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(strategy=st.sampled_from(SweepStrategy), limit=st.integers(1, 3))
     def sweep_in_part(self, strategy, limit):
-        gone = []
-        report = self.store.delete_expired(strategy, limit=limit, on_expired=gone.append)
-        assert len(gone) == report.deleted <= limit
-        for record in gone:
+        deleted = []
+        report = self.store.delete_expired(strategy, limit=limit, on_expired=deleted.append)
+        assert len(deleted) == report.deleted <= limit
+        for record in deleted:
             assert self.live(record.id) is None
             assert self.model.pop(record.id) == record
 
