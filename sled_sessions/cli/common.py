@@ -18,8 +18,7 @@ from rich.table import Table
 from sled_sessions import DecodeError, Id, SledStore
 from sled_sessions.display import durations
 from sled_sessions.display.masking import printable
-from sled_sessions.operate import find_id
-from sled_sessions.operate.copying import is_url
+from sled_sessions.operate import find_id, is_url
 from sled_sessions.records.id import KEY_LENGTH
 from sled_sessions.records.jsonl import without_controls
 

@@ -8,8 +8,7 @@ import msgspec
 
 from sled_sessions.cli.common import FOUND, json_option, progress_bar, tree_option
 from sled_sessions.display.text import plural
-from sled_sessions.operate import CopyReport, copy_sessions, place_at
-from sled_sessions.operate.copying import is_url
+from sled_sessions.operate import CopyReport, copy_sessions, is_url, place_at
 
 
 @click.command()

@@ -25,7 +25,6 @@ from sled_sessions.operate import (
     OperationError,
     all_records,
     check_everything,
-    count_expired,
     kept_store,
     open_database,
     opened_store,
@@ -87,7 +86,7 @@ def sweep(
         if how is SweepStrategy.EXPIRY_INDEX and store.resolution is None:
             raise OperationError(_NO_INDEX)
         if dry_run:
-            report = count_expired(store, how, limit=limit, budget=budget, progress=progress)
+            report = store.delete_expired(how, limit=limit, budget=budget, progress=progress, dry_run=True)
         else:
             report = store.delete_expired(how, limit=limit, budget=budget, progress=progress)
             store.flush(fsync=True)

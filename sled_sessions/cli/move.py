@@ -19,8 +19,7 @@ from sled_sessions.cli.common import (
     tree_option,
 )
 from sled_sessions.display.text import plural
-from sled_sessions.operate import Contents, Format
-from sled_sessions.operate.folders import made_store, partial_file, refuse_tree_of_index
+from sled_sessions.operate import Contents, Format, made_store, partial_file, refuse_tree_of_index
 
 old_argument = click.argument("old", type=LocalPath(path_type=Path))
 new_argument = click.argument("new", type=LocalPath(path_type=Path))

@@ -28,9 +28,15 @@ from sled_sessions.errors import SessionError
 from sled_sessions.notebook.arguments import moment
 from sled_sessions.notebook.plots import plot_expiries
 from sled_sessions.notebook.progress import progress_bar
-from sled_sessions.operate import NoDatabase, format_of, kept_store, matching, open_database
-from sled_sessions.operate.copying import is_url
-from sled_sessions.operate.folders import refuse_tree_of_index
+from sled_sessions.operate import (
+    NoDatabase,
+    format_of,
+    is_url,
+    kept_store,
+    matching,
+    open_database,
+    refuse_tree_of_index,
+)
 from sled_sessions.records import Id, Record
 from sled_sessions.session import Session, SessionManager
 from sled_sessions.stores import shown

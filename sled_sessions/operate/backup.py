@@ -1,8 +1,8 @@
 """A whole database in one file, and back.
 
-The file is a line that names the format, then blocks: length and CRC-32 of what follows (4 bytes each, big-endian),
-then a MessagePack array. A block of a tree is its name and a list of pairs; the last block is the `Contents` of the
-whole. So a reader needs little memory, knows which block is damaged, and that nothing is missing.
+The file is a line that names the format, then blocks: length and CRC-32 of the payload (4 bytes each, big-endian), then
+the payload, a MessagePack array. A tree's block is its name and a list of pairs; the last block is the `Contents` of
+all. So a reader needs little memory, and notices damaged and missing blocks.
 """
 
 import struct
@@ -33,19 +33,19 @@ _decode_block = msgspec.msgpack.Decoder(tuple[bytes, list[tuple[bytes, bytes]]] 
 def backup(db: sled.Db, file: str | PathLike[str], *, progress: Progress | None = None) -> Contents:
     """Write all trees of a database into a file, and read the file back. O(n), in bounded memory.
 
-    The database may be in use. What is written to it meanwhile may or may not be in the backup, which then may hold
-    records without their index entry: `restore` leaves the index of such a backup to be built anew. The file appears
-    under its name when it is whole and on disk.
+    The database may be in use. Concurrent writes may or may not be in the backup, which then may hold records without
+    their index entry: `restore` builds the index of such a backup anew. The file appears under its name when it is
+    complete and on disk.
 
     Args:
         db: The database.
-        file: The file to make.
-        progress: Told how many keys were handled: each is written once and read back once.
+        file: The file to create.
+        progress: Called with the number of keys handled; each is written once and read back once.
 
     Raises:
-        TargetExists: The file is there already.
-        OperationError: Its folder is missing, may not be written to, or is the database's own.
-        ContentsDiffer: What was written could not be read back.
+        TargetExists: The file exists already.
+        OperationError: Its folder is missing, not writable, or the database's own.
+        ContentsDiffer: What was read back differs from what was written.
         sled.SledError: The database could not be read.
         OSError: The file could not be written.
     """
@@ -57,18 +57,18 @@ def backup(db: sled.Db, file: str | PathLike[str], *, progress: Progress | None 
 
 
 def restore(file: str | PathLike[str], folder: str | PathLike[str], *, progress: Progress | None = None) -> Contents:
-    """Make a database folder of a backup file, and compare it with the file's checksum. O(n log n), bounded memory.
+    """Create a database folder from a backup file, and compare it with the file's checksum. O(n log n), bounded memory.
 
     Args:
-        file: What `backup` wrote.
-        folder: The folder to make; it appears when everything is in it and on disk.
-        progress: Told how many keys were handled: each is written once and read back once.
+        file: The file that `backup` wrote.
+        folder: The folder to create; it appears when it is complete and on disk.
+        progress: Called with the number of keys handled; each is written once and read back once.
 
     Raises:
-        NoDatabase: The file is no backup; no folder was made.
-        TargetExists: The folder is there already.
-        OperationError: Nothing may be written where it would lie.
-        ContentsDiffer: The file is damaged, or what was written could not be read back.
+        NoDatabase: The file is not a backup; no folder was created.
+        TargetExists: The folder exists already.
+        OperationError: The folder that it would be in is not writable.
+        ContentsDiffer: The file is damaged, or what was read back differs from what was written.
         sled.SledError: The database could not be written.
         OSError: The file could not be read.
     """
@@ -83,10 +83,10 @@ def restore(file: str | PathLike[str], folder: str | PathLike[str], *, progress:
 
 
 def check_backup(file: str | PathLike[str], *, progress: Progress | None = None) -> Contents:
-    """Read a backup file to its end and say what it holds.
+    """Read a backup file to its end and return what it contains.
 
     Raises:
-        NoDatabase: It is no backup.
+        NoDatabase: It is not a backup.
         ContentsDiffer: It is damaged; the message says where.
         OSError: It could not be read.
     """
@@ -106,7 +106,7 @@ def _write(out: IO[bytes], reading: Reading) -> Contents:
             if size >= _BLOCK_BYTES:
                 _write_block(out, (name, block))
                 block, size = [], 0
-        _write_block(out, (name, block))  # an empty tree has a block, too
+        _write_block(out, (name, block))  # also for an empty tree
     contents = reading.contents()
     _write_block(out, contents)
     return contents
@@ -119,10 +119,10 @@ def _write_block(out: IO[bytes], block: object) -> None:
 
 
 class _Blocks:
-    """The trees of a backup file; once they have been iterated, also the contents that the file claims to have.
+    """The trees of a backup file, and, once they have been iterated, the contents that the file says it has.
 
     Raises:
-        NoDatabase: It is no backup.
+        NoDatabase: It is not a backup.
         OSError: It could not be read.
     """
 
@@ -147,11 +147,11 @@ class _Blocks:
             self.contents = block
 
     def _open(self) -> IO[bytes]:
-        """The file, behind its first line."""
+        """The file, positioned after its first line."""
         source = self._file.open("rb")
         if source.read(len(_MAGIC)) != _MAGIC:
             source.close()
-            raise NoDatabase(f"{self._file} is no backup that this version can read")
+            raise NoDatabase(f"{self._file} is not a backup that this version can read")
         return source
 
     def _read(self, source: IO[bytes]) -> tuple[bytes, list[tuple[bytes, bytes]]] | Contents:
@@ -167,7 +167,7 @@ class _Blocks:
 
 
 def _mend_indexes(db: sled.Db) -> None:
-    """Build the indexes anew that disagree with their records: the database was being written to when it was saved."""
+    """Rebuild indexes that disagree with their records, because the database was written to during the backup."""
     for name in db.tree_names():
         if index_trees(db, name):
             store = kept_store(db, name)

@@ -1,4 +1,4 @@
-"""Getting disk space back: sled reuses the space of what was deleted, but its file never gets smaller."""
+"""Getting disk space back: sled reuses the space of deleted data, but its file hardly ever shrinks."""
 
 from os import PathLike
 
@@ -17,7 +17,7 @@ class CompactReport:
     Attributes:
         contents: What was copied.
         size_before: Bytes on disk of the old folder.
-        size_after: Bytes on disk of the new one.
+        size_after: Bytes on disk of the new folder.
     """
 
     contents: Contents
@@ -26,20 +26,20 @@ class CompactReport:
 
 
 def compact(old: str | PathLike[str], new: str | PathLike[str], *, progress: Progress | None = None) -> CompactReport:
-    """Copy all trees into a new folder, without the space of deleted data; compare the two; leave the old one alone.
+    """Copy all trees into a new folder, without the space of deleted data, and compare the two.
 
-    O(n log n), in bounded memory. `new` appears when everything is in it and on disk.
+    O(n log n), in bounded memory. `new` appears when it is complete and on disk; `old` is left alone.
 
     Args:
-        old: The database; nobody may have it open.
-        new: The folder to make.
-        progress: Told how many keys were handled: each is written once and read back once.
+        old: The database, which no process may have open.
+        new: The folder to create.
+        progress: Called with the number of keys handled; each is written once and read back once.
 
     Raises:
-        NoDatabase: `old` is none.
-        OperationError: `new` would lie inside of `old`, or where nothing may be written.
-        TargetExists: `new` is there already.
-        ContentsDiffer: What was written could not be read back.
+        NoDatabase: `old` is not a database.
+        OperationError: `new` would be inside `old`, or its folder is not writable.
+        TargetExists: `new` exists already.
+        ContentsDiffer: What was read back differs from what was written.
         sled.SledError: A folder could not be opened, read or written.
     """
     with open_database(old) as source, appearing(new, like=old) as folder:

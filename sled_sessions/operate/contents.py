@@ -1,4 +1,4 @@
-"""What a database holds, counted and summed up, so that a copy can be compared with it."""
+"""The contents of a database, counted and hashed, so that a copy can be compared with it."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -10,18 +10,18 @@ from sled_sessions.operate.errors import ContentsDiffer
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
 Trees: TypeAlias = Iterable[tuple[bytes, bytes, Iterable[tuple[bytes, bytes]]]]
-"""A database as `sled.Db.export` gives it and `import_` takes it: the word "tree", a name, the pairs in order."""
+"""A database as `sled.Db.export` gives it and `import_` takes it: the word "tree", a name, and the pairs in order."""
 
 
 @attrs.frozen
 class Contents:
-    """What was read.
+    """What a database or a backup contains.
 
     Attributes:
-        trees: How many trees.
-        pairs: How many keys, all trees together.
+        trees: Number of trees.
+        pairs: Number of keys in all trees.
         size: Bytes of all keys and values.
-        checksum: BLAKE2b of the names, keys and values in order, as hex.
+        checksum: BLAKE2b of the names, keys and values in order, in hexadecimal.
     """
 
     trees: int
@@ -33,23 +33,23 @@ class Contents:
         """Return this, if `read_back` is the same.
 
         Raises:
-            ContentsDiffer: The copy holds something else.
+            ContentsDiffer: It is not.
         """
         if read_back != self:
             raise ContentsDiffer(
-                f"{what} is not what was written: {read_back.pairs:,} keys in {read_back.trees} trees with checksum "
-                f"{read_back.checksum}, where {self.pairs:,} in {self.trees} with {self.checksum} were expected"
+                f"{what} differs from what was written: {read_back.pairs:,} keys in {read_back.trees} trees with "
+                f"checksum {read_back.checksum}, but {self.pairs:,} in {self.trees} with {self.checksum} were written"
             )
         return self
 
 
 class Reading:
-    """Trees on their way through, counted and summed up as somebody iterates them.
+    """Passes trees on, and counts and hashes them on the way.
 
     Args:
-        trees: What to pass on.
-        progress: Told how many pairs went through.
-        total: How many there are, if that is known.
+        trees: The trees.
+        progress: Called with the number of pairs passed on.
+        total: The total for `progress`, if it is known.
     """
 
     def __init__(self, trees: Trees, progress: Progress | None = None, total: int | None = None) -> None:
@@ -80,12 +80,12 @@ class Reading:
             yield key, value
 
     def contents(self) -> Contents:
-        """What has gone through so far."""
+        """The contents of what was passed on so far."""
         return Contents(trees=self._trees, pairs=self._pairs, size=self._size, checksum=self._hash.hexdigest())
 
 
 def contents_of(trees: Trees, progress: Progress | None = None, total: int | None = None) -> Contents:
-    """Read everything, keep nothing, and say what it was. O(n) time, O(1) memory."""
+    """Read everything and return what it contains. O(n) time, O(1) memory."""
     reading = Reading(trees, progress, total)
     for _, _, pairs in reading:
         for _ in pairs:

@@ -1,19 +1,19 @@
-"""What can go wrong with a database as a whole."""
+"""Errors of operations on whole databases."""
 
 from sled_sessions.errors import SessionError
 
 
 class OperationError(SessionError):
-    """An operation on a database could not be done; the message says why, and what to do instead."""
+    """An operation on a database was refused or failed; the message says why, and what to do instead."""
 
 
 class NoDatabase(OperationError):
-    """There is no sled database at this path, or it lacks the tree that was asked for."""
+    """There is no sled database at this path, or it does not have this tree."""
 
 
 class TargetExists(OperationError):
-    """The file or folder to make is there already; nothing is ever written over."""
+    """The file or folder to create exists already; nothing is ever overwritten."""
 
 
 class ContentsDiffer(OperationError):
-    """A copy was read back and is not what was written, or a backup file is damaged."""
+    """A copy that was read back differs from what was written, or a backup file is damaged."""

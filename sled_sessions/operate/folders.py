@@ -1,4 +1,4 @@
-"""Database folders: which format they have, opening one that exists, and making one that appears only when whole."""
+"""Database folders: their format, opening existing ones, and creating ones that appear only when complete."""
 
 import enum
 import errno
@@ -20,31 +20,32 @@ from sled_sessions.stores.sled.index import ENTRIES, META, VERSION, index_trees,
 
 
 class Format(enum.Enum):
-    """The formats of sled that a folder may have."""
+    """The format of a sled database."""
 
     V0_34 = "0.34"
     V1_0 = "1.0"
 
 
 def format_of(path: str | PathLike[str]) -> Format:
-    """Look at a folder's files; each version of sled leaves one that the other does not have.
+    """The format of a database, told by its files: each version of sled leaves one that the other does not.
 
     Raises:
-        NoDatabase: No database is there.
+        NoDatabase: The folder is not a database.
     """
     folder = Path(path)
     if (folder / "durability_cookie").is_file():
         return Format.V1_0
-    if (folder / "conf").is_file() or (folder / "db").is_file():  # many a project has a folder of such a name
+    if (folder / "conf").is_file() or (folder / "db").is_file():  # other programs have folders of these names
         return Format.V0_34
-    raise NoDatabase(f"{folder} is no sled database: {'it has no database files' if folder.exists() else 'not found'}")
+    problem = "it has no database files" if folder.exists() else "not found"
+    raise NoDatabase(f"{folder} is not a sled database: {problem}")
 
 
 def open_database(path: str | PathLike[str]) -> sled.Db:
-    """Open a database that exists, where `sled.open` would make a new one.
+    """Open an existing database, where `sled.open` would create a new one.
 
     Raises:
-        NoDatabase: None is there.
+        NoDatabase: The folder is not a database.
         sled.SledError: It could not be opened; `sled.open` lists the reasons.
     """
     format_of(path)
@@ -53,11 +54,11 @@ def open_database(path: str | PathLike[str]) -> sled.Db:
 
 @contextmanager
 def opened_store(path: str | PathLike[str], tree: str | bytes = "session") -> Iterator[SledStore]:
-    """A store on a database that exists; `kept_store` says what becomes of its index.
+    """A store on an existing database, with the index that it has, as `kept_store`.
 
     Raises:
-        NoDatabase: There is no database, or no such tree in it.
-        OperationError: Its index is of a newer version.
+        NoDatabase: The folder is not a database, or has no such tree.
+        OperationError: The index has a newer version.
         sled.SledError: It could not be opened; `sled.open` lists the reasons.
     """
     with open_database(path) as db:
@@ -65,11 +66,11 @@ def opened_store(path: str | PathLike[str], tree: str | bytes = "session") -> It
 
 
 def kept_store(db: sled.Db, tree: str | bytes) -> SledStore:
-    """A store on a tree that exists, with the index that it has: none is built, changed or dropped.
+    """A store on an existing tree, with the index that it has: none is built, changed or dropped.
 
     Raises:
-        NoDatabase: There is no such tree, or it is that of an index.
-        OperationError: The index is of a newer version.
+        NoDatabase: There is no such tree, or it is an expiry index.
+        OperationError: The index has a newer version.
     """
     name = os.fsencode(tree)
     names = db.tree_names()
@@ -77,7 +78,7 @@ def kept_store(db: sled.Db, tree: str | bytes) -> SledStore:
         records = name.removesuffix(end)
         if name.endswith(end) and records in names and name in index_trees(db, records):
             raise NoDatabase(
-                f"the tree {_text(name)!r} is the expiry index of {_text(records)!r}, and holds no sessions"
+                f"the tree {_text(name)!r} is the expiry index of {_text(records)!r} and holds no sessions"
             )
     if name not in names:
         raise NoDatabase(f"{db.path} has no tree {_text(name)!r}; it has: {', '.join(map(_text, names))}")
@@ -85,25 +86,25 @@ def kept_store(db: sled.Db, tree: str | bytes) -> SledStore:
     if marker is not None and marker.version != VERSION:
         raise OperationError(
             f"the expiry index of {_text(name)!r} has version {marker.version}, "
-            f"and this program knows version {VERSION}: use a newer sled_sessions"
+            f"but this program knows version {VERSION}: use a newer sled_sessions"
         )
     return SledStore.as_it_is(db.open_tree(name))
 
 
 def made_store(db: sled.Db, tree: str) -> SledStore:
-    """A store on a tree, which is made, with an index, if it is missing: to write sessions into."""
+    """A store to write sessions into, on a tree that is created, with an index, if it is missing."""
     name = os.fsencode(tree)
     return kept_store(db, name) if name in db.tree_names() else SledStore(db.open_tree(name))
 
 
 def refuse_tree_of_index(tree: str) -> None:
-    """Write no sessions into a tree that is the expiry index of another one, or lies where that one would have it.
+    """Refuse to write sessions into a tree that is, or would be, the expiry index of another one.
 
     Raises:
-        OperationError: Its name is that of an index.
+        OperationError: The name is an index's.
     """
     if os.fsencode(tree).endswith((ENTRIES, META)):
-        raise OperationError(f"the name {tree!r} is that of an expiry index: sessions go into a tree of another name")
+        raise OperationError(f"{tree!r} is the name of an expiry index: write the sessions into a tree of another name")
 
 
 def _text(name: bytes) -> str:
@@ -112,23 +113,23 @@ def _text(name: bytes) -> str:
 
 @contextmanager
 def appearing(path: str | PathLike[str], *, like: str | PathLike[str] | None = None) -> Iterator[Path]:
-    """A folder to fill, which appears at `path` when the block ends well, and vanishes when it does not.
+    """A folder to fill, which appears at `path` if the block succeeds, and is removed otherwise.
 
-    Until then it is called `.<name>.….partial`; after a kill or a power cut one of that name is left, to be deleted.
+    Until then it is called `.<name>.….partial`; after a kill or a power cut such a folder is left and can be deleted.
 
     Args:
-        path: The folder to make.
-        like: The folder whose sessions it will hold: the same people may look into both. Without it, the owner only.
+        path: The folder to create.
+        like: The folder whose sessions it will hold: it gets the same permissions. Without it, the owner's only.
 
     Raises:
-        TargetExists: Something is there already.
-        OperationError: It would lie in a folder that may not be written to, or inside of `like`.
+        TargetExists: `path` exists already.
+        OperationError: It would be in a folder that is not writable, or inside `like`.
     """
     target = refuse_existing(path)
     if like is not None:
         _refuse_inside(target, like)
     _require_writable(next(filter(Path.exists, target.parents), target.parent))
-    # The owner may write to it, be `like` read-only: sled writes to what it opens.
+    # Writable for its owner even if `like` is read-only: sled writes to what it opens.
     mode = 0o700 if like is None else stat.S_IMODE(Path(like).stat().st_mode) | 0o700
     with _parents_of(target) as made:
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
@@ -136,7 +137,7 @@ def appearing(path: str | PathLike[str], *, like: str | PathLike[str] | None = N
             yield partial
             partial.chmod(mode)
             refuse_existing(target)
-            # The files are on the disk, and now their names are: else a power cut might leave less of them at `path`.
+            # The files are on disk; sync their names, too, or a power cut might leave only some of them at `path`.
             for folder in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
                 sync_folder(folder)
             partial.rename(target)
@@ -149,29 +150,29 @@ def appearing(path: str | PathLike[str], *, like: str | PathLike[str] | None = N
 
 @contextmanager
 def _parents_of(target: Path) -> Iterator[list[Path]]:
-    """Make the folders on the way that are missing, and take them back if the block fails; yields them."""
+    """Create missing parent folders, and remove them if the block fails; yields them."""
     missing = [folder for folder in target.parents if not folder.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield missing
     except BaseException:
         for folder in missing:
-            with suppress(OSError):  # if somebody has put something there
+            with suppress(OSError):  # not empty: another program uses it
                 folder.rmdir()
         raise
 
 
 @contextmanager
 def copied(path: str | PathLike[str], near: Path) -> Iterator[Path]:
-    """A copy of a database's files for as long as the block runs: sled writes to what it opens, and this must not.
+    """A temporary copy of a database's files, to be opened in its place: sled writes to what it opens.
 
     Args:
         path: The database.
-        near: A folder beside which the copy has room.
+        near: The copy is made beside this folder.
 
     Raises:
-        NoDatabase: There is no database.
-        sled.DatabaseLocked: Somebody has it open.
+        NoDatabase: `path` is not a database.
+        sled.DatabaseLocked: Another process has it open.
     """
     lock = Path(path) if format_of(path) is Format.V1_0 else Path(path) / "db"
     with tempfile.TemporaryDirectory(prefix=f"{near.name}.", suffix=".partial", dir=near.parent) as place:
@@ -179,13 +180,13 @@ def copied(path: str | PathLike[str], near: Path) -> Iterator[Path]:
         with _locked(lock):
             shutil.copytree(path, copy, copy_function=shutil.copyfile)
         for folder in (copy, *(each for each in copy.rglob("*") if each.is_dir())):
-            folder.chmod(0o700)  # be the original read-only
+            folder.chmod(0o700)  # the original may be read-only
         yield copy
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock that sled takes on this file or folder; where it is missing there is nothing to lock."""
+    """Hold the lock that sled takes on this file or folder, if it exists."""
     if not path.exists():
         yield
         return
@@ -204,31 +205,31 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def refuse_existing(path: str | PathLike[str]) -> Path:
-    """Return `path`, if nothing is there yet.
+    """Return `path`, if it does not exist.
 
     Raises:
-        TargetExists: Something is there already.
+        TargetExists: It exists.
     """
     target = Path(path)
     if target.exists() or target.is_symlink():
-        raise TargetExists(f"{target} exists already, and nothing is written over: choose another name")
+        raise TargetExists(f"{target} exists already and is not overwritten: choose another name")
     return target
 
 
 def _refuse_inside(target: Path, source: str | PathLike[str]) -> None:
     if target.resolve().is_relative_to(Path(source).resolve()):
         raise OperationError(
-            f"{target} lies inside of the database {source}, and would go with it: choose another place"
+            f"{target} is inside the database {source} and would be deleted with it: choose another place"
         )
 
 
 def _require_writable(folder: Path) -> None:
     if not os.access(folder, os.W_OK):
-        raise OperationError(f"nothing can be made in {folder}: make that folder writable, or choose another")
+        raise OperationError(f"{folder} is not writable: change its permissions, or choose another folder")
 
 
 def partial_file(target: Path) -> Path:
-    """Where a file is written that appears at `target` when it is whole."""
+    """The name under which a file is written that appears at `target` when it is complete."""
     return target.with_name(f".{target.name}.partial")
 
 
@@ -236,24 +237,24 @@ def partial_file(target: Path) -> Path:
 def appearing_file(
     path: str | PathLike[str], *, source: str | PathLike[str], keep: bool = False, resume: bool = False
 ) -> Iterator[IO[bytes]]:
-    """A file to write and read, which appears at `path`, on the disk, when the block ends well.
+    """A file to write and read, which appears at `path`, on disk, if the block succeeds.
 
-    Until then `partial_file` says what it is called. It is for its owner only: whoever reads it holds the sessions.
-    What a symbolic link leads to is never written to.
+    Until then it has the name `partial_file`. It is readable by its owner only, because ids are as good as passwords.
+    Symbolic links are not followed.
 
     Args:
-        path: The file to make.
-        source: The folder of the database that it will be made of.
-        keep: Leave the partial file when the block fails.
-        resume: Go on with the partial file that is there, instead of removing it.
+        path: The file to create.
+        source: The folder of the database that it is made from.
+        keep: Keep the partial file if the block fails.
+        resume: Continue an existing partial file instead of removing it.
 
     Raises:
-        TargetExists: Something is there already.
-        OperationError: Its folder is missing, or may not be written to, or it would lie inside of `source`; or the file
-            to go on with is a symbolic link.
-        OSError: It could not be opened, or belongs to somebody else.
+        TargetExists: `path` exists already.
+        OperationError: Its folder is missing or not writable, it would be inside `source`, or the file to continue is a
+            symbolic link.
+        OSError: It could not be opened, or belongs to another user.
     """
-    target = refuse_existing(path)  # found out, like the rest, before there is a partial file to tell about
+    target = refuse_existing(path)  # this and the other checks come before there is a partial file
     _refuse_inside(target, source)
     if not target.parent.is_dir():
         raise OperationError(f"there is no folder {target.parent} for {target.name}")
@@ -266,7 +267,7 @@ def appearing_file(
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | (0 if resume else os.O_EXCL)
     try:
         with open(partial, "r+b", opener=lambda path, _: os.open(path, flags, 0o600)) as file:
-            os.fchmod(file.fileno(), 0o600)  # one to go on with may have been made by others
+            os.fchmod(file.fileno(), 0o600)  # a file that is continued may have other permissions
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -280,7 +281,7 @@ def appearing_file(
 
 
 def sync_folder(folder: Path) -> None:
-    """Let the names in a folder survive a power cut, if it lets us, and its file system can."""
+    """Sync the names in a folder, so that they survive a power cut, where permissions and file system allow it."""
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -1,4 +1,4 @@
-"""Looking for sessions and for what is wrong, without changing anything."""
+"""Finding sessions, and checking a database, without changing anything."""
 
 import json
 import re
@@ -17,27 +17,24 @@ from sled_sessions.records.id import KEY_LENGTH, TEXT_LENGTH
 from sled_sessions.stores.encoded import record_if_readable, record_of
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sled.indexed_tree import IndexReport
-from sled_sessions.stores.sweep import Progress, SweepReport, SweepStrategy
+from sled_sessions.stores.sweep import Progress
 
 _SHORTEST = 4
-"""Characters that a beginning of an id must have."""
+"""Characters that the prefix of an id must have."""
 
-_is_beginning = re.compile(rf"[A-Za-z0-9_-]{{{_SHORTEST},}}").fullmatch
-
-_STEP = timedelta(microseconds=1)
-"""From now to the first moment at which nothing is due yet."""
+_is_prefix = re.compile(rf"[A-Za-z0-9_-]{{{_SHORTEST},}}").fullmatch
 
 
 @attrs.frozen
 class CheckReport:
-    """What `check_everything` found; true when nothing is wrong.
+    """What `check_everything` found; truthy if everything is right.
 
     Attributes:
-        contents: What could be read: everything, or there would have been an error.
+        contents: What the database contains; damage would have raised an error.
         sessions: Records that a store can load, expired or not.
-        unreadable: Records that none can.
+        unreadable: Records that cannot be decoded.
         index: Whether the expiry index agrees with the sessions.
-        resolution: The step of the expiry index; None when none is kept, so that nothing in it can be wrong.
+        resolution: The step of the expiry index; None without one.
     """
 
     contents: Contents
@@ -85,7 +82,7 @@ def check_everything(store: SledStore, *, progress: Progress | None = None) -> C
 
 
 def all_records(store: SledStore) -> Iterator[tuple[bytes, Record | None]]:
-    """Each key and its record, expired or not, in the order of the keys; None for a record that no store can load.
+    """Each key with its record, live or expired, in the order of the keys; None for one that cannot be decoded.
 
     Raises:
         sled.SledError: The store could not be read.
@@ -94,25 +91,25 @@ def all_records(store: SledStore) -> Iterator[tuple[bytes, Record | None]]:
 
 
 def find_id(store: SledStore, text: str) -> Id | None:
-    """This id, or the only one that begins so, if a record lies under it, expired or unreadable as it may be.
+    """The id of a stored record, live or not, from its text or a prefix that no other id has; None if there is none.
 
-    O(log n) for a whole id, O(n) for a beginning of it, which must have four characters.
+    O(log n) for a whole id, O(n) for a prefix, which must have four characters.
 
     Raises:
-        OperationError: Several ids begin so.
-        DecodeError: It is no id and no beginning of one.
+        OperationError: Several ids have this prefix.
+        DecodeError: It is neither an id nor a prefix of one.
         sled.SledError: The store could not be read.
     """
     text = text.rstrip("…")
     if len(text) >= TEXT_LENGTH:
         id = Id.parse(text)
         return id if id.key in store.tree else None
-    if not _is_beginning(text):
+    if not _is_prefix(text):
         raise DecodeError(f"{text!r} is not the beginning of an id: give at least its first {_SHORTEST} characters")
     ids = (Id(key) for key in store.tree.keys() if len(key) == KEY_LENGTH)  # noqa: SIM118 - of a tree, not a dict
     found = [id for id in ids if str(id).startswith(text)]
     if len(found) > 1:
-        raise OperationError(f"{len(found)} sessions have ids that begin so; give more characters")
+        raise OperationError(f"{len(found)} sessions have ids that begin like this; give more characters")
     return found[0] if found else None
 
 
@@ -120,8 +117,8 @@ def find_session(store: SledStore, text: str) -> Record | None:
     """The session that `find_id` finds.
 
     Raises:
-        OperationError: Several ids begin so.
-        DecodeError: It is no id and no beginning of one, or the record cannot be read.
+        OperationError: Several ids have this prefix.
+        DecodeError: It is neither an id nor a prefix of one, or the record cannot be decoded.
         sled.SledError: The store could not be read.
     """
     id = find_id(store, text)
@@ -130,14 +127,14 @@ def find_session(store: SledStore, text: str) -> Record | None:
 
 
 def matching(condition: str) -> Callable[[Record], bool]:
-    """Whether a record's data has a value.
+    """A function that tells whether a record's data has a value.
 
     Args:
-        condition: `KEY=VALUE`. The key is one of the data as it is written, or a path into it such as `user.id`. The
-            value is meant as JSON or as text: `n=7` finds both 7 and "7".
+        condition: `KEY=VALUE`. The key is a key of the data, or a path into it such as `user.id`. The value is read as
+            JSON and as text: `n=7` finds both 7 and "7".
 
     Raises:
-        ValueError: It is no such condition.
+        ValueError: `condition` is not `KEY=VALUE`.
     """
     path, equals, text = condition.partition("=")
     if not equals:
@@ -153,25 +150,7 @@ def matching(condition: str) -> Callable[[Record], bool]:
             if not isinstance(found, dict) or part not in found:
                 return False
             found = found[part]
-        # In Python True is 1 and False is 0; in a session they are not.
+        # In Python True == 1, but JSON tells them apart.
         return any(found == each and isinstance(found, bool) is isinstance(each, bool) for each in (value, text))
 
     return matches
-
-
-def count_expired(
-    store: SledStore,
-    strategy: SweepStrategy | None = None,
-    *,
-    limit: int | None = None,
-    budget: timedelta | None = None,
-    progress: Progress | None = None,
-) -> SweepReport:
-    """What `delete_expired` would do now, without doing it; `deleted` counts what it would delete.
-
-    Raises:
-        ValueError: `limit` is less than 1.
-        TypeError: `budget` is no timedelta.
-        sled.SledError: The store could not be read.
-    """
-    return store.delete_expired(strategy, limit=limit, budget=budget, progress=progress, dry_run=True)

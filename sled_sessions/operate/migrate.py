@@ -1,4 +1,4 @@
-"""From sled 0.34's format on disk to that of sled 1.0, and back."""
+"""Conversion between the formats of sled 0.34 and sled 1.0."""
 
 from os import PathLike
 from pathlib import Path
@@ -16,26 +16,26 @@ def migrate(
 ) -> Contents:
     """Copy all trees into a folder of another format, read them back, and compare count and checksum.
 
-    `old` is not even opened, for sled writes to what it opens: its files are copied under its lock, and the copy is
-    read. `new` appears when everything is in it, on disk and compared. O(n log n), in bounded memory; the disk needs
-    room for `new` and for another `old`. What sled itself keeps, such as the counter behind `generate_id`, starts anew.
+    `old` is not opened, because sled writes to what it opens: its files are copied under its lock, and the copy is
+    read. `new` appears when it is complete, on disk and compared. O(n log n), in bounded memory; the disk needs room
+    for `new` and for a second `old`. sled's own state, such as the counter behind `generate_id`, starts anew.
 
     Args:
-        old: The database; nobody may have it open.
-        new: The folder to make.
-        to: The format that `new` shall have.
-        progress: Told how many keys were handled: each is written once and read back once.
+        old: The database, which no process may have open.
+        new: The folder to create.
+        to: The format of `new`.
+        progress: Called with the number of keys handled; each is written once and read back once.
 
     Raises:
-        NoDatabase: `old` is none.
-        OperationError: `old` has that format already; `new` would lie inside of it, or where nothing may be written.
-        TargetExists: `new` is there already.
-        ContentsDiffer: What was written could not be read back.
+        NoDatabase: `old` is not a database.
+        OperationError: `old` has that format already; `new` would be inside it, or its folder is not writable.
+        TargetExists: `new` exists already.
+        ContentsDiffer: What was read back differs from what was written.
         sled.SledError: A folder could not be opened, read or written.
     """
     if format_of(old) is to:
         copying = "sled-sessions compact makes a copy" if to is Format.V0_34 else "to copy it, copy the folder"
-        raise OperationError(f"{old} is of sled {to.value} already; {copying}")
+        raise OperationError(f"{old} has the format of sled {to.value} already; {copying}")
     with appearing(new, like=old) as folder:
         with copied(old, near=folder) as readable, _open_copy(readable, old) as source:
             reading = Reading(source.export(), progress)
@@ -49,7 +49,7 @@ def migrate(
 def _open_copy(copy: Path, old: str | PathLike[str]) -> sled.Db | v1.Db:
     try:
         return _open(copy, format_of(copy))
-    except sled.Corruption as error:  # the copy is deleted soon
+    except sled.Corruption as error:  # name the original: the copy is about to be deleted
         raise sled.Corruption(str(error).replace(str(copy.resolve()), str(old))) from None
 
 

@@ -1,4 +1,4 @@
-"""Getting out of a damaged database whatever can still be read."""
+"""Copying what can still be read out of a damaged database."""
 
 import os
 from os import PathLike
@@ -22,11 +22,11 @@ class SalvageReport:
     """What `salvage` found.
 
     Attributes:
-        contents: What the new database holds.
+        contents: What the new database contains.
         lost: Places in the old file, and pages of the old trees, that could not be read. A page holds some tens of
-            sessions, so this tells whether something is missing, and not how many sessions.
-        recovered: Sessions, among the contents, of pages that no tree led to any more.
-        dropped: Other pairs of such pages, whose tree nobody knows.
+            sessions, so this shows whether sessions are missing, not how many.
+        recovered: Sessions, among the contents, from pages that no tree leads to.
+        dropped: Other pairs from such pages, whose tree is unknown.
     """
 
     contents: Contents
@@ -36,7 +36,7 @@ class SalvageReport:
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether something could not be read, or not be placed."""
+        """Whether data could not be read, or its tree is unknown."""
         return bool(self.lost or self.dropped)
 
 
@@ -50,27 +50,27 @@ def salvage(
     """Copy what can still be read of a damaged database into a new folder, and count what cannot. O(n log n).
 
     The old log is read without sled, which would cut it at the first damage. `old` is not changed: its files are
-    copied under its lock. Expiry indexes are left out, since the next store builds them.
+    copied under its lock. Expiry indexes are left out; the next store builds them.
 
-    A damaged place may hold the news that a session was deleted; such a session comes back as it was.
+    If the record of a session's deletion is damaged, the session comes back.
 
     Args:
-        old: The database, of sled 0.34; nobody may have it open.
-        new: The folder to make.
-        tree: Where sessions go that are found outside of any tree.
-        progress: Told how many keys were copied.
+        old: The database, of sled 0.34, which no process may have open.
+        new: The folder to create.
+        tree: The tree for sessions that are found outside any tree.
+        progress: Called with the number of keys copied.
 
     Raises:
-        NoDatabase: `old` is none.
-        OperationError: `old` is of sled 1.0, or nothing of it can be read; `new` would lie inside of it, or where
-            nothing may be written.
-        TargetExists: `new` is there already.
+        NoDatabase: `old` is not a database.
+        OperationError: `old` has the format of sled 1.0, or nothing of it can be read; `new` would be inside it, or its
+            folder is not writable.
+        TargetExists: `new` exists already.
         sled.SledError: The new folder could not be written.
     """
     if format_of(old) is not Format.V0_34:
-        raise OperationError(f"{old} is of sled 1.0, and only databases of 0.34 can be salvaged")
+        raise OperationError(f"{old} has the format of sled 1.0, and only databases of 0.34 can be salvaged")
     if not (Path(old) / "db").exists():
-        raise OperationError(f"{old} has lost its file db, in which everything was: restore a backup")
+        raise OperationError(f"{old} has lost its file db, which held all data: restore a backup")
     written = recovered = dropped = 0
     with appearing(new, like=old) as folder, copied(old, near=folder) as readable, sled.open(folder) as db:
         pages = Pages(readable)
@@ -92,9 +92,9 @@ def salvage(
             if progress is not None:
                 progress(written + recovered, None)
         for name in db.tree_names():
-            if name.endswith(META):  # what is missing of an index, nobody knows; the next store builds it
+            if name.endswith(META):  # entries may be missing; the next store builds the index
                 drop_index(db, name.removesuffix(META))
         contents = contents_of(db.export())
         if not contents.pairs:
-            raise OperationError(f"nothing can be read of {old}: restore a backup")
+            raise OperationError(f"nothing in {old} can be read: restore a backup")
         return SalvageReport(contents=contents, lost=pages.lost, recovered=recovered, dropped=dropped)

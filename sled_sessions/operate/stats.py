@@ -1,4 +1,4 @@
-"""How much a database holds, how much of its files that is, and what state its sessions are in."""
+"""How much a database holds, what share of its files that is, and the state of its sessions."""
 
 from datetime import datetime, timedelta
 
@@ -16,7 +16,7 @@ class TreeStats:
 
     Attributes:
         name: Its name.
-        keys: How many keys it holds.
+        keys: Number of keys.
         size: Bytes of all keys and values.
     """
 
@@ -32,14 +32,14 @@ class Stats:
     Attributes:
         trees: All trees.
         live_bytes: Bytes of all keys and values.
-        bytes_on_disk: Bytes of the files; sled keeps what was deleted until it needs the space, so `compact` helps when
-            this is many times `live_bytes`.
+        bytes_on_disk: Bytes of the files. sled keeps deleted data until it needs the space, so `compact` helps if this
+            is many times `live_bytes`.
         sessions: Sessions that have not expired.
-        expired: Sessions that have, and that no sweep has met.
-        unreadable: Records that no store can load, as `CheckReport.unreadable`.
-        first_expiry: When the first session expires, or did.
-        last_expiry: When the last one does.
-        resolution: The step of the expiry index; None when none is kept.
+        expired: Sessions that have expired and that no sweep has deleted yet.
+        unreadable: Records that cannot be decoded, as in `CheckReport.unreadable`.
+        first_expiry: The earliest expiry, which may be past.
+        last_expiry: The latest expiry.
+        resolution: The step of the expiry index; None without one.
     """
 
     trees: tuple[TreeStats, ...]

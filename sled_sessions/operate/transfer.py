@@ -1,20 +1,47 @@
-"""Sessions out into a file of JSON Lines and back, as a stream of any length; `records.jsonl` describes a line."""
+"""Sessions from one place to another: live ones between any two places, and every record to JSON Lines and back."""
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from os import PathLike
 from typing import IO
 
 import attrs
 
 from sled_sessions import sled
-from sled_sessions.errors import DecodeError
+from sled_sessions.errors import DecodeError, RecordTooLarge
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import appearing_file
+from sled_sessions.operate.lines import read_lines, written_sessions
+from sled_sessions.operate.places import Outcome, Pair, Place, Put
 from sled_sessions.records import jsonl
+from sled_sessions.stores.clock import utc_now
+from sled_sessions.stores.encoded import record_of
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sled.indexed_tree import IndexedTree, expiry_of
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
+
+_BATCH = 64
+"""Sessions in flight at once, so that a server's latency is paid once for so many."""
+
+
+@attrs.frozen
+class CopyReport:
+    """What `copy_sessions` did.
+
+    Attributes:
+        copied: Sessions that were written.
+        there: Sessions that the target had already, unchanged or used since, and that were left alone.
+        differs: Sessions of which the target, a file, has another state, which was left alone.
+        expired: Sessions that had expired and were not copied.
+        failed: Records that cannot be decoded, have another id than their key, or are too large for the target.
+    """
+
+    copied: int = 0
+    there: int = 0
+    differs: int = 0
+    expired: int = 0
+    failed: int = 0
 
 
 @attrs.frozen
@@ -22,9 +49,9 @@ class ImportReport:
     """What `import_sessions` did.
 
     Attributes:
-        written: Sessions that were not there, or were replaced.
-        kept: Sessions that were there already and were left alone.
-        unreadable: Lines of records that cannot be read, or whose key is no id; their bytes were written all the same.
+        written: Sessions that were new or were replaced.
+        kept: Sessions that existed already and were left alone.
+        unreadable: Of those written: records that cannot be decoded, or whose key is not an id.
     """
 
     written: int = 0
@@ -32,8 +59,34 @@ class ImportReport:
     unreadable: int = 0
 
 
+async def copy_sessions(source: Place, target: Place, *, progress: Progress | None = None) -> CopyReport:
+    """Copy the live sessions with their ids and expiries, so that nobody is logged out. O(n).
+
+    A session that the target has already is overwritten, unless it expires later there: then it was used since. In a
+    file it is left alone and counted as `differs` if it is not the same; the file's ids are kept in memory. An
+    interrupted copy is simply started again. Stop programs that use either place: their writes may be missed.
+
+    Raises:
+        OperationError: The source does not exist, a line of a file is not a session, or a URL has an unknown scheme.
+        BackendError: A server could not be reached.
+        sled.SledError, OSError: A database or a file could not be read or written.
+    """
+    counts = Counter[str]()
+    async with source.reading() as sessions, target.writing() as put:
+        async for batch in _batches(sessions.pairs):
+            # Every copy is awaited before an error is raised, so that none writes after the places are closed.
+            outcomes = await asyncio.gather(*(_copy(*pair, put) for pair in batch), return_exceptions=True)
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                counts[outcome] += 1
+            if progress is not None:
+                progress(counts.total(), sessions.total)
+    return CopyReport(**counts)
+
+
 def export_lines(tree: sled.Tree, after: bytes | None = None) -> Iterator[bytes]:
-    """The records of a tree as lines with their ends, in the order of their keys, those after `after` only."""
+    """The records of a tree as lines, in the order of their keys, from the first key after `after` on."""
     for key, value in tree.range(None if after is None else after + b"\0"):
         yield jsonl.to_line(key, value) + b"\n"
 
@@ -41,21 +94,20 @@ def export_lines(tree: sled.Tree, after: bytes | None = None) -> Iterator[bytes]
 def export_sessions(
     tree: sled.Tree, file: str | PathLike[str], *, resume: bool = False, progress: Progress | None = None
 ) -> int:
-    """Write every record of a tree into a file, and return how many lines it has. O(n), in bounded memory.
+    """Write every record of a tree into a file, and return its number of lines. O(n), in bounded memory.
 
-    Until it is whole the file is called `.<name>.partial`. An export that was interrupted leaves that one behind.
+    Until it is complete the file is called `.<name>.partial`. An interrupted export leaves that one behind.
 
     Args:
         tree: The records.
-        file: The file to make.
-        resume: Go on with the partial file of an interrupted export instead of starting again. Sessions that changed
-            since then have what they had when they were written.
-        progress: Told how many lines are written.
+        file: The file to create.
+        resume: Continue the partial file of an interrupted export instead of starting again. Sessions that changed
+            since then keep the state in which they were written.
+        progress: Called with the number of lines written.
 
     Raises:
-        TargetExists: The file is there already.
-        OperationError: The partial file is of another kind; the folder is missing, may not be written to, or is the
-            database's own.
+        TargetExists: The file exists already.
+        OperationError: The partial file is something else; the folder is missing, not writable, or the database's own.
         sled.SledError: The tree could not be read.
         OSError: The file could not be written.
     """
@@ -78,29 +130,29 @@ def import_sessions(
     replace: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> ImportReport:
-    """Write sessions from lines into a store, under their ids and with their expiries. O(log n) for each.
+    """Write sessions from lines into a store, with their ids and expiries. O(log n) for each.
 
-    Importing the same lines again writes nothing new, so an import that was interrupted is simply started again.
+    Importing the same lines again writes nothing, so an interrupted import is simply started again.
 
     Args:
-        store: Where to write.
+        store: The store to write to.
         lines: What `export_sessions` wrote, or lines like it; empty ones are skipped.
-        replace: Overwrite sessions that are there with other data; by default they are left alone.
-        progress: Told how many bytes were read.
+        replace: Overwrite sessions that exist with other data; by default they are left alone.
+        progress: Called with the number of bytes read.
 
     Raises:
-        OperationError: A line cannot be read; the message says which. Those before it are written.
+        OperationError: A line is not a session; the message says which. Those before it are written.
         sled.SledError: The store could not be written.
     """
     sessions = IndexedTree.of(store.tree)
     written = kept = unreadable = 0
-    for key, value in read_lines(lines if progress is None else _watched(lines, progress)):
+    for key, value in read_lines(lines if progress is None else _counted(lines, progress)):
         there = store.tree.get(key)
         if there is not None and (there == value or not replace):
             kept += 1
             continue
         expiry = expiry_of(key, value)
-        if expiry is None:  # no store can load it, and the index has no entry for it
+        if expiry is None:  # no store can load it, so it has no index entry
             store.tree.insert(key, value)
             unreadable += 1
         else:
@@ -110,34 +162,38 @@ def import_sessions(
     return ImportReport(written=written, kept=kept, unreadable=unreadable)
 
 
-def checked_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """The same lines, after a look at the first one: what is no file of sessions is told before a database is made.
-
-    Raises:
-        OperationError: The first line cannot be read.
-    """
-    lines = iter(lines)
-    head = list(islice(lines, 1))
-    list(read_lines(head))
-    return chain(head, lines)
+async def _copy(key: bytes, value: bytes, put: Put) -> Outcome:
+    try:
+        record = record_of(key, value)
+        if record.expiry_date <= utc_now():
+            return "expired"
+        return await put(record)
+    except (DecodeError, RecordTooLarge):
+        return "failed"
 
 
-def read_lines(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """The key and the value of each line; empty ones are skipped.
-
-    Raises:
-        OperationError: A line cannot be read; the message says which.
-    """
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                session = jsonl.from_line(line)
-            except DecodeError as error:
-                raise OperationError(f"line {number:,}: {error}") from None
-            yield session
+async def _batches(pairs: AsyncIterator[Pair]) -> AsyncIterator[list[Pair]]:
+    batch: list[Pair] = []
+    async for pair in pairs:
+        batch.append(pair)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    yield batch
 
 
-def _watched(lines: Iterable[bytes], progress: Callable[[int], object]) -> Iterator[bytes]:
+def _resume_point(out: IO[bytes]) -> tuple[int, bytes | None]:
+    """The number of sessions that a partial file has, and the key of the last one."""
+    lines, last = 0, None
+    try:
+        for last, _ in written_sessions(out):  # noqa: B007 - the last one counts
+            lines += 1
+    except OperationError as error:
+        raise OperationError(f"{out.name} cannot be resumed, delete it: {error}") from None
+    return lines, last
+
+
+def _counted(lines: Iterable[bytes], progress: Callable[[int], object]) -> Iterator[bytes]:
     read = 0
     for number, line in enumerate(lines, 1):
         read += len(line)
@@ -145,19 +201,3 @@ def _watched(lines: Iterable[bytes], progress: Callable[[int], object]) -> Itera
             progress(read)
         yield line
     progress(read)
-
-
-def _resume_point(out: IO[bytes]) -> tuple[int, bytes | None]:
-    """Cut off an incomplete last line, and return how many lines are there and the key of the last one."""
-    lines, end, last = 0, 0, b""
-    for line in out:
-        if line.endswith(b"\n"):
-            lines, end, last = lines + 1, end + len(line), line
-    out.seek(end)
-    out.truncate()
-    if not lines:
-        return 0, None
-    try:
-        return lines, jsonl.from_line(last)[0]
-    except DecodeError as error:
-        raise OperationError(f"{out.name} cannot be resumed, delete it: {error}") from None

@@ -12,7 +12,7 @@ EXPIRY = datetime(2099, 1, 1, tzinfo=UTC)
 
 
 def fill(path, count, *, expired=0, **options):
-    """Make a database of so many live sessions and so many that have expired, and return them all."""
+    """Create a database with this many live and expired sessions, and return them all."""
     records = [Record(Id.new(), {"n": n, "pad": "x" * 200}, EXPIRY + timedelta(seconds=n)) for n in range(count)]
     records += [Record(Id.new(), {"n": n}, datetime(2020, 1, 1, tzinfo=UTC)) for n in range(expired)]
     with SledStore.open(path, **options) as store:
@@ -22,13 +22,13 @@ def fill(path, count, *, expired=0, **options):
 
 
 def contents(path):
-    """What a database folder holds."""
+    """The contents of a database folder."""
     with sled.open(path) as db:
         return contents_of(db.export())
 
 
 def start(code, *arguments):
-    """Run Python code in a process of its own; its output is a pipe."""
+    """Run Python code in another process, with its output in a pipe."""
     return subprocess.Popen(
         [sys.executable, "-u", "-c", code, *map(str, arguments)],
         stdin=subprocess.PIPE,

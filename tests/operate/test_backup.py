@@ -1,4 +1,4 @@
-"""Backups: the same database comes back, a damaged file never does, and nothing is written over."""
+"""Backups: restoring gives the same database, damaged files are refused, and nothing is overwritten."""
 
 import threading
 from datetime import timedelta
@@ -31,8 +31,8 @@ def save(tmp_path, count=500):
         return db.checksum()
 
 
-def test_a_backup_comes_back_whole(tmp_path):
-    """All trees, names, keys and values come back, the index included, and sled's own checksum agrees."""
+def test_round_trip(tmp_path):
+    """All trees, names, keys and values are restored, the index included, and sled's own checksum agrees."""
     checksum = save(tmp_path)
     restored = restore(tmp_path / "file", tmp_path / "new")
     assert restored == check_backup(tmp_path / "file") == contents(tmp_path / "old") == contents(tmp_path / "new")
@@ -42,8 +42,8 @@ def test_a_backup_comes_back_whole(tmp_path):
         assert store.verify_index()
 
 
-def test_nothing_is_written_over(tmp_path):
-    """An existing file or folder, be it empty, stops a backup and a restore before anything happens."""
+def test_existing_target_is_refused(tmp_path):
+    """An existing file or folder, even an empty one, stops a backup or a restore before anything is written."""
     save(tmp_path, 3)
     (tmp_path / "empty").mkdir()
     before = (tmp_path / "file").read_bytes()
@@ -56,8 +56,8 @@ def test_nothing_is_written_over(tmp_path):
     assert not list((tmp_path / "empty").iterdir())
 
 
-def test_a_damaged_backup_is_refused_wherever_it_is_damaged(tmp_path):
-    """A changed byte anywhere, and an end anywhere, is found; and no folder appears."""
+def test_damaged_backup_is_refused(tmp_path):
+    """A changed byte or a truncation anywhere is detected, and no folder appears."""
     save(tmp_path, 20)
     whole = (tmp_path / "file").read_bytes()
     for place in range(0, len(whole), 97):
@@ -71,8 +71,8 @@ def test_a_damaged_backup_is_refused_wherever_it_is_damaged(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"something else, and more of it than the first line has"])
-def test_a_backup_that_is_none_makes_no_folder(tmp_path, content):
-    """A file that is missing or something else is told before any folder is made, those on the way included."""
+def test_not_a_backup_creates_no_folder(tmp_path, content):
+    """A missing file, or one that is not a backup, is refused before any folder is created, parents included."""
     if content is not None:
         (tmp_path / "file").write_bytes(content)
     with pytest.raises(FileNotFoundError if content is None else NoDatabase):
@@ -80,22 +80,22 @@ def test_a_backup_that_is_none_makes_no_folder(tmp_path, content):
     assert not (tmp_path / "on").exists()
 
 
-def test_a_folder_that_cannot_be_made_leaves_none_on_the_way(tmp_path):
-    """When the new folder's name is too long for the disk, the folders on the way to it are taken back."""
+def test_failed_restore_removes_parent_folders(tmp_path):
+    """If the new folder's name is too long for the file system, the parents that were created are removed."""
     save(tmp_path, 1)
     with pytest.raises(OSError, match="too long"):
         restore(tmp_path / "file", tmp_path / "on" / "the way" / ("x" * 250))
     assert not (tmp_path / "on").exists()
 
 
-def test_a_backup_is_for_its_owner_only(tmp_path):
-    """The file holds every session, so nobody else may read it."""
+def test_backup_permissions(tmp_path):
+    """The file holds every session, so only its owner may read it."""
     save(tmp_path, 1)
     assert (tmp_path / "file").stat().st_mode & 0o077 == 0
 
 
-def test_a_backup_under_load_is_restored_with_a_right_index(tmp_path):
-    """Sessions that are written while the backup is made never come back without their index entry."""
+def test_backup_under_load(tmp_path):
+    """Sessions written during the backup are never restored without their index entry."""
     fill(tmp_path / "old", 3_000)
     stop = threading.Event()
     with SledStore.open(tmp_path / "old") as store:
@@ -121,8 +121,8 @@ def test_a_backup_under_load_is_restored_with_a_right_index(tmp_path):
         assert store.verify_index()
 
 
-def test_compacting_drops_dead_space_and_nothing_else(tmp_path):
-    """A file that grew by rewriting is small again, with the same contents, and the old folder is as it was."""
+def test_compact(tmp_path):
+    """Compacting a file that grew by rewriting makes it small, with the same contents; the old folder is unchanged."""
     records = fill(tmp_path / "old", 500)
     with SledStore.open(tmp_path / "old") as store:
         for turn in range(60):
@@ -141,8 +141,8 @@ def test_compacting_drops_dead_space_and_nothing_else(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_progress_is_told_to_the_end(tmp_path):
-    """The last word on progress is that all is done."""
+def test_progress_ends_complete(tmp_path):
+    """The last call of progress reports that everything is done."""
     save(tmp_path, 50)
     told = []
     with open_database(tmp_path / "old") as db:

@@ -35,7 +35,7 @@ def expired(record: Record) -> Record:
 
 @pytest.fixture
 def new_place(tmp_path):
-    """Makes the name of an empty place of a kind, each time another one."""
+    """Makes the name of a new, empty place of a kind."""
     shared_server().flush()
     shared_cluster().flush()
 
@@ -102,8 +102,8 @@ def run(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("target", KINDS)
 @pytest.mark.parametrize("source", KINDS)
-def test_from_anywhere_to_anywhere(new_place, source, target):
-    """Every live session arrives as the very same bytes, id and expiry with them; expired ones stay; again is free."""
+def test_every_pair_of_places(new_place, source, target):
+    """Every live session arrives with the same bytes, id and expiry; expired ones do not; repeating copies nothing."""
     if source == target == "cluster":
         pytest.skip("it would be one place")
     records = new_records(150)
@@ -120,8 +120,8 @@ def test_from_anywhere_to_anywhere(new_place, source, target):
 
 
 @pytest.mark.parametrize("target", ["server", "cluster"])
-def test_the_server_deletes_what_it_was_given(new_place, target):
-    """A copied session expires on the server when it does in the database: not before, and within a millisecond."""
+def test_expiry_on_a_server(new_place, target):
+    """A copied session expires on the server at the same time as in the database, to the millisecond, never earlier."""
     (record,) = new_records(1)
     source, url = new_place("database", 0), new_place(target, 1)
     save_in(source, [record])
@@ -136,8 +136,8 @@ def test_the_server_deletes_what_it_was_given(new_place, target):
 
 
 @pytest.mark.parametrize("target", KINDS)
-def test_killed_in_the_middle_and_started_again(new_place, target):
-    """After a kill in the middle the same command goes on, and in the end every session is there once."""
+def test_kill_and_repeat(new_place, target):
+    """After a kill in the middle, repeating the command completes the copy, with every session once."""
     records = new_records(3000)
     source, name = new_place("database", 0), new_place(target, 1)
     save_in(source, records)
@@ -146,7 +146,7 @@ import asyncio, os, signal
 from sled_sessions.operate import copy_sessions, place_at
 
 def progress(done, total):
-    if done >= 2000:  # so much that a file's buffer was written
+    if done >= 2000:  # enough to have flushed a file's buffer
         os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(copy_sessions(place_at({source!r}), place_at({name!r}), progress=progress))
@@ -157,14 +157,14 @@ asyncio.run(copy_sessions(place_at({source!r}), place_at({name!r}), progress=pro
     assert again.returncode == 0, again.stderr
     report = json.loads(again.stdout)
     assert report["copied"] + report["there"] == 3000
-    assert report["copied"] < 3000 or target == "database"  # sled may not have written its log yet
+    assert report["copied"] < 3000 or target == "database"  # sled may not have flushed its log yet
     assert values_in(name) == encoded(records)
     if target == "file":
         assert len(Path(name).read_bytes().splitlines()) == 3000
 
 
-def test_every_cut_of_a_file(tmp_path):
-    """Wherever an interruption cut the file that was written, the copy goes on to the same end."""
+def test_truncated_target_is_completed(tmp_path):
+    """Wherever an interruption cut the target file, repeating the copy gives the same complete file."""
     records = new_records(2)
     source, target = str(tmp_path / "source.jsonl"), tmp_path / "target.jsonl"
     save_in(source, records)
@@ -175,8 +175,8 @@ def test_every_cut_of_a_file(tmp_path):
         assert target.read_bytes() == whole
 
 
-def test_a_session_that_was_used_since(new_place):
-    """What expires later in the target was used there since and is left alone; an older state is written over."""
+def test_newer_session_in_target(new_place):
+    """A session that expires later in the target was used there and is left alone; an older state is overwritten."""
     used, old, other = new_records(3)
     source, target = new_place("database", 0), new_place("server", 1)
     later = attrs.evolve(used, data={"n": "used"}, expiry_date=used.expiry_date + timedelta(seconds=1))
@@ -187,8 +187,8 @@ def test_a_session_that_was_used_since(new_place):
     assert values_in(target) == encoded([later, old, other])
 
 
-def test_a_session_that_a_file_has_in_another_state(new_place):
-    """A file keeps the sessions that it has; those that have changed since are counted and told, with exit code 3."""
+def test_changed_session_in_a_file(new_place):
+    """A file keeps the sessions that it has; those that have changed since are reported, with exit code 3."""
     changed, same, new = new_records(3)
     source, target = new_place("database", 0), new_place("file", 1)
     save_in(source, [changed, same])
@@ -204,8 +204,8 @@ def test_a_session_that_a_file_has_in_another_state(new_place):
     assert copy(source, target) == CopyReport(there=2, differs=1)
 
 
-def test_what_cannot_be_copied(new_place, tmp_path):
-    """An unreadable record, or one too large for the target, stops nothing: it is counted, and exit code 3 tells."""
+def test_failed_records(new_place, tmp_path):
+    """An undecodable record, or one too large for the target, is counted and the rest copied, with exit code 3."""
     records = new_records(5)
     source, target = new_place("database", 0), new_place("server", 1)
     save_in(source, records)
@@ -220,8 +220,8 @@ def test_what_cannot_be_copied(new_place, tmp_path):
 
 
 @pytest.mark.parametrize("source", ["database", "file"])
-def test_a_record_that_lies_under_another_id(new_place, tmp_path, source):
-    """A record that no store can load, as its key is not its id, is not brought to life under the id inside of it."""
+def test_record_under_another_id(new_place, tmp_path, source):
+    """A record whose key is not its id, which no store can load, is not copied under the id that it contains."""
     (record,) = new_records(1)
     database, target = new_place("database", 0), new_place("database", 1)
     with SledStore.open(database) as store:
@@ -233,8 +233,8 @@ def test_a_record_that_lies_under_another_id(new_place, tmp_path, source):
     assert values_in(target) == set()
 
 
-def test_keys_of_a_server_that_hold_no_session_of_theirs(new_place):
-    """Another session's record under a session's key, and a list there, are counted as failed, and the rest arrives."""
+def test_foreign_values_on_a_server(new_place):
+    """Another session's record, or a list, under a session's key counts as failed, and the rest is copied."""
     inside, record = new_records(2)
     source, target = new_place("server", 0), new_place("database", 1)
     save_in(source, [record])
@@ -246,7 +246,7 @@ def test_keys_of_a_server_that_hold_no_session_of_theirs(new_place):
 
 
 def test_progress(new_place):
-    """Progress ends with all of them, of a total that is known but for files."""
+    """Progress ends with all sessions, and knows the total, except for files."""
     save_in(new_place("database", 0), new_records(150))
     steps = ["database", "server", "file", "database"]
     for number, total in enumerate([150, 150, None]):
@@ -256,8 +256,8 @@ def test_progress(new_place):
         assert seen == [(64, total), (128, total), (150, total)]
 
 
-def test_through_a_pipe(new_place, tmp_path):
-    """With - lines go to standard output, alone, and come from standard input."""
+def test_pipe(new_place, tmp_path):
+    """`-` writes only lines to standard output, and reads standard input."""
     records = new_records(5)
     source, target = new_place("database", 0), new_place("database", 1)
     save_in(source, records)
@@ -268,8 +268,8 @@ def test_through_a_pipe(new_place, tmp_path):
     assert values_in(target) == encoded(records)
 
 
-def test_only_its_owner_may_read_a_file(new_place):
-    """A file of sessions is made for its owner alone, since whoever reads it holds them."""
+def test_file_permissions(new_place):
+    """A file of sessions is readable by its owner only, because ids are as good as passwords."""
     source, target = new_place("database", 0), new_place("file", 1)
     save_in(source, new_records(1))
     copy(source, target)
@@ -277,8 +277,8 @@ def test_only_its_owner_may_read_a_file(new_place):
 
 
 @pytest.mark.parametrize("content", [b"to do: everything", b"one\ntwo", b'{"id": 1}', b'{"idea":"', b"\x00\xff"])
-def test_a_file_of_something_else(new_place, tmp_path, content):
-    """A file that holds no sessions is neither added to nor cut, and the error says which line."""
+def test_not_a_sessions_file(new_place, tmp_path, content):
+    """A file that does not hold sessions is neither extended nor cut, and the error names the line."""
     source, target = new_place("database", 0), tmp_path / "notes"
     save_in(source, new_records(1))
     target.write_bytes(content)
@@ -287,8 +287,8 @@ def test_a_file_of_something_else(new_place, tmp_path, content):
     assert target.read_bytes() == content
 
 
-def test_a_bad_line(new_place, tmp_path):
-    """A line that cannot be read ends the copy with its number, and what came before it has arrived."""
+def test_bad_line(new_place, tmp_path):
+    """A line that is not a session ends the copy with its number; the sessions before it are copied."""
     records = new_records(2)
     source, target = new_place("file", 0), new_place("database", 1)
     save_in(source, records)
@@ -302,7 +302,7 @@ def test_a_bad_line(new_place, tmp_path):
 
 
 def test_errors_are_one_line(new_place, tmp_path):
-    """What is missing, of no known kind, the same, locked or away: one line that says so, and nothing is made."""
+    """A missing, unknown, locked or unreachable source, or one that is the target: one line; nothing is created."""
     source, target = new_place("database", 0), tmp_path / "new"
     save_in(source, new_records(1))
     for arguments, code, words in [
@@ -329,8 +329,8 @@ def test_errors_are_one_line(new_place, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["localhost:6379", "127.0.0.1:6379/0", "[::1]:6379/"])
-def test_a_server_without_its_scheme(new_place, tmp_path, monkeypatch, name):
-    """What looks like a server's address is no folder, unless one is there, and the error shows nothing of it."""
+def test_server_without_scheme(new_place, tmp_path, monkeypatch, name):
+    """A server's address without a scheme is not taken for a new folder, and the error does not show it."""
     source = new_place("database", 0)
     save_in(source, new_records(1))
     monkeypatch.chdir(tmp_path)

@@ -30,10 +30,10 @@ from sled_sessions.operate.folders import sync_folder
 FUTURE = datetime(2099, 1, 1, tzinfo=UTC)
 
 
-def test_an_index_in_another_tree_is_the_one_that_is_used(tmp_path):
-    """An index that was given its own tree and step is found by its marker; none is built beside it."""
+def test_the_existing_index_is_used(tmp_path):
+    """An index with its own resolution is found by its marker; none is built in its place."""
     with sled.open(tmp_path / "db") as db:
-        store = SledStore(db.open_tree("session"), index=db.open_tree("by date"), resolution=timedelta(minutes=1))
+        store = SledStore(db.open_tree("session"), resolution=timedelta(minutes=1))
         store.save(Record(Id.new(), {}, FUTURE))
     before = contents(tmp_path / "db")
     with opened_store(tmp_path / "db") as store:
@@ -42,8 +42,8 @@ def test_an_index_in_another_tree_is_the_one_that_is_used(tmp_path):
     assert contents(tmp_path / "db") == before
 
 
-def test_an_index_of_a_newer_version_is_left_alone(tmp_path):
-    """What a newer program has built is neither used nor dropped; the error says what to do."""
+def test_newer_index_version(tmp_path):
+    """An index that a newer program has built is neither used nor dropped; the error says what to do."""
     with SledStore.open(tmp_path / "db") as store:
         store.save(Record(Id.new(), {}, FUTURE))
         marker = msgspec.msgpack.encode({"version": 2, "resolution_us": 1_000_000})
@@ -59,16 +59,16 @@ def migrated(old, new):
 
 
 @pytest.mark.parametrize(("make", "mode"), [(compact, 0o755), (compact, 0o700), (migrated, 0o700), (salvage, 0o700)])
-def test_a_copy_is_as_private_as_its_original(tmp_path, make, mode):
-    """Whoever may not look into the old folder may not look into the new one."""
+def test_copy_has_the_same_permissions(tmp_path, make, mode):
+    """A new folder is readable by the same users as the old one."""
     fill(tmp_path / "old", 3)
     (tmp_path / "old").chmod(mode)
     make(tmp_path / "old", tmp_path / "new")
     assert (tmp_path / "new").stat().st_mode & 0o777 == mode | 0o700
 
 
-def test_what_is_salvaged_of_a_read_only_folder_can_be_written_to(tmp_path):
-    """The new folder is as open as the old one, but its owner may write to it, or sled could not open it."""
+def test_salvage_of_a_read_only_folder(tmp_path):
+    """The new folder has the old one's permissions, but is writable for its owner, or sled could not open it."""
     fill(tmp_path / "old", 3)
     (tmp_path / "old").chmod(0o555)
     salvage(tmp_path / "old", tmp_path / "new")
@@ -76,15 +76,15 @@ def test_what_is_salvaged_of_a_read_only_folder_can_be_written_to(tmp_path):
 
 
 def as_anybody(*arguments):
-    """Run the command without root's right to read and write everything."""
+    """Run the command without root's capability to read and write everything."""
     fewer_rights = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     command = [*fewer_rights, sys.executable, "-m", "sled_sessions", *arguments]
     return subprocess.run(command, capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("command", [["migrate", "--to", "1.0"], ["salvage"]])
-def test_a_read_only_folder_can_be_copied(tmp_path, command):
-    """What reads a copy of the files needs no permission to write to them."""
+def test_read_only_folder_can_be_copied(tmp_path, command):
+    """Commands that read a copy of the files need no write permission."""
     fill(tmp_path / "old", 3)
     for path in (tmp_path / "old", *(tmp_path / "old").rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -93,13 +93,13 @@ def test_a_read_only_folder_can_be_copied(tmp_path, command):
     assert format_of(tmp_path / "new")
 
 
-def test_where_nothing_can_be_made(tmp_path):
-    """The folder that is not writable is named, and not what would have been made in it first."""
+def test_unwritable_folder_is_named(tmp_path):
+    """The error names the folder that is not writable, not what would have been created in it."""
     fill(tmp_path / "old", 3)
     (tmp_path / "full").mkdir(mode=0o555)
     done = as_anybody("compact", tmp_path / "old", tmp_path / "full" / "new")
     assert done.returncode == 1
-    assert f"nothing can be made in {tmp_path / 'full'}:" in done.stderr
+    assert f"{tmp_path / 'full'} is not writable" in done.stderr
 
 
 def export(db, file):
@@ -107,23 +107,23 @@ def export(db, file):
 
 
 @pytest.mark.parametrize("make", [backup, export])
-def test_no_file_lies_inside_of_its_database(tmp_path, make):
-    """A backup in the folder that it is of would go with it."""
+def test_no_file_inside_its_database(tmp_path, make):
+    """A backup inside its own database is refused: it would be deleted with it."""
     fill(tmp_path / "old", 3)
-    with open_database(tmp_path / "old") as db, pytest.raises(OperationError, match="inside of the database"):
+    with open_database(tmp_path / "old") as db, pytest.raises(OperationError, match="inside the database"):
         make(db, tmp_path / "old" / "blobs" / "file")
 
 
 @pytest.mark.parametrize("make", [compact, migrated, salvage])
-def test_no_copy_lies_inside_of_its_original(tmp_path, make):
-    """A copy in the folder that it is of would go with it, and be copied with it."""
+def test_no_copy_inside_its_original(tmp_path, make):
+    """A copy inside the original is refused: it would be copied and deleted with it."""
     fill(tmp_path / "old", 3)
-    with pytest.raises(OperationError, match="inside of the database"):
+    with pytest.raises(OperationError, match="inside the database"):
         make(tmp_path / "old", tmp_path / "old" / "new")
 
 
-def test_what_is_restored_is_for_its_owner_only(tmp_path):
-    """A backup does not tell who might look into its database, so nobody else may look into what is made of it."""
+def test_restored_folder_permissions(tmp_path):
+    """A backup does not record permissions, so a restored folder is for its owner only."""
     fill(tmp_path / "old", 3)
     with open_database(tmp_path / "old") as db:
         backup(db, tmp_path / "file")
@@ -136,8 +136,8 @@ def resumed(db, file):
 
 
 @pytest.mark.parametrize("make", [backup, export, resumed])
-def test_a_file_that_others_may_read_beforehand(tmp_path, make):
-    """A partial file that is there already with wider rights makes no backup and no export that others may read."""
+def test_existing_partial_file_with_wide_permissions(tmp_path, make):
+    """An existing partial file with wider permissions does not make a backup or export readable by others."""
     fill(tmp_path / "old", 3)
     (tmp_path / ".file.partial").touch()
     (tmp_path / ".file.partial").chmod(0o666)
@@ -148,8 +148,8 @@ def test_a_file_that_others_may_read_beforehand(tmp_path, make):
 
 @pytest.mark.parametrize("make", [backup, export])
 @pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
-def test_no_file_is_written_through_a_link(tmp_path, make, link):
-    """A partial file that is a link to another file is replaced, and the other one stays as it is."""
+def test_no_write_through_a_link(tmp_path, make, link):
+    """A partial file that is a link to another file is replaced, and the other file is unchanged."""
     fill(tmp_path / "old", 3)
     (tmp_path / "victim").write_bytes(b"mine")
     link(tmp_path / ".file.partial", tmp_path / "victim")
@@ -160,8 +160,8 @@ def test_no_file_is_written_through_a_link(tmp_path, make, link):
     assert not (tmp_path / "file").is_symlink()
 
 
-def test_no_export_is_resumed_through_a_link(tmp_path):
-    """A partial file that is a symbolic link is not gone on with: the error names it and says to delete it."""
+def test_no_resume_through_a_link(tmp_path):
+    """A partial file that is a symbolic link is not continued: the error names it and says to delete it."""
     fill(tmp_path / "old", 3)
     (tmp_path / "victim").touch()
     (tmp_path / ".file.partial").symlink_to(tmp_path / "victim")
@@ -171,8 +171,8 @@ def test_no_export_is_resumed_through_a_link(tmp_path):
     assert not (tmp_path / "file").exists()
 
 
-def test_what_cannot_be_resumed_is_named(tmp_path):
-    """A partial file of something else is named in the error, and is left as it is."""
+def test_unusable_partial_file_is_named(tmp_path):
+    """A partial file with other content is named in the error and left unchanged."""
     fill(tmp_path / "old", 3)
     (tmp_path / ".file.partial").write_bytes(b"to do: everything\n")
     with open_database(tmp_path / "old") as db, pytest.raises(OperationError, match=r"\.file\.partial .*delete it"):
@@ -181,16 +181,16 @@ def test_what_cannot_be_resumed_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["conf", "db", "durability_cookie"])
-def test_a_folder_of_something_else_is_no_database(tmp_path, name):
-    """A project that has a folder of this name is no database, and none is made in it."""
+def test_other_folder_is_not_a_database(tmp_path, name):
+    """A project with a folder of this name is not a database, and none is created in it."""
     (tmp_path / name).mkdir()
     with pytest.raises(NoDatabase):
         open_database(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_folder_that_cannot_be_synced():
-    """Where the file system has no fsync for folders, as /proc has none, a copy is made all the same."""
+def test_folder_without_fsync():
+    """Where a file system has no fsync for folders, such as /proc, a copy is made all the same."""
     sync_folder(Path("/proc/self"))
     with pytest.raises(FileNotFoundError):
         sync_folder(Path("/proc/self/nothing"))

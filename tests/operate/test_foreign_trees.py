@@ -7,7 +7,6 @@ from sled_sessions import Id, Record, SledStore, sled
 from sled_sessions.operate import (
     backup,
     check_everything,
-    count_expired,
     kept_store,
     open_database,
     opened_store,
@@ -20,13 +19,13 @@ FOREIGN = {
     "session:meta": {b"schema": b"7"},
     "users": {b"ada": b"1815"},
     "users:meta": {b"kept by": b"the program"},
-    "users:expiry": {b"\0" * 24: b""},  # as an entry would be
+    "users:expiry": {b"\0" * 24: b""},  # looks like an entry
 }
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A database with a session without an index, with another that has one, and with trees of the program's own."""
+    """A database with a tree of sessions without an index, one with an index, and a program's own trees."""
     with sled.open(tmp_path / "app") as db:
         for tree in ("session", "indexed"):
             record = Record(Id.new(), {"in": tree}, EXPIRY)
@@ -39,27 +38,27 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize("tree", ["session", "users", "indexed", "session:meta", "users:expiry"])
-def test_looking_changes_nothing(folder, tree):
-    """Whichever tree is taken for one of sessions, what only looks leaves the database as it is."""
+def test_inspection_changes_nothing(folder, tree):
+    """Inspection leaves the database unchanged, whichever tree is given."""
     before = contents(folder)
     with opened_store(folder, tree) as store:
         stats(store)
         check_everything(store)
-        count_expired(store)
+        store.delete_expired(dry_run=True)
         list(store.records())
     assert contents(folder) == before
 
 
-def test_a_backup_comes_back_whole(folder, tmp_path):
-    """What a program keeps beside its sessions comes back with them."""
+def test_backup_includes_other_trees(folder, tmp_path):
+    """A program's own trees are restored with its sessions."""
     with open_database(folder) as db:
         backup(db, tmp_path / "file")
     restore(tmp_path / "file", tmp_path / "new")
     assert contents(tmp_path / "new") == contents(folder)
 
 
-def test_all_but_indexes_is_salvaged(folder, tmp_path):
-    """Salvage leaves out indexes, and nothing else that lies in trees of their names."""
+def test_salvage_leaves_out_indexes_only(folder, tmp_path):
+    """Salvage leaves out indexes, and keeps other data in trees with their names."""
     report = salvage(folder, tmp_path / "new")
     assert not report.is_incomplete
     with sled.open(folder) as old, sled.open(tmp_path / "new") as new:
@@ -70,13 +69,13 @@ def test_all_but_indexes_is_salvaged(folder, tmp_path):
         assert kept_store(new, "indexed").resolution is None
 
 
-def test_an_index_in_a_tree_of_its_own_is_not_salvaged(tmp_path):
-    """An index is left out wherever it lies, and a program's key beside its marker stays."""
+def test_index_is_not_salvaged(tmp_path):
+    """An index is left out, and a program's key beside its marker stays."""
     with sled.open(tmp_path / "old") as db:
-        SledStore(db.open_tree("session"), index=db.open_tree("by date")).save(Record(Id.new(), {}, EXPIRY))
+        SledStore(db.open_tree("session")).save(Record(Id.new(), {}, EXPIRY))
         db.open_tree("session:meta").insert(b"schema", b"7")
     salvage(tmp_path / "old", tmp_path / "new")
     with sled.open(tmp_path / "new") as db:
         assert dict(db.open_tree("session:meta")) == {b"schema": b"7"}
-        assert db.open_tree("by date").is_empty()
+        assert b"session:expiry" not in db.tree_names()
         assert len(db.open_tree("session")) == 1

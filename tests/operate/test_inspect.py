@@ -7,7 +7,7 @@ import pytest
 from operate.databases import contents, fill
 
 from sled_sessions import DecodeError, Id, Record, SledStore, SweepStrategy
-from sled_sessions.operate import OperationError, check_everything, count_expired, find_session, opened_store, stats
+from sled_sessions.operate import OperationError, check_everything, find_session, opened_store, stats
 
 
 @pytest.fixture
@@ -16,8 +16,8 @@ def storage(tmp_path):
     return tmp_path / "storage"
 
 
-def test_stats_count_everything(storage):
-    """Live, expired and unreadable sessions, bytes, expiries and the index's step are all told."""
+def test_stats(storage):
+    """Stats count live, expired and undecodable sessions and bytes, and give the expiries and the index's step."""
     with opened_store(storage) as store:
         store.tree.insert(b"k" * 16, b"no record")
         found = stats(store)
@@ -45,8 +45,8 @@ def test_stats_count_everything(storage):
         pytest.param(b"k" * 16, {1: 2}, id="data with a key that is no text"),
     ],
 )
-def test_what_cannot_be_read(storage, key, data):
-    """Whatever `load` would refuse is no session for `stats`, for a check and for `records()`, which agree on it."""
+def test_undecodable_records(storage, key, data):
+    """What `load` would refuse counts as undecodable in `stats`, in a check and in `records()` alike."""
     with opened_store(storage) as store:
         id = key if data else b"other" * 3 + b"!"
         store.tree.insert(key, msgspec.msgpack.encode((id, data, (2099, 1, 0, 0, 0, 0, 0, 0, 0))))
@@ -58,16 +58,16 @@ def test_what_cannot_be_read(storage, key, data):
 
 
 @pytest.mark.parametrize("strategy", [None, *SweepStrategy])
-def test_a_dry_run_counts_what_a_sweep_deletes(storage, strategy):
-    """Counting deletes nothing, and a sweep right after it deletes just as many."""
+def test_dry_run_counts_what_a_sweep_deletes(storage, strategy):
+    """A dry run deletes nothing, and a sweep right after it deletes just as many."""
     with opened_store(storage) as store:
-        counted = count_expired(store, strategy)
+        counted = store.delete_expired(strategy, dry_run=True)
         assert (counted.deleted, store.count()) == (7, 57)
         assert store.delete_expired(strategy).deleted == 7
 
 
-def test_a_session_is_found_by_id_or_by_its_beginning(storage):
-    """The whole id finds expired ones, too; a beginning finds the only one that has it."""
+def test_find_by_id_or_prefix(storage):
+    """A whole id finds expired sessions, too; a prefix finds the only session that has it."""
     with opened_store(storage) as store:
         for record in store.records():
             assert find_session(store, str(record.id)) == record
@@ -76,8 +76,8 @@ def test_a_session_is_found_by_id_or_by_its_beginning(storage):
         assert find_session(store, str(Id.new())[:21]) is None
 
 
-def test_a_beginning_that_fits_several_is_refused(tmp_path):
-    """Two sessions that begin alike are never mistaken for each other."""
+def test_ambiguous_prefix(tmp_path):
+    """A prefix that several ids have is refused."""
     with SledStore.open(tmp_path / "storage") as store:
         for n in (0, 1):
             store.save(Record(Id(bytes([n]) + bytes(15)), {}, datetime(2099, 1, 1, tzinfo=UTC)))
@@ -89,8 +89,8 @@ def test_a_beginning_that_fits_several_is_refused(tmp_path):
             find_session(store, "?" * 22)
 
 
-def test_a_check_finds_what_is_wrong_with_the_index(storage):
-    """Missing and stale entries, and unreadable records, each make the report false; looking repairs nothing."""
+def test_check_finds_index_faults(storage):
+    """Missing and stale entries and undecodable records each make the report falsy; checking repairs nothing."""
     with opened_store(storage) as store:
         assert check_everything(store)
         entries = store.tree.db.open_tree("session:expiry")

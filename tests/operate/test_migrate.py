@@ -30,8 +30,8 @@ def files(folder):
     }
 
 
-def test_there_and_back(tmp_path, rust_storage):
-    """A database that the Rust crate wrote is the same after a way through 1.0, and neither folder was touched."""
+def test_round_trip(tmp_path, rust_storage):
+    """A database that the Rust crate wrote is the same after migrating to 1.0 and back; the sources are unchanged."""
     with sled.open(rust_storage) as db:
         db.insert(b"key", b"in the default tree")
         db.open_tree("empty")
@@ -51,8 +51,8 @@ def test_there_and_back(tmp_path, rust_storage):
     assert {path.name for path in tmp_path.iterdir()} == {"storage", "new", "back"}
 
 
-def test_a_migrated_store_works(tmp_path):
-    """Sessions, their index and its resolution are there after the way back."""
+def test_migrated_store_works(tmp_path):
+    """Sessions, their index and its resolution survive migration to 1.0 and back."""
     records = fill(tmp_path / "old", 3_000, expired=5)
     migrate(tmp_path / "old", tmp_path / "new", Format.V1_0)
     migrate(tmp_path / "new", tmp_path / "back", Format.V0_34)
@@ -62,8 +62,8 @@ def test_a_migrated_store_works(tmp_path):
         assert store.delete_expired().deleted == 5
 
 
-def test_what_appears_is_on_the_disk(tmp_path, monkeypatch):
-    """Every folder of the new database has the names of its files on the disk before the database appears."""
+def test_folders_are_synced(tmp_path, monkeypatch):
+    """Every folder of the new database is synced before the database appears."""
     fill(tmp_path / "old", 3)
     sync_folder, synced = folders.sync_folder, []
 
@@ -78,8 +78,8 @@ def test_what_appears_is_on_the_disk(tmp_path, monkeypatch):
     assert set(synced[:-1]) == {(folder, False) for folder in (partial, partial / "slabs", partial / "metadata")}
 
 
-def test_a_folder_of_the_other_format_names_the_command(tmp_path):
-    """Opening a 1.0 folder says what it is and which command helps, and leaves it as it is."""
+def test_opening_a_1_0_folder(tmp_path):
+    """Opening a 1.0 folder says what it is and what helps, and leaves it unchanged."""
     fill(tmp_path / "old", 3)
     migrate(tmp_path / "old", tmp_path / "new", Format.V1_0)
     before = files(tmp_path / "new")
@@ -90,7 +90,7 @@ def test_a_folder_of_the_other_format_names_the_command(tmp_path):
 
 
 def test_refusals(tmp_path):
-    """No database, a target that exists, and a format that it has already are told before anything happens."""
+    """A missing database, an existing target and a format that the source has already are refused up front."""
     fill(tmp_path / "old", 3)
     with pytest.raises(NoDatabase):
         migrate(tmp_path / "nowhere", tmp_path / "new", Format.V1_0)
@@ -103,7 +103,7 @@ def test_refusals(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
 
-def test_a_1_0_folder_that_is_open_is_refused(tmp_path):
+def test_locked_1_0_folder(tmp_path):
     """The lock of sled 1.0 is honoured, too."""
     fill(tmp_path / "old", 3)
     migrate(tmp_path / "old", tmp_path / "new", Format.V1_0)
@@ -112,8 +112,8 @@ def test_a_1_0_folder_that_is_open_is_refused(tmp_path):
     assert not (tmp_path / "back").exists()
 
 
-def test_a_key_of_the_import_is_never_overwritten(tmp_path):
-    """Importing twice into one 1.0 database fails instead of mixing two."""
+def test_second_import_fails(tmp_path):
+    """A second import into a 1.0 database fails instead of mixing the two."""
     fill(tmp_path / "old", 3)
     with sled.open(tmp_path / "old") as db, v1.Db(tmp_path / "new") as new:
         new.import_(db.export())
@@ -122,8 +122,8 @@ def test_a_key_of_the_import_is_never_overwritten(tmp_path):
             new.import_(db.export())
 
 
-def test_an_old_value_survives_an_import(tmp_path):
-    """The import that fails at a key which is there already leaves that key's value as it was."""
+def test_failed_import_keeps_the_old_value(tmp_path):
+    """An import that fails at an existing key leaves that key's value unchanged."""
     with v1.Db(tmp_path / "new") as db:
         db.import_([(b"tree", b"t", [(b"key", b"old")])])
         with pytest.raises(sled.SledError, match="already"):
@@ -131,8 +131,8 @@ def test_an_old_value_survives_an_import(tmp_path):
         assert dict(next(pairs for _, name, pairs in db.export() if name == b"t")) == {b"key": b"old"}
 
 
-def test_a_0_34_folder_is_not_opened_as_1_0(tmp_path):
-    """A folder of 0.34, in which sled 1.0 would make an empty database, is refused and left as it is."""
+def test_0_34_folder_is_not_opened_as_1_0(tmp_path):
+    """A folder of 0.34, in which sled 1.0 would create an empty database, is refused and left unchanged."""
     fill(tmp_path / "old", 3)
     before = files(tmp_path / "old")
     with pytest.raises(sled.Unsupported, match=r"written by sled 0\.34.*sled-sessions migrate .*old NEW --to 1\.0"):
@@ -144,8 +144,8 @@ def test_a_0_34_folder_is_not_opened_as_1_0(tmp_path):
     assert files(tmp_path / "old") == before
 
 
-def test_a_1_0_folder_stays_the_same_after_a_change_of_directory(tmp_path, monkeypatch):
-    """A relative path stays the folder that it was, also when so much was written that it is opened anew."""
+def test_relative_path_after_chdir(tmp_path, monkeypatch):
+    """A relative path keeps naming the same folder, also when a large import reopens it."""
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)
 
@@ -161,8 +161,8 @@ def test_a_1_0_folder_stays_the_same_after_a_change_of_directory(tmp_path, monke
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_a_1_0_database_dies_in_a_forked_child(tmp_path):
-    """A child that drops an open 1.0 database neither hangs nor writes; the parent goes on."""
+def test_1_0_database_in_a_forked_child(tmp_path):
+    """A child that drops an open 1.0 database neither hangs nor writes; the parent continues."""
     open_databases = [v1.Db(tmp_path / "new")]
     open_databases[0].import_([(b"tree", b"t", [(b"key", b"value")])])
     assert in_fork(open_databases.clear) == "None"
@@ -170,7 +170,7 @@ def test_a_1_0_database_dies_in_a_forked_child(tmp_path):
     open_databases[0].close()
 
 
-def test_a_1_0_folder_is_free_though_a_child_lives_on(tmp_path):
+def test_forked_child_does_not_hold_the_1_0_lock(tmp_path):
     """A child that was forked while a 1.0 database was open does not keep its folder locked."""
     db = v1.Db(tmp_path / "new")
     with living_child():
@@ -178,8 +178,8 @@ def test_a_1_0_folder_is_free_though_a_child_lives_on(tmp_path):
         v1.Db(tmp_path / "new").close()
 
 
-def test_a_1_0_folder_that_this_process_holds(tmp_path):
-    """A 1.0 folder that is opened twice in one process says that it is this one."""
+def test_1_0_folder_opened_twice(tmp_path):
+    """Opening a 1.0 folder twice in one process says that this process has it open."""
     with v1.Db(tmp_path / "new"), pytest.raises(sled.DatabaseLocked, match="open in this process already"):
         v1.Db(tmp_path / "new")
     v1.Db(tmp_path / "new").close()
@@ -187,7 +187,7 @@ def test_a_1_0_folder_that_this_process_holds(tmp_path):
 
 @pytest.fixture
 def folder_1_0(tmp_path):
-    """A database of sled 1.0 with a snapshot of half of its pairs, and the others in its log."""
+    """A database of sled 1.0 with half of its pairs in a snapshot and the others in its log."""
     for half in range(2):
         with v1.Db(tmp_path / "old") as db:
             keys = [number.to_bytes(4, "big") for number in range(half, 5_000, 2)]
@@ -201,7 +201,7 @@ def the(pattern, folder):
 
 
 def flip(pattern, place):
-    """Damage: flip a bit at this part of the file."""
+    """Flip a bit in this part of the file."""
 
     def damage(folder):
         content = bytearray(the(pattern, folder).read_bytes())
@@ -226,8 +226,8 @@ DAMAGES_1_0 = {
 
 
 @pytest.mark.parametrize("name", DAMAGES_1_0)
-def test_damaged_metadata_of_1_0(tmp_path, folder_1_0, name):
-    """Metadata that was damaged, of which sled 1.0 would make an emptier database, is told, and nothing is migrated."""
+def test_damaged_1_0_metadata(tmp_path, folder_1_0, name):
+    """Damaged metadata, from which sled 1.0 would open a database that lacks data, is an error; nothing is migrated."""
     DAMAGES_1_0[name](folder_1_0)
     before = files(folder_1_0)
     for _ in range(2):
@@ -242,8 +242,8 @@ def test_damaged_metadata_of_1_0(tmp_path, folder_1_0, name):
     assert {path.name for path in tmp_path.iterdir()} == {"old"}
 
 
-def test_what_a_kill_leaves_of_1_0(tmp_path, folder_1_0):
-    """A frame that the log's end cuts off is what a kill leaves: the database opens with all that came before it."""
+def test_1_0_log_cut_by_a_kill(tmp_path, folder_1_0):
+    """A frame that is cut off at the log's end is what a kill leaves: the database opens with everything before it."""
     log = the(LOG, folder_1_0)
     content = log.read_bytes()
     frame = content[: int.from_bytes(content[:6], "little") + 12]
@@ -259,16 +259,16 @@ def test_what_a_kill_leaves_of_1_0(tmp_path, folder_1_0):
         v1.Db(folder_1_0)
 
 
-def test_a_1_0_folder_whose_making_was_cut_off(tmp_path):
-    """A folder that sled 1.0 had only begun to make opens as the empty database that it is."""
+def test_half_created_1_0_folder(tmp_path):
+    """A folder that sled 1.0 had only begun to create opens as an empty database."""
     v1.Db(tmp_path / "new").close()
     shutil.rmtree(tmp_path / "new" / "metadata")
     with v1.Db(tmp_path / "new") as db:
         assert db.tree_names() == [b"__sled__default"]
 
 
-def test_a_damaged_1_0_folder_does_not_hang(tmp_path, folder_1_0):
-    """Where opening panics in sled 1.0, which then waits for ever, there is an error, each time it is tried."""
+def test_damaged_1_0_folder_does_not_hang(tmp_path, folder_1_0):
+    """Where opening panics inside sled 1.0, which then waits for ever, every attempt raises an error."""
     for slab in folder_1_0.glob("slabs/*"):
         slab.write_bytes(bytes(slab.stat().st_size))
     code = (
@@ -284,8 +284,8 @@ def test_a_damaged_1_0_folder_does_not_hang(tmp_path, folder_1_0):
     assert all(str(folder_1_0) in line and "Restore a backup" in line for line in lines)
 
 
-def test_reading_a_1_0_database_can_be_interrupted(tmp_path):
-    """Where sled 1.0 waits for ever for a leaf that a log cut short does not name, Ctrl-C ends it, and the program."""
+def test_interrupt_while_reading_1_0(tmp_path):
+    """Where sled 1.0 waits for ever for a leaf that a truncated log does not name, Ctrl-C ends the program."""
     with v1.Db(tmp_path / "old") as db:
         db.import_([(b"tree", b"session", [(number.to_bytes(4, "big"), os.urandom(50)) for number in range(5_000)])])
     os.truncate(the(LOG, tmp_path / "old"), the(LOG, tmp_path / "old").stat().st_size // 3)
@@ -304,8 +304,8 @@ def test_reading_a_1_0_database_can_be_interrupted(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("to", list(Format))
-def test_killed_at_any_moment(tmp_path, to):
-    """After kill -9 in the middle there is either no target, or a whole one; and it can be done again."""
+def test_kill_at_any_moment(tmp_path, to):
+    """After kill -9 there is either no target or a complete one, and the migration can be repeated."""
     fill(tmp_path / "old", 20_000)
     old = tmp_path / "old"
     if to is Format.V0_34:

@@ -1,4 +1,4 @@
-"""Sessions as JSON Lines: exactly what was there comes back, and whatever interrupts is gone on from."""
+"""Sessions as JSON Lines: an exact round trip, and continuing after an interruption."""
 
 import io
 from datetime import UTC, datetime, timedelta
@@ -32,22 +32,22 @@ VECTORS = [
 
 
 @pytest.mark.parametrize(("key", "value"), VECTORS)
-def test_rust_records_come_back_byte_for_byte(key, value):
-    """Each record that the Rust crate wrote comes back from its line exactly, nanoseconds and offsets included."""
+def test_rust_records_round_trip(key, value):
+    """Each record that the Rust crate wrote is restored from its line exactly, nanoseconds and offsets included."""
     line = jsonl.to_line(key, value)
     assert jsonl.from_line(line) == (key, value)
     assert b'"value"' not in line
 
 
 @given(st.binary(max_size=20), st.binary(max_size=80))
-def test_any_bytes_come_back(key, value):
-    """Bytes that are no record come back, too."""
+def test_any_bytes_round_trip(key, value):
+    """Bytes that are not a valid record are restored, too."""
     assert jsonl.from_line(jsonl.to_line(key, value)) == (key, value)
 
 
 @given(st.dictionaries(st.text(), JSON, max_size=4), st.datetimes(timezones=st.timezones()))
-def test_any_record_comes_back(data, expiry_date):
-    """Every record that can be written comes back from its line byte for byte."""
+def test_any_record_round_trips(data, expiry_date):
+    """Every valid record is restored from its line byte for byte."""
     record = Record(Id.new(), data, expiry_date)
     assert jsonl.from_line(jsonl.to_line(record.id.key, record.encode())) == (record.id.key, record.encode())
 
@@ -71,14 +71,14 @@ def test_any_record_comes_back(data, expiry_date):
         '{"key":"AA=="}',
     ],
 )
-def test_a_line_that_is_none_is_refused(line):
-    """Whatever is no session raises DecodeError, and nothing else."""
+def test_invalid_line(line):
+    """A line that is not a session raises DecodeError, and nothing else."""
     with pytest.raises(DecodeError):
         jsonl.from_line(line)
 
 
 def test_export_and_import_round_trip(tmp_path):
-    """A database that went through a file holds the same bytes, and the index is right."""
+    """A database that went through a file holds the same bytes, and its index is correct."""
     fill(tmp_path / "old", 300, expired=20)
     with opened_store(tmp_path / "old") as store:
         store.tree.insert(b"garbage", b"no record")
@@ -93,8 +93,8 @@ def test_export_and_import_round_trip(tmp_path):
 
 @pytest.mark.parametrize("strategy", SweepStrategy)
 @pytest.mark.parametrize("key", [b"", b"short", b"k" * 17])
-def test_a_record_under_a_key_that_is_no_id(tmp_path, key, strategy):
-    """A record whose key has another length than an id comes through a file as it was, and gets no index entry."""
+def test_record_whose_key_is_not_an_id(tmp_path, key, strategy):
+    """A record whose key does not have the length of an id round-trips through a file, and gets no index entry."""
     (record,) = fill(tmp_path / "old", 1)
     with opened_store(tmp_path / "old") as store:
         store.tree.insert(key, record.encode())
@@ -108,8 +108,8 @@ def test_a_record_under_a_key_that_is_no_id(tmp_path, key, strategy):
     assert (found.sessions, found.unreadable, found.index.missing, found.index.stale) == (1, 1, 0, 0)
 
 
-def test_an_export_is_for_its_owner_only(tmp_path):
-    """The file holds whole ids, so nobody else may read it; and none is written over."""
+def test_export_permissions(tmp_path):
+    """The file holds whole ids, so only its owner may read it; an existing file is not overwritten."""
     fill(tmp_path / "old", 1)
     with opened_store(tmp_path / "old") as store:
         export_sessions(store.tree, tmp_path / "out.jsonl")
@@ -119,8 +119,8 @@ def test_an_export_is_for_its_owner_only(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [0, 1, 200, 5_000, 20_000])
-def test_an_interrupted_export_is_resumed(tmp_path, cut):
-    """An export that ended anywhere, in the middle of a line or not, goes on to the same file as one that did not."""
+def test_resume_export(tmp_path, cut):
+    """An export that was interrupted anywhere, even inside a line, is resumed to the same complete file."""
     fill(tmp_path / "old", 100)
     with opened_store(tmp_path / "old") as store:
         whole = b"".join(export_lines(store.tree))
@@ -130,8 +130,8 @@ def test_an_interrupted_export_is_resumed(tmp_path, cut):
     assert len(lines(tmp_path / "out.jsonl")) == 100
 
 
-def test_an_import_can_be_started_again(tmp_path):
-    """What is there already is not written again, and only `replace` overwrites what has changed."""
+def test_repeat_import(tmp_path):
+    """Existing sessions are not written again, and only `replace` overwrites changed ones."""
     records = fill(tmp_path / "old", 10)
     with opened_store(tmp_path / "old") as store:
         text = b"\n".join(export_lines(store.tree))
@@ -145,8 +145,8 @@ def test_an_import_can_be_started_again(tmp_path):
         assert store.verify_index()
 
 
-def test_a_bad_line_is_named(tmp_path):
-    """The message says which line cannot be read, and those before it are written."""
+def test_bad_line_is_named(tmp_path):
+    """The message says which line is not a session; those before it are written."""
     fill(tmp_path / "old", 1)
     with opened_store(tmp_path / "old") as store:
         good = jsonl.to_line(*_record())
@@ -155,8 +155,8 @@ def test_a_bad_line_is_named(tmp_path):
         assert store.count() == 2
 
 
-def test_a_store_is_opened_as_it_was_kept(tmp_path, rust_storage):
-    """Looking at a database neither builds nor drops an index, whatever its resolution is."""
+def test_opened_store_keeps_the_index(tmp_path, rust_storage):
+    """`opened_store` neither builds nor drops an index, whatever its resolution."""
     before = contents(rust_storage)
     with opened_store(rust_storage) as store:
         assert store.resolution is None
@@ -168,8 +168,8 @@ def test_a_store_is_opened_as_it_was_kept(tmp_path, rust_storage):
     assert contents(tmp_path / "coarse") == before
 
 
-def test_a_tree_that_is_missing_is_not_made(tmp_path):
-    """A mistyped tree is told, with the names that there are."""
+def test_missing_tree_is_not_created(tmp_path):
+    """A mistyped tree is an error that lists the existing names."""
     fill(tmp_path / "old", 1)
     with sled.open(tmp_path / "old") as db:
         with pytest.raises(OperationError, match="it has: __sled__default, session"):

@@ -8,7 +8,6 @@ import pytest
 from stores.indexes import STRATEGIES, index_tree
 
 from sled_sessions import BackendError, SledStore, SweepStrategy
-from sled_sessions.operate import count_expired
 from sled_sessions.stores.sweep import PROGRESS_STEP
 
 
@@ -144,7 +143,7 @@ def test_sweep_keeps_records_whose_key_is_not_an_id(tree, clock, new_record, str
     """Neither strategy deletes an expired record whose key is not an id; a full scan counts it as undecodable."""
     store = SledStore(tree, clock=clock)
     tree.insert(b"short", new_record(-1).encode())
-    expected = count_expired(store, strategy)
+    expected = store.delete_expired(strategy, dry_run=True)
     report = store.delete_expired(strategy)
     assert (report.deleted, report.undecodable) == (0, strategy is SweepStrategy.FULL_SCAN)
     assert (expected.deleted, expected.undecodable) == (report.deleted, report.undecodable)
