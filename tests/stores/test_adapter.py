@@ -10,6 +10,7 @@ from sessions import increment
 
 from sled_sessions import AsyncCachingStore, AsyncSessionStore, AsyncStore, BackendError, MemoryStore
 from sled_sessions.session import SessionManager
+from sled_sessions.stores.adapter import BlockingStore, run_inline
 
 
 @pytest.mark.parametrize("in_thread", [False, True])
@@ -135,3 +136,19 @@ def test_asyncio_store_is_refused(wrap):
         SessionManager(store)
     with pytest.raises(TypeError, match="SessionStore"):
         AsyncStore(None)
+
+
+def test_run_inline_refuses_to_wait(clock, new_record):
+    """Blocking code over a store that suspends gets an error that names the store, and no lock stays held."""
+    store = BlockingStore(AsyncStore(MemoryStore(clock=clock), in_thread=True))
+    lock = threading.Lock()
+
+    async def waits():
+        with lock:
+            await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError, match=r"AsyncStore\(MemoryStore.* waits for an event loop"):
+        run_inline(waits(), store)
+    assert not lock.locked()
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        store.save(new_record())
