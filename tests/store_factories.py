@@ -1,4 +1,4 @@
-"""Every store there is: by name, a context manager that makes an empty one from a folder and a clock."""
+"""Every kind of store: by name, a function of a folder and a clock that returns a context manager on an empty store."""
 
 import textwrap
 from contextlib import asynccontextmanager, contextmanager
@@ -77,4 +77,4 @@ SERVED_STORES = {
     "redis-cluster": partial(_redis, shared=shared_cluster),
     "caching-redis": _caching_over_redis,
 }
-"""Asyncio stores behind a bridge, whose server deletes what has expired."""
+"""Asyncio stores as blocking ones; their servers delete expired sessions."""

@@ -96,7 +96,7 @@ def test_by_name(name, shows, tmp_path):
     log = tmp_path / "log"
     with log.open("w") as output, subprocess.Popen([*command, *options], stdout=output, stderr=output) as server:
         try:
-            wait_until(lambda: "running on http://" in log.read_text(), what=log.read_text)
+            wait_until(lambda: "running on http://" in log.read_text(), failure=log.read_text)
             page = httpx2.get(re.search(r"http://[\d.]+:\d+", log.read_text())[0])
             assert shows in page.text
             server.send_signal(signal.SIGINT)
