@@ -62,7 +62,7 @@ STORES = {
 
 @contextmanager
 def _documented(tmp_path, clock):
-    """The store that the documentation of the protocol shows to authors of stores."""
+    """The example store from the documentation of the protocol."""
     lines = [line for line in protocol.__doc__.splitlines() if line.startswith("    ") or not line]
     names: dict[str, object] = {}
     exec(textwrap.dedent("\n".join(lines)), names)
@@ -70,7 +70,7 @@ def _documented(tmp_path, clock):
 
 
 DOCUMENTED_STORES = {"documented": _documented}
-"""For the conformance suite alone."""
+"""Only for the conformance suite."""
 
 SERVED_STORES = {
     **{f"redis-{binary}": partial(_redis, binary=binary) for binary in BINARIES},
