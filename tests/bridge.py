@@ -1,4 +1,4 @@
-"""An asyncio store for blocking tests."""
+"""Asyncio stores for blocking tests."""
 
 import asyncio
 import threading
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class Blocking:
-    """Calls an `AsyncSessionStore` from any thread; it runs on the event loop of a thread of its own."""
+    """A blocking facade, usable from any thread, for an `AsyncSessionStore` on another thread's event loop."""
 
     def __init__(self, store: object, loop: asyncio.AbstractEventLoop) -> None:
         self.store = store
@@ -46,7 +46,7 @@ class Blocking:
 
 
 class Awaited:
-    """The same store on the same event loop for code that awaits on others, such as one loop for each request."""
+    """The same store for code on other event loops, such as one loop for each request."""
 
     def __init__(self, store: object, loop: asyncio.AbstractEventLoop) -> None:
         self.store = store
@@ -80,7 +80,7 @@ async def _list(items: AsyncIterator[object]) -> list[object]:
 
 @contextmanager
 def blocking(make):
-    """For blocking code the store of the asynchronous context manager that `make` gives."""
+    """Enter the asynchronous context manager that `make` returns, and yield its store as a `Blocking` one."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()

@@ -1,10 +1,10 @@
-"""Time, in the hands of a test."""
+"""A clock for tests."""
 
 from datetime import UTC, datetime, timedelta
 
 
 class FakeClock:
-    """A clock that stands still until it is told to go on."""
+    """A clock that moves only when a test advances it."""
 
     def __init__(self) -> None:
         self.now = datetime(2030, 1, 1, 12, 0, 0, 250_000, UTC)

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures for all tests."""
 
 import signal
 import sys
@@ -11,15 +11,15 @@ from clock import FakeClock
 from sled_sessions import cli
 from sled_sessions.examples import rust_database
 
-# A shell starts what runs in its background with interrupts ignored, and children inherit that: tests of Ctrl-C would
-# wait for ever. A handler is reset in a child, so that there an interrupt interrupts.
+# A shell starts background jobs with SIGINT ignored, and their children inherit that, so tests of Ctrl-C would wait
+# forever. A handler, unlike an ignored signal, is reset to the default in a child.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Time, in the hands of the test."""
+    """The test's clock."""
     return FakeClock()
 
 
@@ -30,7 +30,7 @@ def rust_storage(tmp_path: Path) -> Path:
 
 
 class Result(NamedTuple):
-    """What a command printed and returned."""
+    """A command's exit code and output."""
 
     code: int
     out: str
@@ -39,7 +39,7 @@ class Result(NamedTuple):
 
 @pytest.fixture
 def run(monkeypatch, capfd):
-    """Calls `sled-sessions` with these arguments, as the shell does but in this process."""
+    """A function that runs `sled-sessions` with these arguments, as a shell would, but in this process."""
 
     def call(*arguments: object) -> Result:
         monkeypatch.setattr(sys, "argv", ["sled-sessions", *map(str, arguments)])

@@ -1,4 +1,4 @@
-"""Any value that JSON has, for tests with Hypothesis."""
+"""Any JSON value, for tests with Hypothesis."""
 
 from hypothesis import strategies as st
 
@@ -11,4 +11,4 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
 )
-"""Whole numbers as msgpack takes them, of 64 bits with a sign or without one."""
+"""Integers have the range of msgpack: 64 bits, signed or unsigned."""

@@ -4,7 +4,7 @@ import types
 
 
 class Pausing:
-    """An `AsyncSessionStore` on a blocking store. Each step of a coroutine over it ends before a call of the store."""
+    """An `AsyncSessionStore` on a blocking store; it suspends before each call and yields the method's name."""
 
     def __init__(self, store: object) -> None:
         self.store = store

@@ -1,4 +1,4 @@
-"""What the Rust crate wrote and answered, as files in `data/`."""
+"""The Rust crate's records and responses, in `data/`."""
 
 import json
 from pathlib import Path
@@ -8,5 +8,5 @@ DATA = Path(__file__).parent / "data"
 
 
 def read_jsonl(name: str) -> list[dict[str, Any]]:
-    """The rows of a file of reference answers."""
+    """The rows of a reference file."""
     return [json.loads(line) for line in (DATA / name).read_text("utf-8").splitlines()]

@@ -22,7 +22,7 @@ if found := shutil.which("redis-server"):
 
 
 def free_port() -> int:
-    """A port that nobody listens on, and not its cluster bus either."""
+    """A port that is free, as is the port of its Cluster bus, 10,000 above it."""
     while True:
         with socket.socket() as probe, socket.socket() as bus:
             probe.bind(("127.0.0.1", 0))
@@ -36,16 +36,16 @@ def free_port() -> int:
 
 
 class Server:
-    """One server process, with its data in a folder of its own; what it acknowledged survives `kill`."""
+    """A server process with its own data folder; acknowledged writes survive `kill`."""
 
-    # With everysec a write may wait for the last fsync while its answer does not.
+    # "always", since with "everysec" a server may acknowledge a write before its fsync.
     durable = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
 
     def __init__(self, *options: str, binary: str = VALKEY) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="sessions-server-"))
         self.options = options
         self.binary = binary
-        for _ in range(3):  # another program may take the port first
+        for _ in range(3):  # another program may take the port in between
             self.port = free_port()
             self.start()
             if self.process.poll() is None:
@@ -71,7 +71,7 @@ class Server:
             raise
 
     def wait(self) -> None:
-        """Wait until this very process answers, or has ended."""
+        """Wait until this process answers, not an older one on the port, or until it has exited."""
         with self.client() as client:
             wait_until(
                 lambda: (
@@ -79,7 +79,7 @@ class Server:
                     or (client.ping() and client.info("server")["process_id"] == self.process.pid)
                 ),
                 ignoring=RedisError,
-                what=(self.folder / "log").read_text,
+                failure=(self.folder / "log").read_text,
             )
 
     def client(self) -> Redis:
@@ -92,7 +92,7 @@ class Server:
     def pause(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
@@ -105,7 +105,7 @@ class Server:
 
 
 class Cluster:
-    """Three masters that share the slots."""
+    """A Cluster of three masters without replicas."""
 
     def __init__(self, *, binary: str = VALKEY) -> None:
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
@@ -126,13 +126,13 @@ class Cluster:
         return f"redis+cluster://127.0.0.1:{self.nodes[0].port}"
 
     def wait(self) -> None:
-        """Wait until every node knows that all slots are served."""
+        """Wait until every node sees all slots served."""
         for node in self.nodes:
             with node.client() as client:
-                wait_until(lambda client=client: self._is_whole(client.cluster("INFO")), ignoring=RedisError)
+                wait_until(lambda client=client: self._is_complete(client.cluster("INFO")), ignoring=RedisError)
 
     @staticmethod
-    def _is_whole(info: dict[str, str]) -> bool:
+    def _is_complete(info: dict[str, str]) -> bool:
         return info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3"
 
     def flush(self) -> None:
@@ -146,7 +146,7 @@ class Cluster:
 
 @functools.cache
 def shared_server(binary: str = VALKEY) -> Server:
-    """The server of all tests that do it no harm."""
+    """The server for tests that do not disrupt it."""
     server = Server(binary=binary)
     atexit.register(_close, os.getpid(), server)
     return server
@@ -154,7 +154,7 @@ def shared_server(binary: str = VALKEY) -> Server:
 
 @functools.cache
 def shared_cluster(binary: str = VALKEY) -> Cluster:
-    """The Cluster of all tests that do it no harm."""
+    """The Cluster for tests that do not disrupt it."""
     cluster = Cluster(binary=binary)
     atexit.register(_close, os.getpid(), cluster)
     return cluster

@@ -1,4 +1,4 @@
-"""Every store there is: by name, a context manager that makes an empty one from a folder and a clock."""
+"""Every kind of store: by name, a function of a folder and a clock that returns a context manager on an empty store."""
 
 import textwrap
 from contextlib import asynccontextmanager, contextmanager
@@ -62,7 +62,7 @@ STORES = {
 
 @contextmanager
 def _documented(tmp_path, clock):
-    """The store that the documentation of the protocol shows to authors of stores."""
+    """The example store from the documentation of the protocol."""
     lines = [line for line in protocol.__doc__.splitlines() if line.startswith("    ") or not line]
     names: dict[str, object] = {}
     exec(textwrap.dedent("\n".join(lines)), names)
@@ -70,11 +70,11 @@ def _documented(tmp_path, clock):
 
 
 DOCUMENTED_STORES = {"documented": _documented}
-"""For the conformance suite alone."""
+"""Only for the conformance suite."""
 
 SERVED_STORES = {
     **{f"redis-{binary}": partial(_redis, binary=binary) for binary in BINARIES},
     "redis-cluster": partial(_redis, shared=shared_cluster),
     "caching-redis": _caching_over_redis,
 }
-"""Asyncio stores behind a bridge, whose server deletes what has expired."""
+"""Asyncio stores as blocking ones; their servers delete expired sessions."""

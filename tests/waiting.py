@@ -1,4 +1,4 @@
-"""Waiting for what another thread or process does, where nothing tells that it is done."""
+"""Waiting for another thread or process that gives no signal when it is done."""
 
 import threading
 import time
@@ -10,20 +10,20 @@ def wait_until(
     check: Callable[[], object],
     *,
     ignoring: type[Exception] | tuple[()] = (),
-    what: Callable[[], object] = lambda: "it did not happen",
+    failure: Callable[[], object] = lambda: "the condition did not become true",
 ) -> None:
-    """Wait until `check` is true, and raises nothing of what is ignored; `what` says what is there instead."""
+    """Wait until `check` returns a true value without raising what is `ignoring`; `failure` makes the error message."""
     until = time.monotonic() + 30
     while True:
         with suppress(ignoring):
             if check():
                 return
-        assert time.monotonic() < until, what()
+        assert time.monotonic() < until, failure()
         time.sleep(0.01)
 
 
 def waits_for(lock: AbstractContextManager[object], call: Callable[[], object]) -> bool:
-    """Whether a thread that makes this call waits while the lock is held, and then comes to the end."""
+    """Whether a thread making this call blocks while the lock is held, and finishes once it is released."""
     thread = threading.Thread(target=call)
     with lock:
         thread.start()

@@ -144,9 +144,9 @@ class RedisStore:
     async def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """Read, change and write a live session as one step, across processes; see `SessionStore.update`.
 
-        The server holds no lock: it writes the new record only if the old one is still stored, byte for byte.
-        Otherwise `change` is called again with the other writer's record. Updates of one session by this store take
-        turns.
+        The server holds no lock: it writes the new record, or deletes the old one, only if the old one is still
+        stored, byte for byte. Otherwise `change` is called again with the other writer's record. Updates of one session
+        by this store take turns.
 
         Raises:
             BackendError: As for any call, or because other writers came first until `timeout` was over.

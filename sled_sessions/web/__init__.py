@@ -1,4 +1,4 @@
-"""Sessions in web applications: an ASGI middleware that needs no framework."""
+"""Sessions in web applications: an ASGI middleware that works with or without a framework."""
 
 from sled_sessions.web.middleware import SessionMiddleware
 

@@ -1,4 +1,4 @@
-"""The session's cookie: its options, checked once, how it is read and how it is written (RFC 6265bis)."""
+"""The session cookie (RFC 6265bis): checks its options, reads it from a request, writes it for a response."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -24,7 +24,7 @@ class SessionCookie:
     """The cookie that carries the session id, with tower-sessions' options and defaults.
 
     Raises:
-        ValueError: A combination that browsers refuse, so that no session would ever come back.
+        ValueError: Browsers would refuse a cookie with these options, so no session would survive its first request.
     """
 
     name: str = attrs.field(default="id", validator=attrs.validators.instance_of(str))
@@ -40,13 +40,13 @@ class SessionCookie:
     _after: bytes = attrs.field(init=False, repr=False)
     _values: Callable[[bytes], list[bytes]] = attrs.field(init=False, repr=False)
     removal: bytes = attrs.field(init=False, repr=False)
-    """The Set-Cookie value that makes a browser drop the cookie."""
+    """The Set-Cookie value that makes the browser delete the cookie."""
 
     def __attrs_post_init__(self) -> None:
         problem = self._problem()
         if problem is not None:
             raise ValueError(problem)
-        # The order is that of Rust's `cookie` crate.
+        # In the order of Rust's `cookie` crate.
         attributes = "".join(
             (
                 "; HttpOnly" if self.http_only else "",
@@ -65,7 +65,7 @@ class SessionCookie:
         set_attribute(self, "removal", removal.encode())
 
     def find(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
-        """The cookie's value in a request: that of the last cookie of this name, as it is, quotes too."""
+        """The value of the last cookie with this name in a request, unchanged: quotes are kept."""
         found = None
         for header, value in headers:
             if header == b"cookie" and (values := self._values(value)):
@@ -73,7 +73,7 @@ class SessionCookie:
         return found
 
     def read(self, value: bytes | None) -> Id | None:
-        """The id in a cookie's value: a claim, until the store knows it."""
+        """The id in a cookie's value, or None. The id is not trustworthy until the store has found it."""
         if value is None:
             return None
         opened = value if self.seal is None else self.seal.open(value.decode("latin-1"))
@@ -83,22 +83,22 @@ class SessionCookie:
             return None
 
     def is_ours(self, value: bytes) -> bool:
-        """Whether a server with one of our keys made this value; without keys nobody can tell, and it is taken so."""
+        """Whether one of the keys sealed this value. Always true without keys, when there is no way to tell."""
         return self.seal is None or self.seal.open(value.decode("latin-1")) is not None
 
     def is_malformed(self, value: bytes) -> bool:
-        """Whether even the length of this value tells that it holds no id; cheap enough for each request."""
+        """Whether the length alone rules out that this value holds an id: a check cheap enough for each request."""
         return self.seal is None and len(value) != TEXT_LENGTH
 
     def write(self, id: Id, max_age: timedelta | None, presented: bytes | None = None) -> bytes:
-        """The Set-Cookie value for a session that lives this long; None: as long as the browser runs.
-
-        Seconds are rounded up: about the last one the server decides, not the browser.
+        """The Set-Cookie value for a session.
 
         Args:
             id: The session's id.
-            max_age: How long the session lives.
-            presented: The value that this very id was read from, if it was; it need not be written out again then.
+            max_age: How long the browser keeps the cookie, rounded up to seconds, so that it never drops the cookie of
+                a live session. None is until the browser closes.
+            presented: The value in the request that this id was read from, if there was one: an unsealed value is
+                reused instead of formatting the id again.
         """
         if self.seal is not None:
             value = self.seal.seal(str(id)).encode()
@@ -112,15 +112,15 @@ class SessionCookie:
     def _problem(self) -> str | None:
         prefix = self.name.lower()
         if not _TOKEN.fullmatch(self.name):
-            return "name must be a cookie name: ASCII letters, digits and !#$%&'*+-.^_`|~"
+            return "name must be a valid cookie name: ASCII letters, digits and !#$%&'*+-.^_`|~"
         if self.same_site not in ("strict", "lax", "none"):
             return "same_site must be 'strict', 'lax' or 'none'"
         if self.domain is not None and not _DOMAIN.fullmatch(self.domain):
-            return "domain must be a host name, such as 'example.org', without scheme, port, path or asterisk"
+            return "domain must be a host name such as 'example.org', without scheme, port, path or asterisk"
         if not _PATH.fullmatch(self.path):
             return "path must be printable ASCII text without a semicolon"
         if not self.path.startswith("/"):
-            return "path must begin with '/': browsers put another in the place of one that does not"
+            return "path must begin with '/': browsers ignore any other and use a default"
         if not self.secure:
             if self.same_site == "none":
                 return "browsers refuse same_site='none' without secure=True"

@@ -1,10 +1,10 @@
-"""Quart: makes `quart.session` the session that `SessionMiddleware` put into the ASGI scope.
+"""Quart: makes `quart.session` the session that `SessionMiddleware` puts into the ASGI scope.
 
     app = Quart(__name__)
     app.session_interface = QuartSessions()
     app.asgi_app = SessionMiddleware(app.asgi_app, store)
 
-The expiry policy is the middleware's: setting Quart's `session.permanent` changes nothing.
+The middleware's expiry policy applies; Quart's `session.permanent` has no effect.
 """
 
 from typing import Any
@@ -13,25 +13,25 @@ from sled_sessions.session import Session
 
 
 class QuartSessions:
-    """What Quart calls a session interface; loading, saving and cookies are left to the middleware."""
+    """A session interface for Quart. The middleware loads and saves the session and sets the cookie."""
 
     def is_null_session(self, obj: object) -> bool:
-        """Whether this stands for a session that could not be opened: there are none."""
+        """False: Quart uses a null session if opening fails, but `open_session` raises instead."""
         return False
 
     async def open_session(self, app: Any, request: Any) -> Session:
         """The session of a request or a WebSocket.
 
         Raises:
-            RuntimeError: The request did not come through the middleware.
+            RuntimeError: No middleware around `app.asgi_app` has put a session into the request's scope.
         """
         session = request.scope.get("session")
         if not isinstance(session, Session):
-            raise RuntimeError(  # noqa: TRY004 - the caller's argument is right, the set-up is not
-                "no SessionMiddleware around app.asgi_app has put a session into the scope; nor has one for Quart's "
-                "test_request_context and session_transaction: use test_client with requests instead"
+            raise RuntimeError(  # noqa: TRY004 - the argument is valid, the set-up is not
+                "wrap app.asgi_app in a SessionMiddleware: it puts the session into the scope. Quart's "
+                "test_request_context and session_transaction bypass it; make requests with test_client instead"
             )
         return session
 
     async def save_session(self, app: Any, session: Any, response: Any) -> None:
-        """Leave it to the middleware."""
+        """Do nothing: the middleware saves the session."""

@@ -1,10 +1,10 @@
 """Signed and encrypted cookie values, as Rust's `cookie` crate writes them.
 
-A key has 64 bytes, of which the first 32 sign and the last 32 encrypt; what is longer is cut (`Key::from`).
+A key has 64 bytes: the first 32 sign, the last 32 encrypt. Further bytes are ignored, as by `Key::from`.
 
-- signed: the standard base64 of HMAC-SHA256 over the value, 44 characters, then the value itself;
-- private: the standard base64 of the 12-byte nonce, the AES-256-GCM ciphertext and its 16-byte tag, with the cookie's
-  name as associated data, so that a value cannot be moved to another cookie.
+- signed: the standard base64 of the value's HMAC-SHA256, 44 characters, then the value;
+- private: the standard base64 of a 12-byte nonce, the AES-256-GCM ciphertext and its 16-byte tag. The cookie's name is
+  the associated data, so a value is not valid in another cookie.
 """
 
 import binascii
@@ -13,40 +13,39 @@ from collections.abc import Iterable
 from typing import Protocol
 
 Keys = bytes | Iterable[bytes]
-"""One key, or several: the first one seals, and what any of them sealed is opened."""
+"""One key, or several for rotation: the first one seals, and each of them opens."""
 
 _DIGEST_LENGTH = 44
 _NONCE_LENGTH = 12
 
 
 class Seal(Protocol):
-    """How a session id is written into a cookie's value."""
+    """Turns a session id into a cookie's value and back."""
 
     def seal(self, text: str) -> str:
-        """The cookie's value for this text."""
+        """The cookie's value for a text."""
 
     def open(self, value: str) -> str | None:
-        """The text in a cookie's value, or None when nobody who has a key wrote it."""
+        """The text in a cookie's value, or None if none of the keys sealed it."""
 
 
 class Signed:
-    """The id behind its HMAC: values that this server did not write never reach the store."""
+    """Prefixes the id with its HMAC, so that ids made up by a client never reach the store."""
 
     def __init__(self, keys: Keys) -> None:
-        import hmac  # loads OpenSSL, which nobody else needs
+        import hmac  # imported here because it loads OpenSSL
 
         self._hmac = hmac
         self._keys = [key[:32] for key in _check(keys, "signed_key")]
 
     def seal(self, text: str) -> str:
-        """The signature and the text."""
+        """The signature followed by the text."""
         return self._digest(self._keys[0], text) + text
 
     def open(self, value: str) -> str | None:
-        """The text, if its signature is right."""
+        """The text if its signature is valid, else None."""
         digest, text = value[:_DIGEST_LENGTH], value[_DIGEST_LENGTH:]
-        # compare_digest takes ASCII text only; what is no ASCII was not written here.
-        if not value.isascii():
+        if not value.isascii():  # never written here, and compare_digest would raise
             return None
         return text if any(self._hmac.compare_digest(self._digest(key, text), digest) for key in self._keys) else None
 
@@ -55,7 +54,7 @@ class Signed:
 
 
 class Private:
-    """The id encrypted: the cookie's owner does not see it either. Needs the package `cryptography`."""
+    """Encrypts the id, so that not even the visitor can read it. Needs the package `cryptography`."""
 
     def __init__(self, keys: Keys, name: str) -> None:
         try:
@@ -70,18 +69,18 @@ class Private:
         self._name = name.encode()
 
     def seal(self, text: str) -> str:
-        """The encrypted text; another one on each call."""
+        """The encrypted text, with a new random nonce on each call."""
         nonce = os.urandom(_NONCE_LENGTH)
         sealed = nonce + self._ciphers[0].encrypt(nonce, text.encode(), self._name)
         return _base64(sealed)
 
     def open(self, value: str) -> str | None:
-        """The text, if it was encrypted for this cookie with one of the keys."""
+        """The text if one of the keys encrypted it for this cookie, else None."""
         try:
             sealed = binascii.a2b_base64(value, strict_mode=True)
         except ValueError:
             return None
-        # One spelling only, as in Rust: Python overlooks bits that are set behind the last byte.
+        # Accept only the canonical base64, as Rust does: Python ignores surplus bits after the last byte.
         if len(sealed) <= _NONCE_LENGTH or _base64(sealed) != value:
             return None
         for cipher in self._ciphers:
@@ -99,12 +98,10 @@ def _base64(data: bytes) -> str:
 def _check(keys: Keys, name: str) -> list[bytes]:
     found = [keys] if isinstance(keys, bytes) or not isinstance(keys, Iterable) else list(keys)
     if not found:
-        raise ValueError(f"{name} is an empty list; give at least one key")
+        raise ValueError(f"{name} is an empty list; pass at least one key")
     for key in found:
         if not isinstance(key, bytes):
-            raise TypeError(f"{name} must be bytes or a list of bytes, such as secrets.token_bytes(64) makes")
+            raise TypeError(f"{name} must be bytes or a list of bytes; secrets.token_bytes(64) makes a key")
         if len(key) < 64:
-            raise ValueError(
-                f"{name} needs at least 64 bytes, such as secrets.token_bytes(64) makes; this one has {len(key)}"
-            )
+            raise ValueError(f"{name} needs at least 64 bytes, but has {len(key)}; secrets.token_bytes(64) makes a key")
     return found

@@ -1,4 +1,4 @@
-"""What a disk may hold after a power cut, worked out from what strace saw a program do."""
+"""The possible contents of a disk after a power cut, derived from the system calls that strace recorded."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 SECTOR = 512
-"""Bytes that a disk writes as one."""
+"""Bytes that a disk writes atomically."""
 
 _CALLS = "write,pwrite64,fsync,openat,unlink,mkdir,ftruncate"
 _LINE = re.compile(r"(\d+) +(?:<\.\.\. )?(\w+)(?:\(| resumed>)(.*)")
@@ -21,7 +21,7 @@ _OPEN_FILE = re.compile(r"\d+<((?:\\x[0-9a-f]{2})*)>")
 
 @attrs.define
 class Call:
-    """A system call, with the lines of the log at which it began and returned."""
+    """A system call, with the log lines where it began (`begun`) and returned (`done`)."""
 
     name: str
     begun: int
@@ -30,12 +30,12 @@ class Call:
 
     @property
     def path(self) -> str:
-        """The file that it is about."""
+        """The file it acts on."""
         return _decoded((_OPEN_FILE.match(self.arguments) or _TEXT.search(self.arguments))[1]).decode()
 
     @property
     def data(self) -> bytes:
-        """What it writes."""
+        """The bytes it writes."""
         return _decoded(_TEXT.search(self.arguments)[1])
 
     @property
@@ -45,7 +45,7 @@ class Call:
 
 
 class Recording:
-    """The writes of a program that works in `folder`, and what it says meanwhile on its standard output."""
+    """The writes of a program to `folder`, and what it prints meanwhile."""
 
     def __init__(self, program: str, folder: Path, *arguments: str) -> None:
         if shutil.which("strace") is None:
@@ -57,19 +57,19 @@ class Recording:
             command = [*trace, sys.executable, "-c", program, folder, *arguments]
             done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, timeout=100, check=False)
         if "ptrace" in done.stderr:
-            pytest.skip("strace may not trace here")
+            pytest.skip("strace is not permitted to trace here")
         assert done.returncode == 0, done.stderr
         calls = list(_calls(log.read_text().splitlines()))
         self.length = max(call.begun for call in calls)
         writes = (call for call in calls if call.name == "write")
-        self.said = [(call.begun, call.data.decode()) for call in writes if call.path == out.name]
+        self.printed = [(call.begun, call.data.decode()) for call in writes if call.path == out.name]
         self._calls = [call for call in calls if Path(call.path).is_relative_to(folder)]
 
     def cut(self, moment: int, random: Random, into: Path) -> None:
-        """Write what is on the disk when the power goes at this line of the log.
+        """Write to `into` what the disk may hold if the power fails at this line of the log.
 
-        What was written before an fsync that has returned is there. Of all else each sector may be there or not, and
-        so may the names of new files; a name that was removed does not come back.
+        Everything written before an fsync that has returned is kept. Of the rest, each sector and each new file name
+        is kept or lost at random; a removed name stays removed.
         """
         files: dict[str, bytearray] = {}
         chance = random.choice([0, 0.5, 0.9, 1])
@@ -94,7 +94,7 @@ class Recording:
             (into / Path(path).relative_to(self.folder)).write_bytes(content)
 
     def _is_synced(self, call: Call, moment: int) -> bool:
-        """Whether an fsync after this call had returned by then: of the file, or of the folder if it made a name."""
+        """Whether, at this moment, a later fsync of the file has returned, or of the folder for a new name."""
         synced = str(Path(call.path).parent) if call.name == "openat" else call.path
         return any(
             sync.name == "fsync" and sync.path == synced and call.done < sync.begun and sync.done <= moment
@@ -106,7 +106,7 @@ def _calls(lines):
     pending: dict[str, Call] = {}
     for number, line in enumerate(lines):
         if (found := _LINE.match(line)) is None:
-            continue  # a thread that has ended
+            continue  # a thread has exited
         thread, name, rest = found.groups()
         call = pending.pop(thread, None) or Call(name, number)
         if rest.endswith("<unfinished ...>"):

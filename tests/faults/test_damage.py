@@ -1,4 +1,4 @@
-"""Damaged files of a database of sessions: nothing is silently emptied, and what can be read is salvaged."""
+"""Damaged database files: no session is lost without an error, and readable ones are salvaged."""
 
 import os
 import random
@@ -9,12 +9,12 @@ from operate.databases import EXPIRY, fill
 
 from sled_sessions import Id, Record, SessionError, SledStore, operate, sled
 
-COUNT = 6_000  # several segments
+COUNT = 6_000  # enough for several segments
 
 
 @pytest.fixture(scope="module")
 def databases(tmp_path_factory):
-    """A database that was closed cleanly and never opened again, and one that was opened again; and their sessions."""
+    """A folder with two databases, one closed cleanly ("fresh") and one opened again since; and their sessions."""
     folder = tmp_path_factory.mktemp("databases")
     records = fill(folder / "fresh", COUNT)
     shutil.copytree(folder / "fresh", folder / "reopened")
@@ -24,12 +24,12 @@ def databases(tmp_path_factory):
 
 
 def flip(file):
-    """One bit in the middle."""
+    """Flip one bit in the middle."""
     overwrite(file, file.stat().st_size // 2, bytes([file.read_bytes()[file.stat().st_size // 2] ^ 1]))
 
 
 def overwrite(file, start, content):
-    """Other bytes at this place."""
+    """Overwrite the bytes from `start` on."""
     with file.open("r+b") as opened:
         opened.seek(start)
         opened.write(content)
@@ -49,7 +49,7 @@ FILES = [("fresh", "db"), ("fresh", "conf"), ("reopened", "db"), ("reopened", "c
 
 
 def read(folder):
-    """All sessions of a database, or the error that came instead."""
+    """All sessions of a database, or the error that opening or reading it raises."""
     try:
         with SledStore.open(folder) as store:
             return {record.id: record for record in store.records()}
@@ -59,8 +59,8 @@ def read(folder):
 
 @pytest.mark.parametrize("name", DAMAGES)
 @pytest.mark.parametrize(("state", "pattern"), FILES)
-def test_damage_is_told_or_harmless(tmp_path, databases, state, pattern, name):
-    """Either every session can be read, or there is an error that names the folder and says what to do."""
+def test_damage_is_reported_or_harmless(tmp_path, databases, state, pattern, name):
+    """Either every session can be read, or the error names the folder and says what to do."""
     source, expected = databases
     folder = tmp_path / "storage"
     shutil.copytree(source / state, folder)
@@ -69,7 +69,7 @@ def test_damage_is_told_or_harmless(tmp_path, databases, state, pattern, name):
     found = read(folder)
     if found == expected:
         return
-    assert isinstance(found, Exception), f"{len(found)} of {COUNT} sessions, without a word"
+    assert isinstance(found, Exception), f"{len(found)} of {COUNT} sessions, without an error"
     assert "\n" not in str(found)
     for text in (folder, "sled-sessions restore", "sled-sessions salvage"):
         assert str(text) in str(found)
@@ -77,7 +77,7 @@ def test_damage_is_told_or_harmless(tmp_path, databases, state, pattern, name):
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory):
-    """A database of which some pages are so large that sled keeps them in files of their own."""
+    """A database with some pages so large that sled keeps them in separate blob files."""
     folder = tmp_path_factory.mktemp("large") / "storage"
     records = [Record(Id.new(), {"pad": "x" * (60_000 if number < 60 else 100)}, EXPIRY) for number in range(400)]
     with SledStore.open(folder) as store:
@@ -90,12 +90,12 @@ BLOB_DAMAGES = ["a flipped bit", "truncated to half", "truncated to nothing", "z
 
 
 @pytest.mark.parametrize("name", BLOB_DAMAGES)
-def test_a_damaged_blob_is_told_or_harmless(tmp_path, large, name):
-    """A damaged or missing file of a large page never hides a session: either all are there, or the error says it."""
+def test_damaged_blob_is_reported_or_harmless(tmp_path, large, name):
+    """A damaged or missing blob never hides a session: either all can be read, or there is an error."""
     source, expected = large
     blobs = sorted((source / "blobs").iterdir(), key=lambda blob: int(blob.name))
     assert len(blobs) > 5
-    told = 0
+    reported = 0
     for blob in [*blobs[:3], *blobs[-3:]]:
         folder = tmp_path / blob.name
         shutil.copytree(source, folder)
@@ -103,16 +103,16 @@ def test_a_damaged_blob_is_told_or_harmless(tmp_path, large, name):
         found = read(folder)
         if found == expected:
             continue
-        told += 1
-        assert isinstance(found, sled.Corruption), f"{len(found)} of {len(expected)} sessions, without a word"
+        reported += 1
+        assert isinstance(found, sled.Corruption), f"{len(found)} of {len(expected)} sessions, without an error"
         for text in (folder, f"blobs/{blob.name}", "sled-sessions restore", "sled-sessions salvage"):
             assert str(text) in str(found)
         operate.salvage(folder, tmp_path / f"rest of {blob.name}")
-    assert told
+    assert reported
 
 
-def test_a_blob_that_was_replaced_may_be_missing(tmp_path, large):
-    """A log may name the file of a page that was replaced since, and whose file sled removed."""
+def test_replaced_blob_may_be_missing(tmp_path, large):
+    """The log may name the blob of a page that has been replaced since, and whose file sled has removed."""
     source, expected = large
     folder = tmp_path / "storage"
     shutil.copytree(source, folder)
@@ -123,16 +123,16 @@ def test_a_blob_that_was_replaced_may_be_missing(tmp_path, large):
             for id in expected:
                 expected[id] = Record(id, {"pad": text * 3_000}, EXPIRY)
                 store.save(expected[id])
-    assert before - set(os.listdir(folder / "blobs")), "sled removed none"
-    for snapshot in folder.glob("snap.*"):  # so that the whole log is replayed
+    assert before - set(os.listdir(folder / "blobs")), "sled removed no blob"
+    for snapshot in folder.glob("snap.*"):  # so that sled replays the whole log
         snapshot.unlink()
     assert read(folder) == expected
 
 
 @pytest.mark.parametrize("state", ["fresh", "reopened"])
 @pytest.mark.parametrize("seed", range(10))
-def test_noise_anywhere_is_told_or_harmless(tmp_path, databases, state, seed):
-    """The same for a few bytes of noise, or a cut, at a random place of the log; and what is salvaged is right."""
+def test_random_damage_is_reported_or_harmless(tmp_path, databases, state, seed):
+    """Random bytes, or a cut, at a random place in the log are reported or harmless, and salvaged data is correct."""
     source, expected = databases
     folder = tmp_path / "storage"
     shutil.copytree(source / state, folder)
@@ -145,7 +145,7 @@ def test_noise_anywhere_is_told_or_harmless(tmp_path, databases, state, seed):
     before = (folder / "db").read_bytes()
     try:
         report = operate.salvage(folder, tmp_path / "rest")
-    except operate.OperationError:  # what is left holds no page of a tree
+    except operate.OperationError:  # the rest of the file holds no page of a tree
         assert not seed % 3
     else:
         rest = read(tmp_path / "rest")
@@ -158,8 +158,8 @@ def test_noise_anywhere_is_told_or_harmless(tmp_path, databases, state, seed):
 
 @pytest.mark.parametrize("state", ["fresh", "reopened"])
 @pytest.mark.parametrize("name", ["a flipped bit", "a zeroed page"])
-def test_most_is_salvaged(tmp_path, databases, state, name):
-    """One bad place costs the sessions of a few pages, and the report says that something is missing."""
+def test_most_sessions_are_salvaged(tmp_path, databases, state, name):
+    """Damage in one place loses the sessions of a few pages, and the report says that the copy is incomplete."""
     source, expected = databases
     shutil.copytree(source / state, tmp_path / "storage")
     DAMAGES[name](tmp_path / "storage" / "db")
@@ -168,8 +168,8 @@ def test_most_is_salvaged(tmp_path, databases, state, name):
     assert report.is_incomplete or read(tmp_path / "rest") == expected
 
 
-def test_a_lost_database_cannot_be_salvaged(tmp_path, databases):
-    """Without its file db there is nothing to copy, and no folder is made."""
+def test_salvage_without_the_db_file(tmp_path, databases):
+    """Without its file db a database cannot be salvaged, and no folder is created."""
     shutil.copytree(databases[0] / "fresh", tmp_path / "storage")
     (tmp_path / "storage" / "db").unlink()
     with pytest.raises(operate.OperationError, match="restore a backup"):

@@ -1,4 +1,4 @@
-"""A disk that is full, and a folder that cannot be written to."""
+"""A full disk and a read-only folder."""
 
 import contextlib
 import errno
@@ -15,7 +15,7 @@ from sled_sessions import SledStore, operate, sled
 
 MEGABYTE = 1_000_000
 
-# A disk without room, for one process: writes beyond the limit fail as they do on a full disk.
+# The limit simulates a full disk for this process: writes beyond it fail.
 SAVE_UNTIL_FULL = """
 import json, resource, sys
 from datetime import UTC, datetime, timedelta
@@ -51,7 +51,7 @@ print(json.dumps(["acknowledged", *acknowledged]))
 
 @contextlib.contextmanager
 def mounted(folder, *options):
-    """A small file system in memory."""
+    """Mount a small in-memory file system."""
     folder.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", folder]
     if os.geteuid() or subprocess.run(command, capture_output=True, check=False).returncode:
@@ -63,7 +63,7 @@ def mounted(folder, *options):
 
 
 def save_until_full(folder, limit):
-    """What the process said, and the ids that a flush had acknowledged."""
+    """The process's messages by kind, and the ids that a flush has acknowledged."""
     run = subprocess.run(
         [sys.executable, "-c", SAVE_UNTIL_FULL, folder, str(limit)],
         capture_output=True,
@@ -72,39 +72,39 @@ def save_until_full(folder, limit):
         check=False,
     )
     assert (run.returncode, run.stderr) == (0, "")
-    told = {kind: rest for kind, *rest in map(json.loads, run.stdout.splitlines())}
-    return told, told["acknowledged"]
+    messages = {kind: rest for kind, *rest in map(json.loads, run.stdout.splitlines())}
+    return messages, messages["acknowledged"]
 
 
 def check_after(folder, acknowledged):
-    """With room again, the database opens and everything that was acknowledged is there."""
+    """With free space again, the database opens and holds every acknowledged session."""
     assert acknowledged
     with SledStore.open(folder) as store:
-        there = {str(record.id) for record in store.records()}
-        assert there >= set(acknowledged)
+        found = {str(record.id) for record in store.records()}
+        assert found >= set(acknowledged)
         report = store.verify_index()
         assert (report.missing, report.undecodable) == (0, 0)
 
 
-def test_a_full_disk(tmp_path):
-    """On a full disk a save raises, nothing hangs, and with room again all that a flush acknowledged is there."""
+def test_full_disk(tmp_path):
+    """On a full disk a save raises and nothing hangs; once there is space, all acknowledged sessions are there."""
     with mounted(tmp_path / "disk", "size=8m") as disk:
-        told, acknowledged = save_until_full(disk / "storage", 0)
-        assert told["save"][0] in {"SledIOError", "ClosedError"}
+        messages, acknowledged = save_until_full(disk / "storage", 0)
+        assert messages["save"][0] in {"SledIOError", "ClosedError"}
         subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
         check_after(disk / "storage", acknowledged)
 
 
-def test_a_file_that_may_not_grow(tmp_path):
-    """The same under a limit on the size of a file, as a quota sets one."""
-    told, acknowledged = save_until_full(tmp_path / "storage", 6 * MEGABYTE)
-    assert "save" in told
+def test_file_size_limit(tmp_path):
+    """The same holds under a limit on the file size, as with a quota."""
+    messages, acknowledged = save_until_full(tmp_path / "storage", 6 * MEGABYTE)
+    assert "save" in messages
     check_after(tmp_path / "storage", acknowledged)
 
 
 @pytest.mark.parametrize("command", ["backup", "compact", "migrate", "export"])
-def test_no_room_for_a_copy(tmp_path, command):
-    """A copy for which there is no room fails with an error and leaves nothing, neither of it nor of the original."""
+def test_no_space_for_a_copy(tmp_path, command):
+    """A copy without enough space fails with an error, leaves no partial copy and does not change the original."""
     fill(tmp_path / "storage", 20_000)
     before = contents(tmp_path / "storage")
     options = ["--to", "1.0"] if command == "migrate" else []
@@ -122,8 +122,8 @@ def test_no_room_for_a_copy(tmp_path, command):
     assert contents(tmp_path / "storage") == before
 
 
-def test_a_read_only_folder(tmp_path):
-    """A database on a read-only file system raises an OSError that names it, and is as it was."""
+def test_read_only_folder(tmp_path):
+    """Opening a database on a read-only file system raises an OSError that names it, and changes nothing."""
     fill(tmp_path / "storage", 10)
     before = contents(tmp_path / "storage")
     with mounted(tmp_path / "disk", "size=64m") as disk:

@@ -1,7 +1,6 @@
-"""Power cuts: what was acknowledged with `durability="fsync"` is there afterwards, and all else is whole or refused.
+"""Power cuts: with `durability="fsync"` acknowledged writes survive; otherwise the database is intact or refused.
 
-The records are so small, beside the segments, that no page of theirs becomes a file of its own: sled may bring what
-names such a file to the disk before the file.
+The records are too small for blob files: sled may write the reference to a blob to the disk before the blob.
 """
 
 from random import Random
@@ -16,7 +15,7 @@ import os, random, sys, threading
 from datetime import UTC, datetime, timedelta
 from sled_sessions import Id, Record, SledStore, sled
 
-db = sled.open(sys.argv[1], segment_size=1 << 18)  # so that segments are used again, and hold what an fsync covers
+db = sled.open(sys.argv[1], segment_size=1 << 18)  # small, so that segments are reused while they hold synced data
 store = SledStore(db.open_tree("session"), durability=sys.argv[2])
 
 def work(thread):
@@ -50,18 +49,18 @@ def durability(request):
 
 @pytest.fixture(scope="module")
 def recording(durability, tmp_path_factory):
-    """What a program did that saves and deletes sessions in several threads."""
+    """The recording of a program that saves and deletes sessions in several threads."""
     return Recording(PROGRAM, tmp_path_factory.mktemp("power") / "storage", durability)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(CUTS))
 def test_power_cut(recording, durability, tmp_path, seed):
-    """Whenever the power goes: with fsync nothing acknowledged is lost; without, damage is told. The index is whole."""
+    """With fsync no acknowledged write is lost; without it damage is reported. No record lacks its index entry."""
     random = Random(seed)
     moment = random.randrange(recording.length)
     recording.cut(moment, random, tmp_path / "storage")
-    tried, least = expected(recording.said, moment)
+    tried, least = expected(recording.printed, moment)
     try:
         store = SledStore.open(tmp_path / "storage")
     except sled.Corruption:
@@ -76,10 +75,10 @@ def test_power_cut(recording, durability, tmp_path, seed):
             assert state in states[least.get(id, 0) if durability == "fsync" else 0 :]
 
 
-def expected(said, moment):
-    """The states that the program has tried to give each session until then, and the first that may be found."""
+def expected(printed, moment):
+    """The states each session may have had up to this moment, and the index of the last acknowledged one."""
     tried, least = {}, {}
-    for line, text in said:
+    for line, text in printed:
         if line > moment:
             break
         act, id, *state = text.split()

@@ -1,4 +1,4 @@
-"""Servers that are forked after the store was opened, and servers that are told to stop under load."""
+"""Servers that fork after opening the store, and servers that are stopped under load."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from waiting import wait_until
 
 from sled_sessions import Id, SledStore
 
-# What gunicorn --preload does: the app, and with it the store, is made before the workers are forked.
+# Like gunicorn --preload: the app, and with it the store, is created before the workers are forked.
 PRELOADING = """
 import os, socket, sys
 from sled_sessions import SledStore
@@ -30,7 +30,7 @@ sys.stdin.read()
 store.close()
 """
 
-LAZY = (
+OPENED_IN_WORKER = (
     PRELOADING.replace("store = SledStore.open(sys.argv[1])\napp = make_app(store)\n", "")
     .replace("    uvicorn.Server", "    app = make_app(SledStore.open(sys.argv[1]))\n    uvicorn.Server")
     .replace("store.close()", "")
@@ -38,7 +38,7 @@ LAZY = (
 
 
 def forked(code, folder):
-    """A parent and its forked worker; the parent ends when its input does."""
+    """Start a parent with a forked worker; the parent exits when its standard input is closed."""
     return subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", code, folder],
         stdin=subprocess.PIPE,
@@ -50,7 +50,7 @@ def forked(code, folder):
 
 
 def end(parent):
-    """Have the parent end by itself, and kill the worker, which does not; returns what they logged."""
+    """Let the parent exit, kill the worker, and return their log."""
     with parent.stderr, parent.stdout:
         parent.stdin.close()
         try:
@@ -60,8 +60,8 @@ def end(parent):
         return parent.stderr.read()
 
 
-def test_a_store_opened_before_the_fork(tmp_path):
-    """A worker answers 500 at once, its log says to open after the fork, and the parent's database is whole."""
+def test_store_opened_before_the_fork(tmp_path):
+    """The worker responds 500 at once, its log says to open after the fork, and the parent's database is intact."""
     parent = forked(PRELOADING, tmp_path / "storage")
     try:
         url = f"http://127.0.0.1:{int(parent.stdout.readline())}"
@@ -74,9 +74,9 @@ def test_a_store_opened_before_the_fork(tmp_path):
         assert store.verify_index()
 
 
-def test_a_store_opened_in_the_worker(tmp_path):
-    """The cure: opened in the worker, it works."""
-    parent = forked(LAZY, tmp_path / "storage")
+def test_store_opened_in_the_worker(tmp_path):
+    """A store that is opened in the worker works."""
+    parent = forked(OPENED_IN_WORKER, tmp_path / "storage")
     try:
         url = f"http://127.0.0.1:{int(parent.stdout.readline())}"
         assert httpx2.get(url, timeout=10).text == "Current count: 0"
@@ -85,7 +85,7 @@ def test_a_store_opened_in_the_worker(tmp_path):
 
 
 def test_sigterm_under_load(tmp_path):
-    """A server that gets SIGTERM under load ends by itself, and all that it answered is on the disk."""
+    """A server that gets SIGTERM under load exits by itself, and every request it answered is on the disk."""
     answered: dict[str, int] = {}
     with counter("--path", tmp_path / "storage", "--expiry", "600") as (server, url):
         drain = threading.Thread(target=server.stderr.read)

@@ -1,4 +1,4 @@
-"""Stores among garbage, with clocks that jump, thousands of iterators, and a watcher that nobody reads."""
+"""Stores with unreadable records, jumping clocks, thousands of open iterators and an unread watcher."""
 
 import os
 from datetime import timedelta
@@ -21,8 +21,8 @@ def save(store, seconds):
 
 
 @STRATEGIES
-def test_a_thousand_unreadable_records(store, strategy):
-    """A sweep among a thousand unreadable records deletes what has expired, counts them, and leaves them for you."""
+def test_sweep_among_unreadable_records(store, strategy):
+    """Among a thousand unreadable records a sweep deletes expired sessions; it counts and keeps the others."""
     garbage = {}
     for n in range(1000):
         record = save(store, -60)
@@ -40,8 +40,8 @@ def test_a_thousand_unreadable_records(store, strategy):
 
 
 @STRATEGIES
-def test_a_clock_set_back(store, clock, strategy):
-    """A clock that was set back deletes nothing early, and what it let live expires when the time comes again."""
+def test_clock_set_back(store, clock, strategy):
+    """A clock set back deletes nothing early; sessions expire when it reaches their expiry again."""
     early, late = save(store, 60), save(store, 4000)
     clock.advance(hours=-1)
     assert store.delete_expired(strategy).deleted == 0
@@ -57,8 +57,8 @@ def test_a_clock_set_back(store, clock, strategy):
 
 
 @STRATEGIES
-def test_a_clock_set_forward(store, clock, strategy):
-    """A clock that was set forward hides what seems expired; unless a sweep came, setting it right shows it again."""
+def test_clock_set_forward(store, clock, strategy):
+    """A clock set forward hides sessions until it is corrected, unless a sweep has deleted them."""
     record, lost = save(store, 60), save(store, 60)
     clock.advance(days=365)
     assert store.load(record.id) is None
@@ -72,7 +72,7 @@ def test_a_clock_set_forward(store, clock, strategy):
 
 
 def test_thousands_of_open_iterators(store):
-    """Five thousand iterators that nobody finishes stop neither writers, nor a sweep, nor closing."""
+    """Five thousand unfinished iterators block neither writers, nor a sweep, nor closing."""
     for _ in range(200):
         save(store, -60)
     iterators = [iter(store.tree) for _ in range(5000)]
@@ -86,8 +86,8 @@ def test_thousands_of_open_iterators(store):
         list(iterators[0])
 
 
-def test_a_watcher_that_nobody_reads(store):
-    """Saves and sweeps never wait for it, and closing ends it after the last events, which it still has."""
+def test_unread_watcher(store):
+    """An unread watcher never blocks saves or sweeps; after closing it delivers its last events, and then ends."""
     watcher = store.tree.watch(capacity=100)
     for _ in range(3000):
         save(store, -60)
@@ -98,7 +98,7 @@ def test_a_watcher_that_nobody_reads(store):
         try:
             watcher.get()
             events += 1
-        except sled.EventsLost:  # more than once if events were still on their way
+        except sled.EventsLost:  # may repeat while events are still arriving
             losses += 1
         except sled.ClosedError:
             break

@@ -1,4 +1,4 @@
-"""Servers for the tests that do them harm, and stores on the ones that are shared."""
+"""Servers for the tests that disrupt them, and stores on the shared ones."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -34,16 +34,16 @@ def server() -> Server:
 
 @pytest.fixture
 def own_server() -> Iterator[Server]:
-    """One that the test may kill."""
+    """A server that the test may kill."""
     server = Server()
     yield server
-    server.go_on()
+    server.resume()
     server.close()
 
 
 @pytest.fixture
 def own_cluster() -> Iterator[Cluster]:
-    """One that the test may kill."""
+    """A Cluster that the test may kill."""
     cluster = Cluster()
     yield cluster
     cluster.close()
@@ -51,7 +51,7 @@ def own_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture
 def sentinel(own_server, tmp_path) -> Iterator[int]:
-    """The port of a Sentinel that watches `own_server` as "main", and a replica of it."""
+    """The port of a Sentinel that watches `own_server`, as "main", and a replica of it."""
     replica, port = Server("--replicaof", "127.0.0.1", str(own_server.port)), free_port()
     configuration = tmp_path / "sentinel.conf"
     configuration.write_text(
@@ -79,21 +79,28 @@ async def store(served):
 
 
 @pytest.fixture
+async def single(server):
+    """A store on the shared Valkey server."""
+    async with RedisStore.from_url(server.url) as store:
+        yield store
+
+
+@pytest.fixture
 def commands(server) -> Callable:
-    """Counts what the server is asked while a block runs, and lists the commands' names."""
+    """Records the names of the commands that the server receives while a block runs."""
 
     @contextmanager
-    def count() -> Iterator[list[str]]:
+    def record() -> Iterator[list[str]]:
         seen: list[str] = []
         with redis.Redis(port=server.port) as client, client.monitor() as monitor:
             yield seen
-            client.echo("that was all")
+            client.echo("end of block")
             for entry in monitor.listen():
-                if "that was all" in entry["command"]:
+                if "end of block" in entry["command"]:
                     break
                 name = entry["command"].split()[0].upper()
-                # What a script calls is no round trip, and a connection says hello once.
+                # A script's own commands take no round trip, and each connection sends HELLO and CLIENT only once.
                 if entry["client_type"] != "lua" and name not in ("HELLO", "CLIENT"):
                     seen.append(name)
 
-    return count
+    return record

@@ -1,4 +1,4 @@
-"""AsyncCachingStore(SledStore, RedisStore): local reads, shared truth, and how old a read may be."""
+"""AsyncCachingStore(SledStore, RedisStore): local reads of shared sessions, at most `max_age` old."""
 
 import asyncio
 from datetime import timedelta
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 MAX_AGE = timedelta(seconds=0.3)
 
 
-async def until_old():
+async def until_stale():
     await asyncio.sleep(MAX_AGE.total_seconds())
 
 
@@ -53,20 +53,20 @@ async def test_either_store_may_be_blocking(shared):
             assert (await found if asyncio.iscoroutine(found) else found) == record
 
 
-async def test_a_log_out_elsewhere_is_seen_in_time(machine_a, machine_b):
-    """What one machine deletes or changes, another that has it in its cache shows for `max_age`, and no longer."""
+async def test_changes_elsewhere_show_after_max_age(machine_a, machine_b):
+    """A machine with a session in its cache sees deletions and changes by another machine after `max_age`."""
     ended, changed = [await machine_a.create(new_record(n=1)) for _ in range(2)]
     assert [await machine_b.load(record.id) for record in (ended, changed)] == [ended, changed]
     await machine_a.delete(ended.id)
     await machine_a.update(changed.id, increment)
     assert await machine_a.load(ended.id) is None
-    await until_old()
+    await until_stale()
     assert await machine_b.load(ended.id) is None
     assert (await machine_b.load(changed.id)).data == {"n": 2}
 
 
-async def test_an_update_of_what_is_old_here(machine_a, machine_b):
-    """An update works on the shared session, however old the one in the cache is, and finds out that one has ended."""
+async def test_update_of_a_stale_session(machine_a, machine_b):
+    """An update applies to the shared session, however stale the cached one is, and notices that one has ended."""
     record = await machine_a.create(new_record(n=1))
     await machine_b.update(record.id, increment)
     assert (await machine_a.update(record.id, increment)).data == {"n": 3}
@@ -75,8 +75,8 @@ async def test_an_update_of_what_is_old_here(machine_a, machine_b):
     assert await machine_a.load(record.id) is None
 
 
-async def test_what_an_earlier_run_left_in_the_cache(local, shared, machine_b):
-    """A session that lies in the cache from before the program was started is shown only if it is still shared."""
+async def test_cache_of_an_earlier_run(local, shared, machine_b):
+    """A session cached by an earlier run of the program is returned only if the shared store still has it."""
     kept, ended = [await AsyncCachingStore(local, shared).create(new_record(n=1)) for _ in range(2)]
     await machine_b.delete(ended.id)
     assert local.load(ended.id) == ended
@@ -86,8 +86,8 @@ async def test_what_an_earlier_run_left_in_the_cache(local, shared, machine_b):
     assert local.load(ended.id) is None
 
 
-async def test_the_server_is_asked_once(machine_a, shared, server, commands):
-    """Of many loads of one session, at once and within `max_age`, the server is asked one."""
+async def test_loads_share_one_round_trip(machine_a, shared, server, commands):
+    """Many loads of one session, at once or within `max_age`, send one command to the server."""
     store = AsyncCachingStore(machine_a.cache, shared, max_age=timedelta(minutes=1))
     record = new_record(n=1)
     await shared.save(record)
@@ -97,8 +97,8 @@ async def test_the_server_is_asked_once(machine_a, shared, server, commands):
     assert seen == ["GET"]
 
 
-async def test_while_the_server_is_away(own_server, local):
-    """Without the server a session is shown for `max_age`, then loading fails; failed writes are not shown."""
+async def test_server_down(own_server, local):
+    """While the server is down a cached session loads for `max_age` and then raises; failed writes are not returned."""
     async with RedisStore.from_url(own_server.url, timeout=timedelta(seconds=0.3)) as shared:
         store = AsyncCachingStore(local, shared, max_age=timedelta(seconds=2))
         read, written = [await store.create(new_record(n=1)) for _ in range(2)]
@@ -115,18 +115,18 @@ async def test_while_the_server_is_away(own_server, local):
         assert await store.load(read.id) == read
 
 
-async def test_only_recent_sessions_are_remembered(machine_a):
-    """What the store keeps in mind is bounded by the sessions of the last `max_age`, whatever the cache holds."""
+async def test_memory_is_bounded_by_recent_sessions(machine_a):
+    """The store remembers only the sessions of the last `max_age`, however many the cache holds."""
     for _ in range(50):
         await machine_a.create(new_record())
-    await until_old()
+    await until_stale()
     await machine_a.create(new_record())
     assert machine_a.cache.count() == 51
     assert len(machine_a._pair._fetched) == 1
 
 
-async def test_a_sweep_of_both(machine_a, local):
-    """A sweep cleans the cache, within the limit, and says whether it came to the end."""
+async def test_sweep_cleans_the_cache(machine_a, local):
+    """A sweep removes expired sessions from the cache, up to the limit, and reports whether it completed."""
     for _ in range(5):
         local.save(new_record(-1))
     report = await machine_a.delete_expired(limit=3)

@@ -1,4 +1,4 @@
-"""RedisStore when servers die, hang, move, or may only be read: BackendError, nothing half-written, and it goes on."""
+"""RedisStore when servers die, hang, move or become read-only: BackendError, no partial write, and recovery."""
 
 import asyncio
 import os
@@ -23,12 +23,12 @@ SHORT = timedelta(seconds=1)
 
 
 def slot_of(id):
-    """The slot of a Cluster that a session lies in; each of three masters has a third of the 16,384."""
+    """The Cluster slot of a session; each of three masters has a third of the 16,384."""
     return key_slot(f"session:{id}".encode())
 
 
-def uses(store, record):
-    """Every way to use a store."""
+def calls(store, record):
+    """Each kind of call on a store."""
     yield lambda: store.load(record.id)
     yield lambda: store.save(record)
     yield lambda: store.create(record)
@@ -37,40 +37,40 @@ def uses(store, record):
     yield store.count
 
 
-async def soon(use):
-    """What `use` returns once it raises no BackendError any more."""
+async def eventually(call):
+    """Repeat a call until it raises no BackendError, and return its result."""
     async with asyncio.timeout(30):
         while True:
             try:
-                return await use()
+                return await call()
             except BackendError:
                 await asyncio.sleep(0.05)
 
 
-async def test_a_server_that_is_away(own_server):
-    """While the server is dead every call raises BackendError; when it is back, the session is as it was."""
+async def test_server_down(own_server):
+    """While the server is down every call raises BackendError; once it is back, the session is unchanged."""
     async with RedisStore.from_url(own_server.url, timeout=SHORT) as store:
         record = await store.create(new_record(n=1))
         own_server.kill()
         async with asyncio.timeout(30):
-            for use in uses(store, record):
+            for call in calls(store, record):
                 with pytest.raises(BackendError) as caught:
-                    await use()
+                    await call()
                 assert str(record.id) not in str(caught.value)
         own_server.start()
         assert await store.load(record.id) == record
         assert (await store.update(record.id, increment)).data == {"n": 2}
 
 
-async def test_a_server_that_was_never_there():
-    """When nobody listens, the error says where nobody does, though it comes when the time for trying is up."""
+async def test_server_that_never_ran():
+    """If nothing listens at the address, the error, raised when the timeout is over, names the address."""
     async with RedisStore.from_url("redis://127.0.0.1:1", timeout=SHORT) as store:
         with pytest.raises(BackendError, match=r"within 1 s: .*127\.0\.0\.1:1"):
             await store.load(new_record().id)
 
 
-async def test_a_server_that_does_not_answer(own_server):
-    """A server that hangs costs `timeout`; when it goes on, the store does, and a late write is whole or absent."""
+async def test_server_hangs(own_server):
+    """Calls to a hung server fail after `timeout`; once it resumes, the store works and a late write is not partial."""
     async with RedisStore.from_url(own_server.url, timeout=SHORT) as store:
         record = await store.create(new_record(n=1))
         own_server.pause()
@@ -79,29 +79,29 @@ async def test_a_server_that_does_not_answer(own_server):
                 await store.update(record.id, increment)
             with pytest.raises(BackendError, match="within 1 s"):
                 await store.load(record.id)
-        own_server.go_on()
-        assert (await soon(lambda: store.load(record.id))).data in ({"n": 1}, {"n": 2})
+        own_server.resume()
+        assert (await eventually(lambda: store.load(record.id))).data in ({"n": 1}, {"n": 2})
 
 
-@pytest.mark.parametrize("whose", ["ours", "the caller's"])
-async def test_connections_that_the_server_has_closed(server, whose):
-    """Connections that the server closed while they lay idle are replaced, whoever made the client; no call fails."""
-    store = RedisStore.from_url(server.url) if whose == "ours" else RedisStore(redis.asyncio.Redis(port=server.port))
+@pytest.mark.parametrize("owner", ["store", "caller"])
+async def test_connections_closed_by_the_server(server, owner):
+    """Idle connections that the server has closed are replaced, whoever created the client; no call fails."""
+    store = RedisStore.from_url(server.url) if owner == "store" else RedisStore(redis.asyncio.Redis(port=server.port))
     async with store.client, store:
         record = await store.create(new_record(n=1))
         await asyncio.gather(*(store.load(record.id) for _ in range(5)))
-        for use in uses(store, record):
+        for call in calls(store, record):
             with server.client() as other:
                 other.client_kill_filter(_type="normal", skipme=True)
             await asyncio.sleep(0.05)
-            await use()
+            await call()
 
 
 @asynccontextmanager
 async def proxy_of(server):
-    """A proxy that hands each command on, and cuts the line instead of handing back the answer while `cuts` is set.
+    """A proxy that forwards commands; while `cuts` is set it closes the connection instead of returning the answer.
 
-    New connections go to `target`, and those that are open stay where they are.
+    New connections go to `target`; open ones stay with their server.
     """
 
     async def serve(reader, writer):
@@ -123,11 +123,11 @@ async def proxy_of(server):
         yield proxy
 
 
-async def test_a_lost_answer_is_not_asked_for_again(server):
-    """An update whose answer was lost was made once, and the caller is told that nobody knows."""
+async def test_update_with_a_lost_answer_is_not_repeated(server):
+    """An update whose answer is lost takes effect once, and raises BackendError since its outcome is unknown."""
     async with proxy_of(server) as proxy:
         port = proxy.sockets[0].getsockname()[1]
-        client = redis.asyncio.Redis(port=port, protocol=2)  # with the package's own policy, which is to repeat
+        client = redis.asyncio.Redis(port=port, protocol=2)  # with redis-py's own policy, which retries
         async with client, RedisStore(client, timeout=SHORT) as store, RedisStore.from_url(server.url) as other:
             record = await store.create(new_record(n=1))
             seen = await store.load(record.id)
@@ -141,17 +141,17 @@ async def test_a_lost_answer_is_not_asked_for_again(server):
             assert (await store.update(record.id, increment)).data == {"n": 3}
 
 
-async def test_a_replica(own_server):
-    """A server that has become a read-only replica refuses writes with BackendError until it is master again."""
+async def test_server_becomes_a_replica(own_server):
+    """Writes to a server that became a read-only replica raise BackendError until it is master again."""
     master = Server()
     try:
         async with RedisStore.from_url(own_server.url, timeout=SHORT) as store:
             record = await store.create(new_record(n=1))
             with own_server.client() as admin:
                 admin.replicaof("127.0.0.1", master.port)
-                for use in list(uses(store, record))[1:5]:
+                for call in list(calls(store, record))[1:5]:
                     with pytest.raises(BackendError):
-                        await _until_refused(use)
+                        await _until_refused(call)
                 admin.replicaof("NO", "ONE")
             record = await store.create(new_record(n=1))
             assert (await store.update(record.id, increment)).data == {"n": 2}
@@ -160,8 +160,8 @@ async def test_a_replica(own_server):
 
 
 @pytest.mark.parametrize("error", [redis.TimeoutError, ConnectionResetError])
-async def test_a_connection_that_cannot_be_closed_well(server, error):
-    """What a lost server makes of the closing of the connections is no error of the program that closes its store."""
+async def test_error_while_closing_connections(server, error):
+    """Closing the store suppresses errors from connections to a lost server."""
 
     async def fail():
         await close()
@@ -173,8 +173,8 @@ async def test_a_connection_that_cannot_be_closed_well(server, error):
         await store.create(new_record())
 
 
-async def test_a_failover_behind_one_address(own_server):
-    """When the master becomes a replica and its address leads to the new one, writes go there: old connections end."""
+async def test_failover_behind_one_address(own_server):
+    """If the master becomes a replica and its address leads to a new master, the store reconnects and writes there."""
     replica = Server("--replicaof", "127.0.0.1", str(own_server.port))
     try:
         async with proxy_of(own_server) as proxy:
@@ -188,20 +188,20 @@ async def test_a_failover_behind_one_address(own_server):
                     new.replicaof("NO", "ONE")
                     old.replicaof("127.0.0.1", replica.port)
                 proxy.target = replica
-                assert (await soon(lambda: store.update(record.id, increment))).data == {"n": 2}
+                assert (await eventually(lambda: store.update(record.id, increment))).data == {"n": 2}
     finally:
         replica.close()
 
 
-async def _until_refused(use):
+async def _until_refused(call):
     async with asyncio.timeout(30):
         while True:
-            await use()
+            await call()
             await asyncio.sleep(0.02)
 
 
-async def test_a_node_of_a_cluster_that_dies(own_cluster):
-    """While one master is dead calls end in BackendError or well; when it is back, every session is there, right."""
+async def test_cluster_node_dies(own_cluster):
+    """While one master is down calls succeed or raise BackendError; once it is back, every session is intact."""
     async with RedisStore.from_url(own_cluster.url, timeout=SHORT) as store:
         records = [new_record(n=0) for _ in range(200)]
         by_master = [[each.id for each in records if slot_of(each.id) // 5462 == master] for master in range(3)]
@@ -211,7 +211,7 @@ async def test_a_node_of_a_cluster_that_dies(own_cluster):
                 await store.create(record)
         unknown = dict.fromkeys(written, 0)
 
-        async def round_():
+        async def update_all():
             for id in written:
                 try:
                     await store.update(id, increment)
@@ -219,20 +219,20 @@ async def test_a_node_of_a_cluster_that_dies(own_cluster):
                 except BackendError:
                     unknown[id] += 1
 
-        await round_()
+        await update_all()
         own_cluster.nodes[1].kill()
-        await asyncio.wait_for(round_(), 90)
+        await asyncio.wait_for(update_all(), 90)
         assert sum(unknown.values()) > 0
         own_cluster.nodes[1].start()
         own_cluster.wait()
-        await soon(lambda: asyncio.gather(*(store.load(id) for id in written)))
-        await round_()
+        await eventually(lambda: asyncio.gather(*(store.load(id) for id in written)))
+        await update_all()
         for id, count in written.items():
             assert count <= (await store.load(id)).data["n"] <= count + unknown[id]
 
 
-async def test_a_node_of_a_cluster_that_hangs(own_cluster):
-    """While as many calls as may be under way wait for one master that hangs, another one's sessions are loaded."""
+async def test_cluster_node_hangs(own_cluster):
+    """Calls waiting for a hung master, as many as `concurrency` allows, do not block calls to another master."""
     async with RedisStore.from_url(own_cluster.url, concurrency=2) as store:
         records = [new_record(n=1) for _ in range(200)]
         stuck, other = (next(each for each in records if slot_of(each.id) // 5462 == master) for master in (1, 2))
@@ -241,7 +241,7 @@ async def test_a_node_of_a_cluster_that_hangs(own_cluster):
             admin.config_set("cluster-require-full-coverage", "no")
         own_cluster.nodes[1].pause()
         waiting = [asyncio.create_task(store.load(stuck.id)) for _ in range(2)]
-        await asyncio.sleep(0)  # so that they come first
+        await asyncio.sleep(0)  # lets them start first
         assert await store.load(other.id) == other
         assert not any(task.done() for task in waiting)
         for task in waiting:
@@ -249,16 +249,16 @@ async def test_a_node_of_a_cluster_that_hangs(own_cluster):
         await asyncio.wait(waiting)
 
 
-async def test_a_slot_that_moves(own_cluster):
-    """A session whose slot moves to another master is loaded and updated before, meanwhile and after."""
+async def test_cluster_slot_moves(own_cluster):
+    """A session can be loaded and updated before, while and after its slot moves to another master."""
     source, target = own_cluster.nodes[0], own_cluster.nodes[2]
-    async with RedisStore.from_url(own_cluster.url) as store, RedisStore.from_url(own_cluster.url) as knows_nothing:
+    async with RedisStore.from_url(own_cluster.url) as store, RedisStore.from_url(own_cluster.url) as unaware:
         records = [new_record(n=0) for _ in range(100)]
         record = next(each for each in records if slot_of(each.id) < 5461)
         key = f"session:{record.id}"
         slot = slot_of(record.id)
         await store.create(record)
-        await knows_nothing.count()
+        await unaware.count()
         with source.client() as old, target.client() as new:
             old_id, new_id = (node.execute_command("CLUSTER MYID").decode() for node in (old, new))
             new.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", old_id)
@@ -270,29 +270,29 @@ async def test_a_slot_that_moves(own_cluster):
             for node in own_cluster.nodes:
                 with node.client() as each:
                     each.execute_command("CLUSTER SETSLOT", slot, "NODE", new_id)
-        for each in (store, knows_nothing):
+        for each in (store, unaware):
             await each.load(record.id)
             await each.update(record.id, increment)
         assert (await store.load(record.id)).data == {"n": 4}
         assert await store.count() == 1
 
 
-async def test_sentinel_fails_over(own_server, sentinel):
-    """A store on Sentinel's master goes on with the promoted replica when the master dies, without a restart."""
+async def test_sentinel_failover(own_server, sentinel):
+    """When the master dies, a store on Sentinel's master continues with the promoted replica without a restart."""
     sentinels = Sentinel([("127.0.0.1", sentinel)])
     async with sentinels.sentinels[0], sentinels.master_for("main") as client:
         store = RedisStore(client, timeout=SHORT)
         record = await store.create(new_record(n=1))
         with own_server.client() as admin:
-            admin.incr("after the session")  # WAIT counts the replicas that have its own connection's writes
+            admin.incr("after the session")  # WAIT covers only the writes of its own connection
             assert admin.wait(1, 20_000) == 1
         own_server.kill()
-        assert await soon(lambda: store.load(record.id)) == record
-        assert (await soon(lambda: store.update(record.id, increment))).data["n"] >= 2
+        assert await eventually(lambda: store.load(record.id)) == record
+        assert (await eventually(lambda: store.update(record.id, increment))).data["n"] >= 2
 
 
-async def test_updates_from_several_processes(served):
-    """Of the updates that four processes make on one session none is lost."""
+async def test_no_update_of_four_processes_is_lost(served):
+    """None of the updates that four processes make to one session is lost."""
     script = textwrap.dedent(
         """
         import asyncio, sys, attrs

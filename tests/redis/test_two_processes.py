@@ -1,4 +1,4 @@
-"""Two uvicorn processes behind one client that alternates between them: one site."""
+"""One site served by two uvicorn processes, with clients that alternate between them."""
 
 import asyncio
 import itertools
@@ -24,13 +24,13 @@ ROUNDS = 40
 
 
 class Visitor:
-    """A browser that knows how often its visits were counted."""
+    """A browser that checks each count it is shown."""
 
     def __init__(self, client: httpx2.AsyncClient) -> None:
         self.client = client
         self.cookies: dict[str, str] = {}
-        self.counted = 0  # visits that were answered
-        self.unknown = 0  # visits that failed, of which nobody knows whether they were counted
+        self.counted = 0  # visits with an answer
+        self.unknown = 0  # failed visits since, which may or may not have been counted
         self.failed = 0
         self.processes: set[str] = set()
 
@@ -39,7 +39,7 @@ class Visitor:
         answer = await self.client.get(address, headers=headers if self.cookies else None)
         if answer.status_code == 500:
             self.failed += 1
-            self.unknown += bool(self.cookies)  # a session whose cookie never arrived is nobody's
+            self.unknown += bool(self.cookies)  # a session whose cookie never arrived cannot be visited again
             return
         assert answer.status_code == 200
         self.cookies |= dict(answer.cookies)
@@ -51,8 +51,8 @@ class Visitor:
 
 @asynccontextmanager
 async def visitors(number):
-    # Each request has a connection of its own: uvicorn closes one after an exception, when the next request may be on
-    # its way through it already.
+    # A new connection for each request: uvicorn closes the connection after an exception, when the next request may
+    # already have been sent on it.
     limits = httpx2.Limits(max_keepalive_connections=0)
     async with httpx2.AsyncClient(timeout=60, limits=limits) as client:
         client.cookies.jar.set_policy(_NoCookies())
@@ -60,7 +60,7 @@ async def visitors(number):
 
 
 class _NoCookies:
-    """The visitors keep their own."""
+    """A policy that stores and sends no cookies: each visitor keeps its own."""
 
     netscape = rfc2965 = hide_cookie2 = False
 
@@ -78,35 +78,35 @@ class _NoCookies:
 
 
 async def visit_in_turn(visitor, addresses, rounds):
-    """One visit after the other, each at the next process."""
+    """Visit `rounds` times, each time at the next process."""
     turns = itertools.cycle(random.sample(addresses, len(addresses)))
     for address in itertools.islice(turns, rounds):
         await visitor.visit(address)
 
 
-async def test_every_count_is_right(served):
-    """Of 2,000 requests of 50 sessions, each sent to the other process than the one before, none is lost or doubled."""
+async def test_no_request_is_lost_or_counted_twice(served):
+    """None of 2,000 requests of 50 sessions, alternating between the processes, is lost or counted twice."""
     with serving(served.url) as one, serving(served.url) as other:
-        async with visitors(SESSIONS) as everybody:
-            await asyncio.gather(*(visit_in_turn(visitor, [one, other], ROUNDS) for visitor in everybody))
-            assert [(visitor.counted, visitor.failed) for visitor in everybody] == [(ROUNDS, 0)] * SESSIONS
-            assert all(len(visitor.processes) == 2 for visitor in everybody)
+        async with visitors(SESSIONS) as everyone:
+            await asyncio.gather(*(visit_in_turn(visitor, [one, other], ROUNDS) for visitor in everyone))
+            assert [(visitor.counted, visitor.failed) for visitor in everyone] == [(ROUNDS, 0)] * SESSIONS
+            assert all(len(visitor.processes) == 2 for visitor in everyone)
 
 
 @pytest.fixture(params=["own_server", "own_cluster"])
-def mortal(request):
+def own_servers(request):
     return request.getfixturevalue(request.param)
 
 
 @pytest.mark.timeout(240)
-async def test_a_node_is_killed_in_the_middle(mortal, record_property):
-    """While a node is dead requests fail, each for itself and in bounded time; no session ever shows a wrong count."""
-    node = mortal.nodes[1] if hasattr(mortal, "nodes") else mortal
-    with serving(mortal.url) as one, serving(mortal.url) as other:
-        async with visitors(SESSIONS) as everybody:
+async def test_node_is_killed_during_requests(own_servers, record_property):
+    """While a node is down requests fail individually and in bounded time; no session ever shows a wrong count."""
+    node = own_servers.nodes[1] if hasattr(own_servers, "nodes") else own_servers
+    with serving(own_servers.url) as one, serving(own_servers.url) as other:
+        async with visitors(SESSIONS) as everyone:
 
             async def all_visit(rounds):
-                await asyncio.gather(*(visit_in_turn(visitor, [one, other], rounds) for visitor in everybody))
+                await asyncio.gather(*(visit_in_turn(visitor, [one, other], rounds) for visitor in everyone))
 
             await all_visit(ROUNDS // 4)
             visiting = asyncio.create_task(all_visit(ROUNDS // 2))
@@ -114,35 +114,35 @@ async def test_a_node_is_killed_in_the_middle(mortal, record_property):
             node.kill()
             await asyncio.sleep(6)
             node.start()
-            mortal.wait()
+            own_servers.wait()
             await visiting
-            for visitor in everybody:  # until everybody has been served again
+            for visitor in everyone:  # until each has been served again
                 while visitor.unknown or not visitor.counted:
                     await visitor.visit(one)
-            before = [visitor.counted for visitor in everybody]
-            failed = sum(visitor.failed for visitor in everybody)
+            before = [visitor.counted for visitor in everyone]
+            failed = sum(visitor.failed for visitor in everyone)
             record_property("failed", failed)
             assert failed > 0
             await all_visit(ROUNDS // 4)
-            assert [visitor.counted for visitor in everybody] == [count + ROUNDS // 4 for count in before]
-            assert sum(visitor.failed for visitor in everybody) == failed
+            assert [visitor.counted for visitor in everyone] == [count + ROUNDS // 4 for count in before]
+            assert sum(visitor.failed for visitor in everyone) == failed
 
 
 @pytest.fixture
 def machines(server, tmp_path):
-    """Two processes with a cache of its own each, as two machines have."""
+    """Two processes with separate caches, as on two machines."""
     with ExitStack() as stack:
         yield [stack.enter_context(serving(server.url, cache=str(tmp_path / name))) for name in "AB"]
 
 
-async def test_the_cache_is_swept(server, tmp_path, monkeypatch):
-    """What has expired does not stay in a process's cache for ever, though no server sweeps there."""
+async def test_cache_is_swept(server, tmp_path, monkeypatch):
+    """A process sweeps expired sessions from its local cache, which no server does."""
     swept = asyncio.Event()
 
-    def often(store, period):
+    def frequent_sweeper(store, period):
         return Sweeper(store, timedelta(milliseconds=10), on_sweep=lambda report: swept.set())
 
-    monkeypatch.setattr(shared, "Sweeper", often)
+    monkeypatch.setattr(shared, "Sweeper", frequent_sweeper)
     monkeypatch.setenv("SESSIONS", server.url)
     monkeypatch.setenv("CACHE", str(tmp_path))
     with SledStore.open(tmp_path) as cache:
@@ -154,8 +154,8 @@ async def test_the_cache_is_swept(server, tmp_path, monkeypatch):
         assert cache.count() == 0
 
 
-async def test_a_log_out_on_another_machine(machines):
-    """A session that machine B has in its cache is gone there when it was logged out on machine A and a second ago."""
+async def test_log_out_on_another_machine(machines):
+    """A session in machine B's cache is gone there a second after it was logged out on machine A."""
     a, b = machines
     async with visitors(1) as (visitor,):
         await visitor.visit(a)
@@ -168,8 +168,8 @@ async def test_a_log_out_on_another_machine(machines):
         assert "count: None" in (await visitor.client.get(f"{b}/peek", headers=headers)).text
 
 
-async def test_every_count_is_right_with_caches(machines):
-    """Visitors who stay on a machine, as with a load balancer's sticky sessions, are counted right by its cache."""
-    async with visitors(20) as everybody:
-        await asyncio.gather(*(visit_in_turn(v, [machines[n % 2]], 10) for n, v in enumerate(everybody)))
-        assert [(visitor.counted, visitor.failed) for visitor in everybody] == [(10, 0)] * 20
+async def test_counts_with_sticky_sessions(machines):
+    """Visitors who stay on one machine, as with sticky sessions, are counted correctly with its cache."""
+    async with visitors(20) as everyone:
+        await asyncio.gather(*(visit_in_turn(v, [machines[n % 2]], 10) for n, v in enumerate(everyone)))
+        assert [(visitor.counted, visitor.failed) for visitor in everyone] == [(10, 0)] * 20

@@ -1,7 +1,7 @@
 """One application, written for each framework.
 
-A route is a function from the session to a text or (status, text), or such an answer itself, which then does not ask
-for the session.
+A route is a function that takes the session and returns an answer: a text, or (status, text). A route that is an
+answer itself does not use the session.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ def answer_of(route: Any, connection: Any) -> tuple[int, str]:
 
 
 class Connection:
-    """What the frameworks call a request."""
+    """A request, as frameworks have it."""
 
     def __init__(self, scope: Any) -> None:
         self.scope = scope
@@ -123,7 +123,7 @@ FRAMEWORKS = {"asgi": asgi, "starlette": starlette, "fastapi": fastapi, "litesta
 
 
 class Transport(httpx2.BaseTransport):
-    """Calls an ASGI application for a client that does not await."""
+    """Calls an ASGI application for a blocking client."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -147,12 +147,12 @@ class _Body(httpx2.AsyncByteStream):
 
 
 def browser(app: Any) -> httpx2.Client:
-    """A client that keeps cookies as a browser does; over https, so that it sends secure ones."""
+    """A client that keeps cookies like a browser, on https, so that it sends secure ones."""
     return httpx2.Client(transport=Transport(app), base_url="https://testserver")
 
 
 def set_cookie(response: httpx2.Response) -> str:
-    """The one Set-Cookie header of a response."""
+    """A response's only Set-Cookie header."""
     (value,) = response.headers.get_list("set-cookie")
     return value
 
@@ -166,14 +166,14 @@ def has_cookie(response: httpx2.Response) -> bool:
 
 
 def count(session: Session) -> str:
-    """The counter of the README."""
+    """The README's counter."""
     counter = session.get("counter", 0)
     session["counter"] = counter + 1
     return f"Current count: {counter}"
 
 
 def data_of(store: object, cookie: str, clock: Callable[[], datetime]) -> dict[str, Any]:
-    """What a request with this cookie finds in its session."""
+    """The session data that a request with this cookie sees."""
     seen: dict[str, Any] = {}
 
     def look(session: Session) -> str:

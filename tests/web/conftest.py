@@ -1,4 +1,4 @@
-"""Every store and every framework. A store that is added to `store_factories` is tested here, too."""
+"""Every store and every framework, including any store added to `store_factories`."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ def _served(factory, tmp_path, clock):
 LOCAL = {**STORES, "async": _asynchronous, "async-in-thread": _asynchronous_in_thread}
 SERVED = {name: partial(_served, factory) for name, factory in SERVED_STORES.items()}
 
-# Each local store through each framework; those behind a server, which are slower, through the bare protocol.
+# Local stores with each framework; stores on a server, which are slower, with bare ASGI.
 COMBINATIONS = {
     **{f"{name}-{store}": (framework, LOCAL[store]) for name, framework in FRAMEWORKS.items() for store in LOCAL},
     **{f"asgi-{store}": (FRAMEWORKS["asgi"], SERVED[store]) for store in SERVED},
@@ -46,19 +46,19 @@ def any_store(request, tmp_path, clock) -> Iterator[object]:
 
 @pytest.fixture
 def store(clock) -> MemoryStore:
-    """The plain store, for what does not depend on it."""
+    """A plain store, for tests that do not depend on the kind of store."""
     return MemoryStore(clock=clock)
 
 
 @pytest.fixture(params=[lambda store: store, AsyncStore], ids=["sync", "async"])
 def as_store(request):
-    """The store as it is, and as an asyncio store."""
+    """A function that returns the store unchanged, or as an asyncio store."""
     return request.param
 
 
 @pytest.fixture(params=COMBINATIONS.values(), ids=COMBINATIONS)
 def serve(request, tmp_path, clock) -> Iterator[Callable]:
-    """Makes a browser on an application that serves these routes with these options."""
+    """A function that returns a browser on an application with these routes and options."""
     framework, make_store = request.param
     with make_store(tmp_path, clock) as store:
 

@@ -1,4 +1,4 @@
-"""An ASGI application called message by message, without a framework or a server."""
+"""Calls ASGI applications directly, without a framework or a server."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ BODY = {"type": "http.response.body", "body": b""}
 
 
 def run(app, *, cookie: str | None = None, kind: str = "http") -> list[dict]:
-    """The messages that an application sends for one request."""
+    """The messages that an application sends in response to one request."""
     sent = []
 
     async def receive():
@@ -24,18 +24,18 @@ def run(app, *, cookie: str | None = None, kind: str = "http") -> list[dict]:
 
 
 async def ignoring(scope, receive, send):
-    """An application that leaves its session alone."""
+    """An application that does not use its session."""
     await send(START)
     await send(BODY)
 
 
 def headers_of(message: dict) -> dict[str, str]:
-    """The headers of a message that starts a response."""
+    """The headers of a message that starts a response, with names in lower case."""
     return {name.decode().lower(): value.decode() for name, value in message["headers"]}
 
 
 def new_session(store, clock, **data) -> str:
-    """A session with this data; its cookie's value."""
+    """Store a session with this data, and return its cookie's value."""
 
     def begin(session):
         session.update(data)

@@ -1,4 +1,4 @@
-"""A real uvicorn server, in this process, on a free port."""
+"""A real uvicorn server in this process."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ import uvicorn
 
 @contextlib.contextmanager
 def serving(app: Any) -> Iterator[str]:
-    """Serve an application; gives `host:port`."""
+    """Serve an application on a free port, and yield `host:port`."""
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(app, log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=2)

@@ -1,4 +1,4 @@
-"""A real browser on the login example, on a real server."""
+"""The login example on a real server, in a real browser."""
 
 import shutil
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def store(tmp_path, clock) -> Iterator[SledStore]:
 
 @pytest.fixture
 def visit(chromium, store) -> Iterator[webdriver.Chrome]:
-    """The browser, without cookies, on the example's first page."""
+    """The browser on the example's first page, without cookies."""
     with serving(login.make_app(store)) as address:
         chromium.get(f"http://{address}/")
         chromium.delete_all_cookies()
@@ -60,7 +60,7 @@ def log_in(browser):
 
 def log_out(browser):
     browser.find_element(By.ID, "logout").click()
-    WebDriverWait(browser, 5).until(title_is("Log in"))  # a click may return before the next page is there
+    WebDriverWait(browser, 5).until(title_is("Log in"))  # a click may return before the next page has loaded
 
 
 def cookie_of(browser):
@@ -68,7 +68,7 @@ def cookie_of(browser):
 
 
 def test_log_in_and_count(visit):
-    """The browser keeps the cookie, as it was told to, and each visit counts."""
+    """The browser keeps the cookie with its attributes, and each visit counts."""
     assert cookie_of(visit) is None
     assert log_in(visit) == "1"
     cookie = visit.get_cookie("id")
@@ -79,7 +79,7 @@ def test_log_in_and_count(visit):
 
 
 def test_rotate(visit, store):
-    """A new id takes the place of the old one in the browser, and the visits go on."""
+    """Rotation replaces the id in the browser, and the count continues."""
     log_in(visit)
     old = cookie_of(visit)
     visit.find_element(By.ID, "rotate").click()
@@ -89,7 +89,7 @@ def test_rotate(visit, store):
 
 
 def test_log_out(visit, store):
-    """After log-out the cookie is gone, the back button shows nothing private, and a stolen cookie opens nothing."""
+    """After log-out the cookie is gone, the back button shows nothing private, and a stolen cookie is useless."""
     log_in(visit)
     private, stolen = visit.current_url, cookie_of(visit)
     log_out(visit)
@@ -104,7 +104,7 @@ def test_log_out(visit, store):
 
 
 def test_expire(visit, clock):
-    """After the idle time the visitor has to log in again, and the browser has dropped the cookie."""
+    """After the idle time the visitor must log in again, and the browser has no cookie."""
     log_in(visit)
     clock.advance(minutes=16)
     visit.refresh()
@@ -112,16 +112,16 @@ def test_expire(visit, clock):
     assert cookie_of(visit) is None
 
 
-def test_a_planted_cookie(visit):
-    """An id that was planted before the login is not the one that the visitor has afterwards."""
+def test_planted_cookie(visit):
+    """Logging in replaces an id that was planted in the browser."""
     visit.add_cookie({"name": "id", "value": "A" * 22})
     visit.refresh()
     log_in(visit)
     assert cookie_of(visit) not in (None, "A" * 22)
 
 
-def test_a_prefixed_cookie(chromium, store):
-    """A __Host- cookie is kept by the browser, and removed by what the log-out sends; localhost counts as secure."""
+def test_host_prefix(chromium, store):
+    """The browser keeps a __Host- cookie, and log-out removes it; localhost counts as secure."""
     with serving(login.make_app(store, secure=True)) as address:
         chromium.get(f"http://localhost:{address.rpartition(':')[2]}/")
         chromium.delete_all_cookies()
@@ -132,8 +132,8 @@ def test_a_prefixed_cookie(chromium, store):
         assert chromium.get_cookies() == []
 
 
-def test_a_partitioned_cookie(chromium, store):
-    """A partitioned cookie for all sites, with an encrypted value, is kept and removed, too."""
+def test_partitioned_cookie(chromium, store):
+    """The browser keeps, and flush() removes, a partitioned, encrypted cookie with same_site="none"."""
     routes = {"/": count, "/end": end}
     app = asgi(routes, store, same_site="none", partitioned=True, private_key=b"k" * 64)
     with serving(app) as address:

@@ -1,4 +1,4 @@
-"""Many requests of one session at the same time."""
+"""Many simultaneous requests of one session."""
 
 import asyncio
 import threading
@@ -35,7 +35,7 @@ async def request(app, path, cookie):
 
 
 def interleaved(store, clock, cookie, *, logging_out=False):
-    """All requests load the session before the first of them saves it: the worst order there is."""
+    """Run all requests on one event loop; each loads the session before the first one saves it, the worst order."""
 
     async def main():
         all_loaded, loaded = asyncio.Event(), 0
@@ -59,7 +59,7 @@ def interleaved(store, clock, cookie, *, logging_out=False):
 
 
 def threaded(store, clock, cookie, *, logging_out=False):
-    """Each request on a thread of its own, all let loose at once."""
+    """Run each request on its own thread, all starting at once."""
     barrier = threading.Barrier(REQUESTS)
 
     async def app(scope, receive, send):
@@ -76,7 +76,7 @@ def threaded(store, clock, cookie, *, logging_out=False):
         barrier.wait()
         try:
             asyncio.run(request(middleware, f"/{number}", cookie))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the test shall see it
+        except Exception as error:  # noqa: BLE001 - any error fails the test below
             errors.append(error)
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(REQUESTS)]
@@ -88,8 +88,8 @@ def threaded(store, clock, cookie, *, logging_out=False):
 
 
 @pytest.mark.parametrize("run", [interleaved, threaded])
-def test_nothing_is_lost(any_store, clock, run):
-    """Of 200 parallel requests, twice, each keeps its own key and both entries of its own list."""
+def test_no_change_is_lost(any_store, clock, run):
+    """Each of 200 parallel requests, run twice, keeps its own key and both entries of its own list."""
     cookie = cookie_value(browser(asgi({"/": begin}, any_store, clock=clock)).get("/"))
     run(any_store, clock, cookie)
     run(any_store, clock, cookie)
@@ -97,8 +97,8 @@ def test_nothing_is_lost(any_store, clock, run):
 
 
 @pytest.mark.parametrize("run", [interleaved, threaded])
-def test_a_log_out_in_the_middle(any_store, clock, run):
-    """When one of 200 parallel requests logs out, the session stays ended, whatever the others still write."""
+def test_log_out_among_parallel_requests(any_store, clock, run):
+    """If one of 200 parallel requests logs out, the session stays ended, whatever the others write."""
     cookie = cookie_value(browser(asgi({"/": begin}, any_store, clock=clock)).get("/"))
     run(any_store, clock, cookie, logging_out=True)
     assert data_of(any_store, cookie, clock) == {}

@@ -1,4 +1,4 @@
-"""What an application may rely on, with every store and through every framework."""
+"""What an application can rely on, with every store and every framework."""
 
 from datetime import timedelta
 
@@ -8,8 +8,7 @@ from sled_sessions import Expiry
 
 IDLE = Expiry.on_inactivity(timedelta(hours=1))
 
-
-LEFT_ALONE = (200, "hello")
+UNUSED = (200, "hello")
 
 
 def show(session):
@@ -37,56 +36,56 @@ def failing(session):
 
 
 def test_data_survives_between_requests(serve):
-    """What one request sets, the next one reads."""
+    """A request reads what the one before it set."""
     browser = serve(count=count)
     assert [browser.get("/count").text for _ in range(4)] == [f"Current count: {n}" for n in range(4)]
 
 
-def test_visitors_do_not_meet(serve):
-    """Two browsers have two sessions."""
+def test_visitors_have_separate_sessions(serve):
+    """A browser without the cookie gets another session."""
     browser = serve(count=count)
     browser.get("/count")
     browser.cookies.clear()
     assert browser.get("/count").text == "Current count: 0"
 
 
-def test_untouched(serve):
+def test_unused_session(serve):
     """A request that does not use its session gets no cookie and no Vary header."""
-    response = serve(index=LEFT_ALONE).get("/index")
+    response = serve(index=UNUSED).get("/index")
     assert response.text == "hello"
     assert not has_cookie(response)
     assert "vary" not in response.headers
 
 
 def test_reading_creates_nothing(serve):
-    """A session that was only read is not stored and gets no cookie, but the response depends on the cookie."""
+    """A session that is only read is not stored and gets no cookie, but the response varies by cookie."""
     response = serve(show=show).get("/show")
     assert not has_cookie(response)
     assert response.headers["vary"] == "Cookie"
 
 
-def test_cookie_with_defaults(serve):
-    """The cookie has tower-sessions' defaults, and a session-end session has no Max-Age."""
+def test_default_cookie(serve):
+    """The cookie has tower-sessions' defaults, and no Max-Age if the session ends with the browser."""
     cookie = set_cookie(serve(count=count).get("/count"))
     assert cookie.partition(";")[2] == " HttpOnly; SameSite=Strict; Secure; Path=/"
     assert len(cookie.partition(";")[0]) == len("id=") + 22
 
 
 def test_max_age(serve):
-    """Max-Age is what remains of the session, for an idle limit and for a fixed end."""
+    """Max-Age is the idle limit."""
     browser = serve(count=count, expiry=IDLE)
     assert set_cookie(browser.get("/count")).endswith("; Max-Age=3600")
 
 
-def test_max_age_of_a_fixed_end(serve, clock):
-    """Max-Age is what remains until the moment that the policy names."""
+def test_max_age_with_a_deadline(serve, clock):
+    """With a fixed deadline Max-Age is the time left until then."""
     browser = serve(count=count, expiry=Expiry.at(clock() + timedelta(days=1)))
     clock.advance(hours=1)
     assert set_cookie(browser.get("/count")).endswith(f"; Max-Age={23 * 3600}")
 
 
-def test_set_expiry(serve):
-    """A session that sets its own policy is saved with it."""
+def test_session_sets_its_own_expiry(serve):
+    """A session that sets its own policy is saved with that policy."""
 
     def stay(session):
         session.expiry = Expiry.on_inactivity(timedelta(days=30))
@@ -98,7 +97,7 @@ def test_set_expiry(serve):
 
 
 def test_idle_sessions_expire(serve, clock):
-    """After the idle time the session is gone; each save begins it anew."""
+    """The session is gone after the idle time, which restarts with each save."""
     browser = serve(count=count, expiry=IDLE)
     for n in range(3):
         assert browser.get("/count").text == f"Current count: {n}"
@@ -107,8 +106,8 @@ def test_idle_sessions_expire(serve, clock):
     assert browser.get("/count").text == "Current count: 0"
 
 
-def test_at_most(serve, clock):
-    """However active a session is, its absolute limit ends it, and the app does not see how it is kept."""
+def test_absolute_limit(serve, clock):
+    """The absolute limit ends a session however active it is, and its stored form is hidden from the app."""
     expiry = Expiry.on_inactivity(timedelta(hours=1), at_most=timedelta(hours=2))
     browser = serve(count=count, show=show, cycle=cycle, expiry=expiry)
     browser.get("/count")
@@ -117,22 +116,22 @@ def test_at_most(serve, clock):
     clock.advance(minutes=50)
     assert set_cookie(browser.get("/count")).endswith("; Max-Age=1200")
     assert browser.get("/show").text == "{'counter': 3}"
-    assert set_cookie(browser.get("/cycle")).endswith("; Max-Age=1200")  # a new id does not buy time
+    assert set_cookie(browser.get("/cycle")).endswith("; Max-Age=1200")  # a new id does not extend it
     clock.advance(minutes=20)
     assert browser.get("/show").text == "{}"
 
 
 def test_unknown_id_is_not_adopted(serve):
-    """An id that the store does not know gets a session under another id."""
+    """A request with an unknown id gets a session under a new id."""
     browser = serve(count=count)
     response = browser.get("/count", headers={"cookie": "id=AAAAAAAAAAAAAAAAAAAAAA"})
     assert response.text == "Current count: 0"
     assert cookie_value(response) != "AAAAAAAAAAAAAAAAAAAAAA"
 
 
-def test_a_cookie_that_stands_for_nothing_is_removed(serve):
-    """A request that reads its session and finds none loses the cookie; so does any request with a malformed one."""
-    browser = serve(show=show, index=LEFT_ALONE)
+def test_useless_cookie_is_removed(serve):
+    """A cookie is removed if the request reads its session and there is none; a malformed one, on any request."""
+    browser = serve(show=show, index=UNUSED)
     for path, value in (("/show", "A" * 22), ("/show", "malformed"), ("/index", "malformed")):
         response = browser.get(path, headers={"cookie": f"id={value}"})
         assert response.status_code == 200
@@ -141,7 +140,7 @@ def test_a_cookie_that_stands_for_nothing_is_removed(serve):
 
 
 def test_flush(serve):
-    """Log-out: the session is gone, its cookie removed, and the old cookie is worth nothing."""
+    """Log-out ends the session and removes its cookie, and the old cookie is useless."""
     browser = serve(count=count, flush=flush)
     old = cookie_value(browser.get("/count"))
     response = browser.get("/flush")
@@ -150,8 +149,8 @@ def test_flush(serve):
     assert browser.get("/count", headers={"cookie": f"id={old}"}).text == "Current count: 0"
 
 
-def test_flush_and_begin_again(serve):
-    """What is set after a flush begins another session under another id."""
+def test_begin_after_flush(serve):
+    """Data set after a flush begins a new session under a new id."""
 
     def replace(session):
         session.flush()
@@ -166,7 +165,7 @@ def test_flush_and_begin_again(serve):
 
 
 def test_clear(serve):
-    """A session that has lost its last key is not kept, and its cookie is removed."""
+    """A session without keys is deleted, and its cookie is removed."""
     browser = serve(count=count, clear=clear)
     old = cookie_value(browser.get("/count"))
     assert cookie_value(browser.get("/clear")) == ""
@@ -174,7 +173,7 @@ def test_clear(serve):
 
 
 def test_cycle_id(serve):
-    """Login: another id, the same data, and the old id is worth nothing."""
+    """At login the session keeps its data under a new id, and the old id is useless."""
     browser = serve(count=count, cycle=cycle)
     old = cookie_value(browser.get("/count"))
     new = cookie_value(browser.get("/cycle"))
@@ -183,8 +182,8 @@ def test_cycle_id(serve):
     assert browser.get("/count", headers={"cookie": f"id={old}"}).text == "Current count: 0"
 
 
-def test_cycling_a_new_session(serve):
-    """A session that is new anyway may be cycled."""
+def test_cycle_id_of_a_new_session(serve):
+    """cycle_id() works on a new session."""
 
     def login(session):
         session.cycle_id()
@@ -196,8 +195,8 @@ def test_cycling_a_new_session(serve):
     assert browser.get("/show").text == "{'user': 'ada'}"
 
 
-def test_nested_changes_are_noticed(serve):
-    """A list inside the session is saved when it was appended to, and the code does not have to say so."""
+def test_nested_change_is_saved(serve):
+    """Appending to a list inside the session is saved without marking the session as modified."""
 
     def add(session):
         session.setdefault("cart", []).append("book")
@@ -207,8 +206,8 @@ def test_nested_changes_are_noticed(serve):
     assert [browser.get("/add").text for _ in range(3)] == ["1", "2", "3"]
 
 
-def test_an_equal_value_is_no_change(serve):
-    """Setting what is there already saves nothing and sends no cookie."""
+def test_equal_value_changes_nothing(serve):
+    """Setting an equal value saves nothing and sends no cookie."""
 
     def same(session):
         session["user"] = {"name": "ada", "roles": ["admin"]}
@@ -219,8 +218,8 @@ def test_an_equal_value_is_no_change(serve):
     assert not has_cookie(browser.get("/same"))
 
 
-def test_an_equal_value_of_another_type_is_a_change(serve):
-    """True, 1 and 1.0 are equal in Python and three things in JSON."""
+def test_equal_value_of_another_type_is_saved(serve):
+    """True, 1 and 1.0 are equal in Python but differ in JSON, so each replaces the other."""
     values = iter([1, True, 1.0])
 
     def put(session):
@@ -233,8 +232,8 @@ def test_an_equal_value_of_another_type_is_a_change(serve):
         assert browser.get("/show").text == f"{{'value': {expected}}}"
 
 
-def test_server_errors_save_nothing(serve):
-    """A 5xx response leaves the session as it was."""
+def test_server_error_saves_nothing(serve):
+    """A 5xx response leaves the session unchanged."""
     browser = serve(count=count, failing=failing)
     browser.get("/count")
     response = browser.get("/failing")
@@ -243,8 +242,8 @@ def test_server_errors_save_nothing(serve):
     assert browser.get("/count").text == "Current count: 1"
 
 
-def test_server_errors_do_not_undo_a_flush(serve):
-    """A log-out that ends in a 5xx has logged out all the same."""
+def test_server_error_after_flush(serve):
+    """A log-out takes effect even if its response is a 5xx."""
 
     def flush_and_fail(session):
         session.flush()
@@ -256,8 +255,8 @@ def test_server_errors_do_not_undo_a_flush(serve):
     assert browser.get("/count", headers={"cookie": f"id={old}"}).text == "Current count: 0"
 
 
-def test_exceptions_save_nothing(serve):
-    """A request that raises leaves the session as it was."""
+def test_exception_saves_nothing(serve):
+    """A request that raises leaves the session unchanged."""
 
     def raising(session):
         session["counter"] = 1000
@@ -270,8 +269,8 @@ def test_exceptions_save_nothing(serve):
 
 
 def test_always_save(serve, clock):
-    """With always_save each request with a session moves its expiry and sends the cookie; others create nothing."""
-    browser = serve(count=count, index=LEFT_ALONE, expiry=IDLE, always_save=True)
+    """With always_save each request with a session extends it and sends the cookie; other requests create none."""
+    browser = serve(count=count, index=UNUSED, expiry=IDLE, always_save=True)
     assert not has_cookie(browser.get("/index"))
     browser.get("/count")
     for _ in range(3):
@@ -281,8 +280,8 @@ def test_always_save(serve, clock):
 
 
 def test_touch_after(serve, clock):
-    """With touch_after the write is spared until the expiry would move by that much."""
-    browser = serve(count=count, index=LEFT_ALONE, expiry=IDLE, always_save=True, touch_after=timedelta(minutes=10))
+    """With touch_after the write is skipped until the expiry would move by that much."""
+    browser = serve(count=count, index=UNUSED, expiry=IDLE, always_save=True, touch_after=timedelta(minutes=10))
     browser.get("/count")
     clock.advance(minutes=9)
     assert not has_cookie(browser.get("/index"))
@@ -291,8 +290,8 @@ def test_touch_after(serve, clock):
     assert has_cookie(browser.get("/count"))  # a change is always written
 
 
-def test_what_json_cannot_hold(serve):
-    """A value that JSON cannot hold is refused where it is set, and the session stays as it was."""
+def test_value_that_is_not_json(serve):
+    """Setting a value that is not JSON raises, and the session is unchanged."""
 
     def put(session):
         session["counter"] = object()

@@ -1,4 +1,4 @@
-"""The cookie: its options, and what comes in."""
+"""The cookie: its options, and cookies in requests."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -29,7 +29,7 @@ MINUTE = timedelta(minutes=1)
     ],
 )
 def test_attributes(options, attributes):
-    """Attributes stand in the order in which Rust's `cookie` crate writes them, on the removal as well."""
+    """Attributes are in the order of Rust's `cookie` crate, also on the removal."""
     cookie = SessionCookie(**options)
     assert cookie.write(ID, None).decode() == f"id={TEXT}{attributes}"
     assert cookie.write(ID, timedelta(hours=1)).decode() == f"id={TEXT}{attributes}; Max-Age=3600"
@@ -38,7 +38,7 @@ def test_attributes(options, attributes):
 
 @pytest.mark.parametrize(("seconds", "age"), [(10, 10), (9.000001, 10), (0.5, 1), (0, 0)])
 def test_max_age_is_rounded_up(seconds, age):
-    """A browser does not drop the cookie of a session that still lives."""
+    """Max-Age is rounded up, so that a browser never drops the cookie of a live session."""
     assert SessionCookie().write(ID, timedelta(seconds=seconds)).decode().endswith(f"; Max-Age={age}")
 
 
@@ -73,20 +73,20 @@ def test_max_age_is_rounded_up(seconds, age):
         ),
     ],
 )
-def test_what_browsers_refuse(options, message, store):
-    """A cookie that no browser would keep, or a session that would end in use, is refused with the middleware."""
+def test_refused_options(options, message, store):
+    """The middleware refuses options for a cookie that browsers reject, or for sessions that would expire in use."""
     with pytest.raises(ValueError, match=message):
         SessionMiddleware(None, store, **options)
 
 
 def test_touch_after_with_a_deadline(store):
-    """With `Expiry.at` no write moves the expiry, so that no session expires for want of one."""
+    """`Expiry.at` allows any touch_after: no write moves the expiry, so skipping one ends no session."""
     deadline = Expiry.at(datetime(2999, 1, 1, tzinfo=UTC))
     SessionMiddleware(None, store, expiry=deadline, always_save=True, touch_after=timedelta(weeks=3))
 
 
-def test_a_store_is_needed():
-    """Something that is no store is named as what it is."""
+def test_store_of_the_wrong_type():
+    """The error for an argument that is not a store names its type."""
     with pytest.raises(TypeError, match="not str"):
         SessionMiddleware(None, "storage")
 
@@ -115,19 +115,19 @@ def test_a_store_is_needed():
         ([], None),
     ],
 )
-def test_finding_the_cookie(headers, found):
-    """The last cookie of the exact name counts, and its value is taken as it is."""
+def test_find(headers, found):
+    """The last cookie with exactly this name counts, and its value is returned unchanged."""
     assert SessionCookie().find([(b"host", b"id=no"), *((b"cookie", each) for each in headers)]) == found
 
 
-def test_a_name_is_no_pattern():
-    """What a regular expression would take for a sign of its own stands for itself."""
+def test_name_with_regex_characters():
+    """Characters that are special in regular expressions are literal in a cookie's name."""
     cookie = SessionCookie(name="a.b+")
     assert cookie.find([(b"cookie", b"a.b+=x; aXb+=y; a.bb=z")]) == b"x"
 
 
-def test_an_oversized_cookie(store, clock):
-    """A megabyte in the cookie is one more visitor without a session."""
+def test_oversized_cookie(store, clock):
+    """A cookie of a megabyte is treated as no session."""
     client = browser(asgi({"/": count}, store, clock=clock))
     assert client.get("/", headers={"cookie": "id=" + "A" * 1_000_000}).text == "Current count: 0"
 
@@ -147,31 +147,31 @@ def test_an_oversized_cookie(store, clock):
     key=st.sampled_from([{}, {"signed_key": b"k" * 64}, {"private_key": b"k" * 64}]),
 )
 def test_any_bytes_as_cookie_header(header, key):
-    """Whatever bytes come in as Cookie header: no exception, and never somebody else's session."""
+    """No Cookie header, whatever its bytes, raises or opens another visitor's session."""
     store = MemoryStore()
     app = asgi({"/": count}, store, **key)
-    somebody = cookie_value(browser(app).get("/"))
-    assert ("id=" + somebody).encode() not in header
-    response = ask(app, header)
+    other = cookie_value(browser(app).get("/"))
+    assert ("id=" + other).encode() not in header
+    response = get(app, header)
     assert response["status"] == 200
     assert response["body"] == b"Current count: 0"
 
 
 @given(data=st.data(), key=st.sampled_from([{}, {"signed_key": b"k" * 64}, {"private_key": b"k" * 64}]))
-def test_a_cookie_that_is_nearly_somebodys(data, key):
-    """Somebody's cookie with one byte changed, added or missing, in its name or its value, opens nothing."""
+def test_nearly_correct_cookie(data, key):
+    """Another visitor's cookie with one byte changed, added or missing, in its name or value, opens no session."""
     app = asgi({"/": count}, MemoryStore(), **key)
     good = ("id=" + cookie_value(browser(app).get("/"))).encode()
     place = data.draw(st.integers(0, len(good)))
     put = data.draw(st.binary(max_size=1))
     cookie = good[:place] + put + good[place + data.draw(st.integers(0, 1)) :]
-    assume(SessionCookie().find([(b"cookie", cookie)]) != good[3:])  # blanks around it, or another cookie before it
-    assert ask(app, cookie) == {"status": 200, "body": b"Current count: 0"}
-    assert ask(app, good)["body"] == b"Current count: 1"
+    assume(SessionCookie().find([(b"cookie", cookie)]) != good[3:])  # e.g. only a blank was added
+    assert get(app, cookie) == {"status": 200, "body": b"Current count: 0"}
+    assert get(app, good)["body"] == b"Current count: 1"
 
 
-def ask(app, cookie: bytes) -> dict:
-    """One request with these raw bytes, which no HTTP client would send."""
+def get(app, cookie: bytes) -> dict:
+    """Make a request with these raw bytes, which an HTTP client would not send."""
     answer = {"status": 0, "body": b""}
 
     async def receive():
@@ -182,12 +182,12 @@ def ask(app, cookie: bytes) -> dict:
 
     exchange = app({"type": "http", "path": "/", "headers": [(b"cookie", cookie)]}, receive, send)
     with pytest.raises(StopIteration):
-        exchange.send(None)  # nothing in it waits, so that no event loop is needed
+        exchange.send(None)  # it never suspends, so it needs no event loop
     return answer
 
 
-def test_the_removal_is_accepted(store, clock):
-    """A cookie with a prefix, a path and a domain is removed by the same attributes."""
+def test_removal_has_the_same_attributes(store, clock):
+    """A cookie with a prefix, a path and a domain is removed with the same attributes, which the client accepts."""
 
     def end(session):
         session.flush()

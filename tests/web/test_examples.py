@@ -1,4 +1,4 @@
-"""The examples, on a real server."""
+"""The examples on a real server."""
 
 import re
 import signal
@@ -18,7 +18,7 @@ from sled_sessions.stores.clock import utc_now
 
 @pytest.fixture(autouse=True)
 def now(clock):
-    """Real servers answer to real time."""
+    """Start the clock at the real time, which the server and the client use."""
     clock.now = utc_now()
 
 
@@ -27,7 +27,7 @@ def client(address, **options):
 
 
 def test_counter(store, clock):
-    """It counts, its cookie is the reference's, and its Sweeper deletes what has expired."""
+    """The counter counts, its cookie matches the reference, and its Sweeper deletes expired sessions."""
     app = counter.make_app(store, sweep_every=timedelta(seconds=0.05))
     with serving(app) as address, client(address) as visitor:
         assert [visitor.get("/").text for _ in range(3)] == [f"Current count: {n}" for n in range(3)]
@@ -40,7 +40,7 @@ def test_counter(store, clock):
 
 
 def test_login(store, clock):
-    """Logging in changes the id, a wrong password does not log in, logging out ends the session on the server."""
+    """A wrong password does not log in, rotating changes the id, and logging out ends the session on the server."""
     with serving(login.make_app(store)) as address, client(address, follow_redirects=True) as visitor:
         assert "Log in" in visitor.get("/private").text
         assert visitor.post("/login", data={"user": "ada", "password": "wrong"}).status_code == 403
@@ -58,15 +58,15 @@ def test_login(store, clock):
 
 
 def test_login_over_https(store, clock):
-    """Behind HTTPS its cookie has the prefix that ties it to the host."""
+    """With HTTPS the login's cookie has the prefix that binds it to the host."""
     from web.apps import browser
 
     cookie = browser(login.make_app(store, secure=True)).post("/login", data={"user": "ada", "password": "lovelace"})
     assert cookie.headers["set-cookie"].startswith("__Host-id=")
 
 
-def test_login_ends_at_most_hours_after_it_began(store, clock):
-    """However busy it is, a session of the login example has an end."""
+def test_login_has_an_absolute_limit(store, clock):
+    """A login session ends at its absolute limit."""
     app = login.make_app(store, at_most=timedelta(hours=1))
     with serving(app) as address, client(address, follow_redirects=True) as visitor:
         visitor.post("/login", data={"user": "ada", "password": "lovelace"})
@@ -77,7 +77,7 @@ def test_login_ends_at_most_hours_after_it_began(store, clock):
 
 
 def test_strongly_typed(store, clock):
-    """The typed data comes back with its types."""
+    """Typed data is loaded with its types."""
     with serving(strongly_typed.make_app(store)) as address, client(address) as visitor:
         first, second = visitor.get("/").json(), visitor.get("/").json()
     assert (first["pageviews"], second["pageviews"]) == (1, 2)
@@ -86,19 +86,19 @@ def test_strongly_typed(store, clock):
 
 
 @pytest.mark.parametrize(
-    ("name", "shows"),
+    ("name", "shown"),
     [("counter", "Current count: 0"), ("login", "Log in"), ("strongly-typed", '"pageviews":1'), ("websocket", "Echo")],
 )
-def test_by_name(name, shows, tmp_path):
-    """`sled-sessions example NAME` says what to look at, and serves the example until Ctrl-C."""
+def test_example_command(name, shown, tmp_path):
+    """`sled-sessions example NAME` prints what to look at, and serves the example until Ctrl-C."""
     command = [*COMMAND, "example", name]
     options = ["--port", "0", "--path", str(tmp_path / "storage")]
     log = tmp_path / "log"
     with log.open("w") as output, subprocess.Popen([*command, *options], stdout=output, stderr=output) as server:
         try:
-            wait_until(lambda: "running on http://" in log.read_text(), what=log.read_text)
+            wait_until(lambda: "running on http://" in log.read_text(), failure=log.read_text)
             page = httpx2.get(re.search(r"http://[\d.]+:\d+", log.read_text())[0])
-            assert shows in page.text
+            assert shown in page.text
             server.send_signal(signal.SIGINT)
             assert server.wait(30) == 0
         finally:

@@ -1,4 +1,4 @@
-"""A drop-in for `request.session`: what is written for it runs unchanged."""
+"""Code written for a framework's own `request.session` runs unchanged."""
 
 import json
 import secrets
@@ -43,7 +43,7 @@ def starlette_app(store, clock, **options):
 
 
 def test_starlette_view_update_clear(any_store, clock):
-    """Starlette's own session test: the session goes into a JSON response as it is, and out of the next one."""
+    """Starlette's own session test: a session is a JSON response as it stands, keeps data, and can be cleared."""
     client = browser(starlette_app(any_store, clock, expiry=Expiry.on_inactivity(timedelta(days=14))))
     assert client.get("/view").json() == {"session": {}}
     response = client.post("/update", json={"some": "data"})
@@ -55,7 +55,7 @@ def test_starlette_view_update_clear(any_store, clock):
 
 
 def test_starlette_secure_cookies(store, clock):
-    """A secure cookie does not come back over http, so that each request there has an empty session."""
+    """A secure cookie is not sent over http, so each request there has an empty session."""
     app = starlette_app(store, clock)
     insecure = httpx2.Client(transport=Transport(app), base_url="http://testserver")
     insecure.post("/update", json={"some": "data"})
@@ -66,7 +66,7 @@ def test_starlette_secure_cookies(store, clock):
 
 
 def test_starlette_mounted_apps(store, clock):
-    """A mounted application has a session of its own below its path."""
+    """A mounted application has its own session under its path."""
     app = Starlette(routes=[Mount("/second", app=starlette_app(store, clock, path="/second"))])
     client = browser(app)
     assert "; Path=/second" in set_cookie(client.post("/second/update", json={"some": "data"}))
@@ -74,7 +74,7 @@ def test_starlette_mounted_apps(store, clock):
 
 
 def test_starlette_expired_and_invalid_cookies(store, clock):
-    """A cookie that has had its time, or never was one, opens an empty session."""
+    """An expired or invalid cookie opens an empty session."""
     client = browser(starlette_app(store, clock, expiry=Expiry.on_inactivity(timedelta(seconds=1))))
     old = cookie_value(client.post("/update", json={"some": "data"}))
     clock.advance(seconds=2)
@@ -82,8 +82,8 @@ def test_starlette_expired_and_invalid_cookies(store, clock):
         assert client.get("/view", headers={"cookie": f"id={value}"}).json() == {"session": {}}
 
 
-def test_background_tasks(store, clock):
-    """What a background task changes is saved, though the response has gone."""
+def test_background_task(store, clock):
+    """Changes by a background task are saved although the response has been sent."""
     from starlette.background import BackgroundTask
 
     async def later(request):
@@ -98,7 +98,7 @@ def test_background_tasks(store, clock):
 
 
 def test_litestar_set_and_clear(any_store, clock):
-    """Litestar's own `set_session` and `clear_session` replace the data and end the session."""
+    """Litestar's `set_session` replaces the data, and `clear_session` ends the session."""
 
     @post("/set")
     async def put(request: Request) -> None:
@@ -127,7 +127,7 @@ def test_litestar_set_and_clear(any_store, clock):
 
 
 def oauth_provider():
-    """A small OAuth 2 server: it agrees to everything, and gives each code once."""
+    """A small OAuth 2 server that grants every request, and accepts each code once."""
     codes = {}
 
     async def authorize(request):
@@ -160,7 +160,7 @@ def oauth_client(provider, store):
         try:
             token = await oauth.provider.authorize_access_token(request)
         except MismatchingStateError:
-            return PlainTextResponse("whose state is this?", 400)
+            return PlainTextResponse("wrong state", 400)
         request.session["user"] = token["access_token"]
         return JSONResponse(dict(request.session))
 
@@ -171,7 +171,7 @@ def oauth_client(provider, store):
 
 
 def test_authlib(any_store, clock):
-    """Authlib keeps its OAuth state in the session: a login goes through, and a stranger's callback does not."""
+    """Authlib's OAuth state in the session lets a login succeed, and another visitor's callback fail."""
     clock.now = utc_now()
     with (
         serving(oauth_provider()) as provider,
@@ -179,15 +179,15 @@ def test_authlib(any_store, clock):
         httpx2.Client(base_url=f"http://{address}", follow_redirects=True) as client,
         httpx2.Client(base_url=f"http://{address}") as stranger,
     ):
-        assert client.get("/login").json() == {"user": "ada"}  # the state has gone from the session again
+        assert client.get("/login").json() == {"user": "ada"}  # without the state, which Authlib has removed
         callback = str(client.get("/login", follow_redirects=False).next_request.url)
         answer = client.get(callback, follow_redirects=False).headers["location"]
         assert stranger.get(answer).status_code == 400
 
 
 @pytest.mark.parametrize("encode", [json.dumps, lambda session: json.dumps({"session": session})])
-def test_json(store, clock, encode):
-    """The standard library's json takes a session for the dict that it is."""
+def test_json_dumps(store, clock, encode):
+    """The standard library's json encodes a session as a dict."""
 
     async def app(request):
         return PlainTextResponse(encode(request.session))

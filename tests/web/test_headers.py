@@ -1,4 +1,4 @@
-"""The headers that the middleware adds to a response."""
+"""Vary and Cache-Control on a response with a session."""
 
 import pytest
 from web.messages import START, headers_of, run
@@ -18,7 +18,7 @@ from sled_sessions import (
     ],
 )
 def test_caching_headers(store, clock, given, expected):
-    """A response with a session cookie is for one visitor; what the application says itself stands."""
+    """A response with a session cookie is private and varies by cookie; the application's own headers are kept."""
 
     async def app(scope, receive, send):
         scope["session"]["n"] = 1
@@ -31,8 +31,8 @@ def test_caching_headers(store, clock, given, expected):
     assert len(start["headers"]) == 3
 
 
-def test_the_messages_of_the_app_stay_its_own(store, as_store, clock):
-    """An app that answers several visitors with one message does not send each the others' cookies."""
+def test_message_of_the_app_is_not_modified(store, as_store, clock):
+    """The cookie is added to a copy, so an app that reuses a message sends no visitor another's cookie."""
     headers = [(b"content-type", b"text/plain")]
 
     async def app(scope, receive, send):
@@ -43,8 +43,8 @@ def test_the_messages_of_the_app_stay_its_own(store, as_store, clock):
     assert headers == [(b"content-type", b"text/plain")]
 
 
-def test_vary_beside_others(store, clock):
-    """Cookie is added to what a response varies by already."""
+def test_vary_is_extended(store, clock):
+    """Vary: Cookie is added to an existing Vary header."""
 
     async def app(scope, receive, send):
         assert "n" not in scope["session"]

@@ -1,4 +1,4 @@
-"""Requests of one session that overlap: merged changes, and sessions that another request ended."""
+"""Overlapping requests of one session: changes are merged, and an ended session stays ended."""
 
 import pytest
 from web.apps import data_of
@@ -9,8 +9,8 @@ from sled_sessions import (
 )
 
 
-def test_deleted_in_the_meantime(store, as_store, clock):
-    """A session that another request has ended is not brought back by a slow one, whose response removes the cookie."""
+def test_changed_after_another_request_ended_it(store, as_store, clock):
+    """A slow request does not restore a session that another one has ended; its response removes the cookie."""
     cookie = new_session(store, clock, n=0)
 
     async def app(scope, receive, send):
@@ -27,8 +27,8 @@ def test_deleted_in_the_meantime(store, as_store, clock):
 
 
 @pytest.mark.parametrize("act", ["cycle_id", "clear", "flush"])
-def test_ended_in_the_meantime(store, as_store, clock, act):
-    """Neither a new id, nor emptying, nor another log-out brings an ended session back."""
+def test_cycled_or_cleared_after_another_request_ended_it(store, as_store, clock, act):
+    """Neither a new id, nor clearing, nor a second log-out restores an ended session."""
     cookie = new_session(store, clock, n=0)
 
     async def app(scope, receive, send):
@@ -44,7 +44,7 @@ def test_ended_in_the_meantime(store, as_store, clock, act):
 
 
 def test_parallel_requests_are_merged(store, as_store, clock):
-    """Two requests that run at the same time keep each other's keys; the last one to set a key wins it."""
+    """Two simultaneous requests keep each other's keys; if both set a key, the later one wins."""
     cookie = new_session(store, clock, shared=0, gone=0, kept=0)
 
     async def slow(scope, receive, send):
@@ -69,8 +69,8 @@ def test_parallel_requests_are_merged(store, as_store, clock):
     assert data_of(store, cookie, clock) == {"slow": 1, "fast": 1, "shared": 1, "kept": 0}
 
 
-def test_emptying_keeps_what_others_add(store, as_store, clock):
-    """A request that removes the last key it knows of does not end a session to which another one has added."""
+def test_clearing_keeps_keys_of_other_requests(store, as_store, clock):
+    """Removing the last key that a request has seen does not end a session to which another one has added."""
     cookie = new_session(store, clock, flash="saved!")
 
     async def app(scope, receive, send):
@@ -84,8 +84,8 @@ def test_emptying_keeps_what_others_add(store, as_store, clock):
     assert data_of(store, cookie, clock) == {"cart": [1]}
 
 
-def test_cycling_keeps_what_others_add(store, as_store, clock):
-    """A login does not lose what another request wrote under the old id meanwhile."""
+def test_cycle_id_keeps_keys_of_other_requests(store, as_store, clock):
+    """A login keeps what another request wrote under the old id in the meantime."""
     cookie = new_session(store, clock, cart=[])
 
     async def app(scope, receive, send):

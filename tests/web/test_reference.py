@@ -1,4 +1,4 @@
-"""What the Rust crate's counter app answered, asked again of ours: `data/http.jsonl`, with a key of 64 bytes of 7."""
+"""Our counter app against the Rust crate's responses in `data/http.jsonl`, made with a key of 64 bytes of 7."""
 
 import os
 from base64 import b64decode
@@ -27,9 +27,9 @@ def id_of(mode: str, value: str) -> Id:
 
 
 @pytest.mark.parametrize("mode", OPTIONS)
-def test_same_answers(mode, any_store, clock):
-    """To the same requests, with our cookie in the place of Rust's, the answers are the same but for the id."""
-    ours = {}  # Rust's value to ours
+def test_same_responses(mode, any_store, clock):
+    """The same requests, with our cookies instead of Rust's, get the same responses but for the id."""
+    ours = {}  # Rust's cookie values to ours
     app = asgi(
         {"/": count},
         any_store,
@@ -56,7 +56,7 @@ def test_same_answers(mode, any_store, clock):
     ids=lambda row: f"{row['mode']}-{row['body'][-1]}",
 )
 def test_rust_cookies_are_accepted(row, store, clock):
-    """A cookie that the Rust server set opens its session here, signed and encrypted ones included."""
+    """A cookie set by the Rust server, signed and encrypted ones included, opens its session."""
     (rust,) = row["set_cookie"]
     session = Record(id_of(row["mode"], value_of(rust)), {"counter": 7}, clock() + timedelta(hours=1))
     store.save(session)
@@ -67,7 +67,7 @@ def test_rust_cookies_are_accepted(row, store, clock):
 
 
 def test_encrypted_values_are_the_same_bytes(monkeypatch):
-    """With the nonces that Rust drew, what we encrypt is what Rust encrypted, so a Rust server accepts it."""
+    """With Rust's nonces we encrypt to the same bytes, so a Rust server accepts our cookies."""
     private = Private(KEY, "id")
     for row in ROWS:
         if row["mode"] == "private":
@@ -77,7 +77,7 @@ def test_encrypted_values_are_the_same_bytes(monkeypatch):
 
 
 def test_signatures_are_the_same_bytes():
-    """Signing is deterministic, so ours are Rust's."""
+    """Our signatures are Rust's, byte for byte."""
     signed = Signed(KEY)
     for row in ROWS:
         if row["mode"] == "signed":

@@ -1,4 +1,4 @@
-"""Applications that put something else at `scope["session"]`, and session middlewares inside one another."""
+"""Applications that replace `scope["session"]`, and session middlewares inside one another."""
 
 import enum
 from collections import ChainMap
@@ -21,8 +21,8 @@ from sled_sessions import (
 )
 
 
-def test_what_the_app_puts_in_its_place(store, as_store, clock):
-    """An application that replaces the session, as Litestar's set_session does, has replaced its data."""
+def test_replaced_with_a_dict(store, as_store, clock):
+    """A dict put in the session's place, as by Litestar's set_session, replaces its data."""
     cookie = new_session(store, clock, old=1)
 
     async def app(scope, receive, send):
@@ -35,13 +35,13 @@ def test_what_the_app_puts_in_its_place(store, as_store, clock):
 
 @attrs.frozen
 class User:
-    """What an application keeps in its session."""
+    """Data that an application keeps in its session."""
 
     name: str
 
 
 class Model:
-    """What Pydantic's models look like."""
+    """Looks like a Pydantic model."""
 
     def model_dump(self, *, mode):
         assert mode == "json"
@@ -49,8 +49,8 @@ class Model:
 
 
 @pytest.mark.parametrize("replacement", [User("ada"), Model()])
-def test_an_object_that_the_app_puts_in_its_place(store, as_store, clock, replacement):
-    """What has fields is a session's data, as for Litestar's set_session."""
+def test_replaced_with_an_object(store, as_store, clock, replacement):
+    """The fields of an object put in the session's place, as by Litestar's set_session, replace its data."""
     cookie = new_session(store, clock, old=1)
 
     async def app(scope, receive, send):
@@ -62,8 +62,8 @@ def test_an_object_that_the_app_puts_in_its_place(store, as_store, clock, replac
 
 
 @pytest.mark.parametrize("replacement", [7, [1], object()])
-def test_what_is_no_session_ends_none(store, as_store, clock, replacement):
-    """What has no keys cannot replace a session: the request fails, and the session stays as it was."""
+def test_replaced_with_something_without_keys(store, as_store, clock, replacement):
+    """A replacement without keys fails the request and leaves the session unchanged."""
     cookie = new_session(store, clock, old=1)
 
     async def app(scope, receive, send):
@@ -76,8 +76,8 @@ def test_what_is_no_session_ends_none(store, as_store, clock, replacement):
 
 
 @pytest.mark.parametrize("wrap", [MappingProxyType, lambda session: ChainMap({}, session)])
-def test_a_view_of_the_session_in_its_place(store, as_store, clock, wrap):
-    """What reads the session itself may take its place, and changes nothing."""
+def test_replaced_with_a_view(store, as_store, clock, wrap):
+    """A view that reads from the session itself changes nothing."""
     cookie = new_session(store, clock, n=1)
 
     async def app(scope, receive, send):
@@ -89,8 +89,8 @@ def test_a_view_of_the_session_in_its_place(store, as_store, clock, wrap):
 
 
 @pytest.mark.parametrize("status", [400, 503])
-def test_an_answer_to_a_replacement_that_was_refused(store, as_store, clock, status):
-    """Of a replacement that JSON cannot hold nothing is taken over, and the app may answer the error."""
+def test_response_after_a_refused_replacement(store, as_store, clock, status):
+    """A replacement that is not JSON changes nothing, and the app may respond to the error."""
     cookie = new_session(store, clock, n=1)
 
     async def app(scope, receive, send):
@@ -109,8 +109,8 @@ def test_an_answer_to_a_replacement_that_was_refused(store, as_store, clock, sta
 
 
 @pytest.mark.parametrize("fails", ["raises", "answers 503"])
-def test_the_cookie_of_the_app_outside_of_a_mounted_one(store, clock, fails):
-    """What a mounted app keeps on the server does not get into the cookie of Starlette's middleware around it."""
+def test_mounted_app_does_not_leak_into_starlettes_cookie(store, clock, fails):
+    """Data of a mounted app's session never gets into the cookie of Starlette's middleware around it."""
     cookie = new_session(store, clock, user="ada")
 
     async def app(scope, receive, send):
@@ -130,8 +130,8 @@ def test_the_cookie_of_the_app_outside_of_a_mounted_one(store, clock, fails):
     assert data_of(store, cookie, clock) == {"user": "ada"}
 
 
-def test_the_session_outside_of_a_mounted_app_that_fails(store, as_store, clock):
-    """An app inside that fails leaves nothing of its session in that of the app around it, which answers."""
+def test_failed_mounted_app_leaves_the_outer_session(store, as_store, clock):
+    """A mounted app that fails leaves none of its data in the session of the app around it."""
     cookie = new_session(store, clock, user="ada")
 
     async def inside(scope, receive, send):
@@ -150,8 +150,8 @@ def test_the_session_outside_of_a_mounted_app_that_fails(store, as_store, clock)
 
 
 @pytest.mark.parametrize("inner", [StarletteSessionMiddleware, None], ids=["starlette", "ours"])
-def test_the_session_of_a_mounted_app_is_its_own(store, as_store, clock, inner):
-    """An app inside with a session middleware of its own, on the same scope, changes nothing in the session outside."""
+def test_mounted_app_has_its_own_session(store, as_store, clock, inner):
+    """A mounted app with its own session middleware, on the same scope, does not change the outer session."""
     cookie = new_session(store, clock, user="ada")
 
     async def app(scope, receive, send):
@@ -165,8 +165,8 @@ def test_the_session_of_a_mounted_app_is_its_own(store, as_store, clock, inner):
 
 
 @pytest.mark.parametrize("nothing", [None, {}, type("Empty", (), {}), enum.Enum("Empty", "EMPTY").EMPTY])
-def test_what_the_app_takes_away(store, as_store, clock, nothing):
-    """An application that puts nothing in the session's place, as Litestar's clear_session does, has ended it."""
+def test_replaced_with_nothing(store, as_store, clock, nothing):
+    """An empty replacement, as by Litestar's clear_session, ends the session."""
     cookie = new_session(store, clock, old=1)
 
     async def app(scope, receive, send):

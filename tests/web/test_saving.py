@@ -1,4 +1,4 @@
-"""When the session is saved, and when a change is too late or dropped."""
+"""When a session is saved, and which changes are too late or dropped."""
 
 import asyncio
 from datetime import timedelta
@@ -14,7 +14,7 @@ from sled_sessions import (
 
 
 def test_saved_before_the_first_byte(store, as_store, clock):
-    """When the first byte of the response is on its way, the next request would already see the change."""
+    """A change is in the store before the first byte of the response is sent."""
 
     async def app(scope, receive, send):
         scope["session"]["step"] = 1
@@ -32,7 +32,7 @@ def test_saved_before_the_first_byte(store, as_store, clock):
 
 
 def test_changes_after_the_start_are_saved(store, as_store, clock):
-    """What a streaming body or a background task changes is saved when the application returns."""
+    """Changes by a streaming body or a background task are saved when the application returns."""
     cookie = new_session(store, clock, steps=[])
 
     async def app(scope, receive, send):
@@ -47,8 +47,8 @@ def test_changes_after_the_start_are_saved(store, as_store, clock):
     assert data_of(store, cookie, clock) == {"steps": ["before", "while streaming"], "after": True}
 
 
-def test_a_flush_after_the_start(store, as_store, clock):
-    """A session that is flushed while the body streams is gone afterwards."""
+def test_flush_after_the_start(store, as_store, clock):
+    """A session flushed while the body streams is deleted."""
     cookie = new_session(store, clock, user="ada")
 
     async def app(scope, receive, send):
@@ -60,8 +60,8 @@ def test_a_flush_after_the_start(store, as_store, clock):
     assert store.count() == 0
 
 
-def test_too_late_for_a_cookie(store, as_store, clock, caplog):
-    """A session begun after the response has started cannot be told to the browser: not stored, but logged."""
+def test_session_begun_too_late(store, as_store, clock, caplog):
+    """A session begun after the response has started, too late for a cookie, is logged and not stored."""
 
     async def app(scope, receive, send):
         await send(START)
@@ -73,8 +73,8 @@ def test_too_late_for_a_cookie(store, as_store, clock, caplog):
     assert "after the response had started: not saved" in caplog.text
 
 
-def test_too_late_for_a_new_id(store, as_store, clock, caplog):
-    """A session whose id is cycled after the response has started stays under its id, and the log says so."""
+def test_id_cycled_too_late(store, as_store, clock, caplog):
+    """A session whose id is cycled after the response has started keeps its id, and the log says so."""
     cookie = new_session(store, clock, n=1)
 
     async def app(scope, receive, send):
@@ -87,8 +87,8 @@ def test_too_late_for_a_new_id(store, as_store, clock, caplog):
 
 
 @pytest.mark.parametrize(("status", "saved"), [(499, {"early": 1, "late": 1}), (500, {})])
-def test_a_server_error_saves_nothing(store, as_store, clock, status, saved):
-    """Neither what was changed before a 5xx nor what is changed while its body streams is saved; a 4xx is none."""
+def test_server_error_saves_nothing(store, as_store, clock, status, saved):
+    """Changes before a 5xx or while its body streams are dropped; a 4xx is not a failure."""
     cookie = new_session(store, clock, n=1)
 
     async def app(scope, receive, send):
@@ -100,8 +100,8 @@ def test_a_server_error_saves_nothing(store, as_store, clock, status, saved):
     assert data_of(store, cookie, clock) == {"n": 1, **saved}
 
 
-def test_failures_while_streaming(store, as_store, clock):
-    """An exception while the body streams drops what was changed since the start."""
+def test_exception_while_streaming(store, as_store, clock):
+    """An exception while the body streams drops the changes since the response started."""
     cookie = new_session(store, clock, n=0)
 
     async def app(scope, receive, send):
@@ -116,7 +116,7 @@ def test_failures_while_streaming(store, as_store, clock):
 
 
 def test_no_response_saves_nothing(store, as_store, clock):
-    """An application that returns without a response has failed."""
+    """An application that returns without a response saves nothing."""
 
     async def app(scope, receive, send):
         scope["session"]["n"] = 1
@@ -125,8 +125,8 @@ def test_no_response_saves_nothing(store, as_store, clock):
     assert store.count() == 0
 
 
-def test_a_policy_in_the_past_ends_the_session(store, as_store, clock):
-    """A session whose expiry date has come is not written but ended."""
+def test_policy_already_expired(store, as_store, clock):
+    """A session with an expiry in the past is deleted, not saved."""
     cookie = new_session(store, clock, n=0)
 
     async def app(scope, receive, send):

@@ -11,7 +11,7 @@ from web.apps import asgi, browser, cookie_value, count, has_cookie
 from sled_sessions import Id, SessionMiddleware
 from sled_sessions.web.sealing import Private, Signed
 
-OLD, NEW, STRANGE = (bytes([n]) * 64 for n in (1, 2, 3))
+OLD, NEW, FOREIGN = (bytes([n]) * 64 for n in (1, 2, 3))
 
 
 def seals(key):
@@ -20,21 +20,21 @@ def seals(key):
 
 @given(text=st.text(st.characters(codec="ascii")))
 def test_round_trip(text):
-    """What was sealed is opened."""
+    """Opening a sealed value returns the text."""
     for seal in seals(NEW):
         assert seal.open(seal.seal(text)) == text
 
 
 @given(value=st.text())
-def test_what_was_not_sealed_is_not_opened(value):
-    """No text opens that nobody with a key wrote, and none raises."""
+def test_unsealed_text(value):
+    """Text that was not sealed with the key opens to None, without an error."""
     for seal in seals(NEW):
         assert seal.open(value) is None
 
 
 @given(st.data())
-def test_each_character_counts(data):
-    """A sealed value with one character changed is not opened."""
+def test_changed_character(data):
+    """A sealed value with one character changed does not open."""
     for seal in seals(NEW):
         value = seal.seal("mlgwO8-5u_-Fz9g15_X-mQ")
         place = data.draw(st.integers(0, len(value) - 1))
@@ -42,19 +42,19 @@ def test_each_character_counts(data):
         assert seal.open(value[:place] + other + value[place + 1 :]) is None
 
 
-def test_strange_keys():
-    """What another key sealed is not opened."""
-    for ours, strange in zip(seals(NEW), seals(STRANGE), strict=True):
-        assert ours.open(strange.seal("text")) is None
+def test_foreign_keys():
+    """A value sealed with another key does not open."""
+    for ours, foreign in zip(seals(NEW), seals(FOREIGN), strict=True):
+        assert ours.open(foreign.seal("text")) is None
 
 
-def test_encrypted_values_belong_to_a_name():
-    """An encrypted value cannot be moved to a cookie of another name."""
+def test_encryption_is_bound_to_the_cookies_name():
+    """An encrypted value does not open in a cookie with another name."""
     assert Private(NEW, "id").open(Private(NEW, "other").seal("text")) is None
 
 
-def test_an_encrypted_value_has_one_spelling():
-    """A value is not opened that differs in bits which Base64 leaves unused only; nor does Rust open it."""
+def test_encrypted_value_has_one_spelling():
+    """A value that differs only in unused base64 bits does not open, as in Rust."""
     private = Private(NEW, "id")
     value = private.seal("mlgwO8-5u_-Fz9g15_X-mQ")
     other = f"{value[:-2]}{chr(ord(value[-2]) + 1)}="
@@ -63,26 +63,26 @@ def test_an_encrypted_value_has_one_spelling():
 
 
 def test_the_halves_of_a_key():
-    """The first 32 bytes sign, the next 32 encrypt and what is longer is cut, as by Rust's `Key`."""
+    """The first 32 bytes sign, the next 32 encrypt and the rest is ignored, as by Rust's `Key`."""
     first, second, other = b"s" * 32, b"e" * 32, b"x" * 33
     assert Signed(first + other).open(Signed(first + second).seal("text")) == "text"
     assert Private(other[:32] + second + other, "id").open(Private(first + second, "id").seal("text")) == "text"
 
 
-def test_an_encrypted_cookie_belongs_to_its_own_name(store):
-    """The name that the middleware was given is the one that a value is encrypted for."""
+def test_middleware_encrypts_for_its_cookies_name(store):
+    """The middleware's cookie values are encrypted for its cookie's name."""
     cookie = SessionMiddleware(None, store, name="sid", private_key=NEW).cookie
     assert cookie.read(Private(NEW, "sid").seal(str(id := Id.new())).encode()) == id
 
 
 def test_encrypting_twice():
-    """Each encryption has a nonce of its own."""
+    """Each encryption uses a new nonce."""
     assert Private(NEW, "id").seal("text") != Private(NEW, "id").seal("text")
 
 
 @pytest.mark.parametrize("option", ["signed_key", "private_key"])
-def test_rotation(option, store, clock):
-    """After a rotation old cookies are good and new ones are sealed with the first key."""
+def test_key_rotation(option, store, clock):
+    """With several keys old cookies still open, and new ones are sealed with the first key."""
     routes = {"/": count}
     before = browser(asgi(routes, store, clock=clock, **{option: OLD}))
     during = browser(asgi(routes, store, clock=clock, **{option: [NEW, OLD]}))
@@ -95,8 +95,8 @@ def test_rotation(option, store, clock):
 
 
 @pytest.mark.parametrize("option", ["signed_key", "private_key"])
-def test_a_plain_id_is_no_sealed_one(option, store, clock):
-    """With a key, the bare id of a live session opens nothing."""
+def test_plain_id_with_a_key(option, store, clock):
+    """With a key, the plain id of a live session opens no session."""
     routes = {"/": count}
     plain = cookie_value(browser(asgi(routes, store, clock=clock)).get("/"))
     sealed = browser(asgi(routes, store, clock=clock, **{option: NEW}))
@@ -104,8 +104,8 @@ def test_a_plain_id_is_no_sealed_one(option, store, clock):
 
 
 @pytest.mark.parametrize("option", ["signed_key", "private_key"])
-def test_what_a_log_out_removes(option, store, clock):
-    """A log-out removes the cookie that we sealed, and leaves one alone that another server has sealed."""
+def test_log_out_removes_only_our_cookie(option, store, clock):
+    """Log-out removes a cookie sealed with our key, and leaves one that another server has sealed."""
 
     def end(session):
         session.flush()
@@ -113,9 +113,9 @@ def test_what_a_log_out_removes(option, store, clock):
 
     app = asgi({"/": count, "/end": end}, store, clock=clock, **{option: NEW})
     ours = cookie_value(browser(app).get("/"))
-    strange = cookie_value(browser(asgi({"/": count}, store, clock=clock, **{option: STRANGE})).get("/"))
+    foreign = cookie_value(browser(asgi({"/": count}, store, clock=clock, **{option: FOREIGN})).get("/"))
     assert cookie_value(browser(app).get("/end", headers={"cookie": f"id={ours}"})) == ""
-    assert not has_cookie(browser(app).get("/end", headers={"cookie": f"id={strange}"}))
+    assert not has_cookie(browser(app).get("/end", headers={"cookie": f"id={foreign}"}))
 
 
 @pytest.mark.parametrize(
@@ -128,21 +128,21 @@ def test_what_a_log_out_removes(option, store, clock):
         ({"signed_key": NEW, "private_key": NEW}, ValueError, "not both"),
     ],
 )
-def test_bad_keys(options, error, message, store):
-    """A key that is none is refused when the middleware is made, and the message does not show it."""
+def test_invalid_keys(options, error, message, store):
+    """The middleware refuses an invalid key with an error that does not show it."""
     with pytest.raises(error, match=message) as caught:
         SessionMiddleware(None, store, **options)
     assert "xxxx" not in str(caught.value)
 
 
 def test_without_cryptography(monkeypatch, store):
-    """private_key without the package says what to install."""
+    """The error for private_key without the package says what to install."""
     monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
     with pytest.raises(ImportError, match=r"sled_sessions\[private\]"):
         SessionMiddleware(None, store, private_key=NEW)
 
 
 def test_keys_are_not_shown(store):
-    """No repr of the middleware's cookie or its seal shows a key."""
+    """The reprs of the middleware's cookie and its seal show no key."""
     cookie = SessionMiddleware(None, store, signed_key=b"secret" * 11).cookie
     assert "secret" not in repr(cookie) + repr(cookie.seal)

@@ -1,4 +1,4 @@
-"""Requests whose store fails, and requests that are cancelled."""
+"""Requests whose store fails, undecodable records, and cancelled requests."""
 
 import asyncio
 import logging
@@ -9,7 +9,7 @@ from datetime import timedelta
 import anyio
 import pytest
 from web.apps import asgi, browser, count, data_of, has_cookie
-from web.messages import BODY, START, headers_of, new_session, run
+from web.messages import BODY, START, headers_of, ignoring, new_session, run
 
 from sled_sessions import (
     AsyncStore,
@@ -19,11 +19,12 @@ from sled_sessions import (
     MemoryStore,
     Record,
     SessionMiddleware,
+    SledStore,
 )
 
 
 class Failing(MemoryStore):
-    """A store whose writes fail while it is told so."""
+    """A store whose writes fail while `broken` is set."""
 
     broken = False
 
@@ -40,8 +41,8 @@ class Failing(MemoryStore):
         return super().update(id, change)
 
 
-def test_a_store_failure_is_no_success(clock, as_store):
-    """When the session cannot be saved the request fails: no response leaves that pretends it was."""
+def test_failed_save_fails_the_request(clock, as_store):
+    """If the session cannot be saved, the request fails instead of answering as if it had been."""
     store = Failing(clock=clock)
     cookie = new_session(store, clock, counter=5)
     store.broken = True
@@ -54,8 +55,8 @@ def test_a_store_failure_is_no_success(clock, as_store):
     assert client.get("/", headers={"cookie": f"id={cookie}"}).text == "Current count: 5"
 
 
-def test_an_error_page_after_a_store_failure(clock):
-    """An application that answers a store failure with a 5xx of its own is let through."""
+def test_error_page_after_a_failed_save(clock):
+    """An application may handle a store failure and respond with its own 5xx."""
     store = Failing(clock=clock)
     store.broken = True
 
@@ -72,8 +73,8 @@ def test_an_error_page_after_a_store_failure(clock):
 
 @pytest.mark.parametrize(("kind", "message"), [("http", START), ("websocket", {"type": "websocket.accept"})])
 @pytest.mark.parametrize("is_handled", [True, False])
-def test_what_could_not_be_saved_in_time_is_dropped(clock, as_store, kind, message, is_handled):
-    """When the save before the response fails, and there is none, it is not made up for when the app returns."""
+def test_failed_save_is_not_retried(clock, as_store, kind, message, is_handled):
+    """If the save before the response fails and the app sends no response, its changes are dropped."""
     store = Failing(clock=clock)
     cookie = new_session(store, clock, n=0)
 
@@ -96,8 +97,8 @@ def test_what_could_not_be_saved_in_time_is_dropped(clock, as_store, kind, messa
 @pytest.mark.parametrize(
     ("act", "kind"), [("flush", "http"), ("flush", "websocket"), ("replace", "http"), ("replace", "websocket")]
 )
-def test_the_error_of_the_app_comes_first(clock, as_store, caplog, act, kind):
-    """What an app raises reaches the server, even if its session cannot be ended or is no session any more."""
+def test_exception_of_the_app_takes_precedence(clock, as_store, caplog, act, kind):
+    """An app's exception reaches the server even if its session cannot be ended or was replaced by invalid data."""
 
     class NoDeletes(MemoryStore):
         def delete(self, id):
@@ -120,8 +121,8 @@ def test_the_error_of_the_app_comes_first(clock, as_store, caplog, act, kind):
     assert ("could not be ended" in caplog.text) is ((act, kind) != ("replace", "http"))
 
 
-def test_what_cannot_be_cleared_away_fails_no_request(store, as_store, clock):
-    """A session that was emptied has ended, even if its record cannot be deleted and waits for a sweep."""
+def test_failed_delete_of_a_cleared_session(store, as_store, clock):
+    """A cleared session has ended even if its record cannot be deleted and waits for a sweep."""
     cookie = new_session(store, clock, n=0)
 
     async def app(scope, receive, send):
@@ -139,8 +140,8 @@ def test_what_cannot_be_cleared_away_fails_no_request(store, as_store, clock):
 
 @pytest.mark.parametrize("has_answered", [False, True])
 @pytest.mark.parametrize("disk_is_full", [False, True])
-def test_a_cancelled_request_ends_its_session(store, clock, caplog, has_answered, disk_is_full):
-    """What was flushed is gone, or the log says why not, also when an anyio scope lets the request await nothing."""
+def test_cancelled_request_ends_its_session(store, clock, caplog, has_answered, disk_is_full):
+    """A flush takes effect, or the log says why not, even in an anyio scope where the request can no longer await."""
     cookie = new_session(store, clock, n=0)
     ended = asyncio.Event()
     request = None
@@ -185,7 +186,7 @@ def test_a_cancelled_request_ends_its_session(store, clock, caplog, has_answered
 
 
 class Unreachable(MemoryStore):
-    """A store that nobody can read or write any more."""
+    """A store whose reads fail."""
 
     def load(self, id):
         raise BackendError("gone away")
@@ -205,8 +206,8 @@ def set_something_else(session):
         (Unreachable, count, BackendError),
     ],
 )
-def test_nothing_tells_the_id(make, use, error, kind, as_store, clock, caplog):
-    """Neither logs, nor messages, nor our frames in a traceback with local variables show an id or a value."""
+def test_errors_and_logs_show_no_id(make, use, error, kind, as_store, clock, caplog):
+    """Logs, messages and our frames in a traceback with local variables show neither ids nor values."""
     caplog.set_level(logging.DEBUG)
     store = make(clock=clock)
     record = store.create(Record(Id.new(), {"secret": "hunter2"}, clock() + timedelta(days=1)))
@@ -222,8 +223,56 @@ def test_nothing_tells_the_id(make, use, error, kind, as_store, clock, caplog):
     stack = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack
     own = [frame.locals for frame in stack if "/sled_sessions/web/" in frame.filename]
     for variables in own:
-        variables.pop("scope", None)  # the request itself, which each ASGI application has in its hands
+        variables.pop("scope", None)  # the request, which every ASGI application has
     assert own
     for text in (str(own), str(caught.value), caplog.text):
         assert cookie not in text
         assert "hunter2" not in text
+
+
+async def flushing(scope, receive, send):
+    scope["session"].flush()
+    await send(START)
+
+
+def test_undecodable_record(tmp_path, as_store, clock, caplog):
+    """The visitor gets no session but can begin one and log out; the record is kept, and the log shows no id."""
+    caplog.set_level(logging.DEBUG, "sled_sessions")
+    id = Id.new()
+
+    async def beginning(scope, receive, send):
+        scope["session"]["user"] = "ada"
+        await send(START)
+
+    with SledStore.open(tmp_path / "storage", clock=clock) as store:
+        store.tree.insert(bytes(id), b"garbage")
+        (start,) = run(SessionMiddleware(flushing, as_store(store)), cookie=str(id))
+        assert headers_of(start)["set-cookie"].startswith("id=; ")
+        (start,) = run(SessionMiddleware(beginning, as_store(store)), cookie=str(id))
+        assert str(id) not in headers_of(start)["set-cookie"]
+        assert store.tree.get(bytes(id)) == b"garbage"
+    assert "could not be decoded" in caplog.text
+    assert str(id)[:6] not in caplog.text
+
+
+def test_unreachable_store_fails_only_requests_that_use_it(as_store):
+    """Requests that do not use their session are served; others get the store's error and may handle it."""
+    cookie, handled = str(Id.new()), []
+
+    async def handling(scope, receive, send):
+        with pytest.raises(BackendError) as error:
+            scope["session"].get("user")
+        handled.append(error.value)
+        await ignoring(scope, receive, send)
+
+    async def using(scope, receive, send):
+        scope["session"]["n"] = 1
+
+    store = as_store(Unreachable())
+    assert run(SessionMiddleware(ignoring, store), cookie=cookie) == [START, BODY]
+    run(SessionMiddleware(handling, store), cookie=cookie)
+    assert len(handled) == 1
+    with pytest.raises(BackendError):
+        run(SessionMiddleware(using, store), cookie=cookie)
+    with pytest.raises(BackendError):
+        run(SessionMiddleware(ignoring, store), cookie=cookie, kind="websocket")

@@ -1,4 +1,4 @@
-"""Sessions in WebSockets, over a real server and message by message."""
+"""Sessions in WebSockets, on a real server and message by message."""
 
 import asyncio
 
@@ -6,10 +6,14 @@ import httpx2
 import pytest
 from waiting import wait_until
 from web.apps import asgi, browser, cookie_value, count, data_of
+from web.messages import new_session, run
 from web.server import serving
 from websockets.sync.client import connect
 
-from sled_sessions import Id, SessionMiddleware
+from sled_sessions import (
+    Id,
+    SessionMiddleware,
+)
 from sled_sessions.examples import websocket
 from sled_sessions.stores.clock import utc_now
 
@@ -17,7 +21,7 @@ SCOPE = {"type": "websocket", "path": "/", "headers": []}
 
 
 def open_socket(app, messages, *, cookie=None):
-    """Run a WebSocket application on these incoming messages; what it sent."""
+    """Run a WebSocket application on these incoming messages, and return what it sends."""
     sent = []
 
     async def receive():
@@ -32,7 +36,7 @@ def open_socket(app, messages, *, cookie=None):
 
 
 def test_on_a_real_server(any_store, clock):
-    """A page begins a session, a WebSocket with its cookie goes on in it, and a later page sees what it did."""
+    """A page begins a session, a WebSocket with its cookie continues it, and a later page sees the changes."""
     clock.now = utc_now()
     with serving(websocket.make_app(any_store)) as address, httpx2.Client(base_url=f"http://{address}") as client:
         assert '<span id="lines">0</span>' in client.get("/").text
@@ -42,12 +46,12 @@ def test_on_a_real_server(any_store, clock):
                 for line in "ab":
                     socket.send(line)
                 assert [socket.recv(), socket.recv()] == expected
-            # The server saves when it has seen the client go, which the client cannot see.
+            # The server saves once it notices that the client has left; the client gets no signal.
             wait_until(lambda n=expected[-1][0]: f'<span id="lines">{n}</span>' in client.get("/").text)
 
 
 def test_cookie_on_accept(store, as_store, clock):
-    """A session that is begun before the WebSocket is accepted comes with the handshake's response."""
+    """The cookie of a session begun before the WebSocket is accepted is sent with the handshake's response."""
 
     async def app(scope, receive, send):
         scope["session"]["n"] = 1
@@ -74,8 +78,8 @@ def test_saved_on_close(store, as_store, clock):
     assert seen == [{"counter": 5}]
 
 
-def test_a_close_has_no_headers(store, as_store, clock):
-    """A WebSocket that is closed before it is accepted saves what was changed; its close goes out as it is."""
+def test_close_has_no_headers(store, as_store, clock):
+    """A WebSocket closed before it is accepted saves the changes and sends the close message unchanged."""
     cookie = cookie_value(browser(asgi({"/": count}, store, clock=clock)).get("/"))
     close = {"type": "websocket.close", "code": 1008}
 
@@ -88,8 +92,8 @@ def test_a_close_has_no_headers(store, as_store, clock):
 
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError])
-def test_saved_when_the_client_goes(store, as_store, clock, error):
-    """Changes are saved when the client has gone, also when the application lets an exception tell so."""
+def test_saved_when_the_client_leaves(store, as_store, clock, error):
+    """Changes are saved when the client has left, also if the application raises then."""
     cookie = cookie_value(browser(asgi({"/": count}, store, clock=clock)).get("/"))
 
     async def app(scope, receive, send):
@@ -108,8 +112,8 @@ def test_saved_when_the_client_goes(store, as_store, clock, error):
     assert data_of(store, cookie, clock) == {"counter": 5}
 
 
-def test_others_keys_stay(store, as_store, clock):
-    """What pages set while a WebSocket is open is still there when it has closed."""
+def test_keys_of_other_requests_are_kept(store, as_store, clock):
+    """Keys that requests set while a WebSocket is open are kept when it closes."""
     cookie = cookie_value(browser(asgi({"/": count}, store, clock=clock)).get("/"))
 
     async def app(scope, receive, send):
@@ -124,7 +128,7 @@ def test_others_keys_stay(store, as_store, clock):
 
 
 def test_loaded_at_the_handshake(store, as_store, clock):
-    """A session that expires while the WebSocket is open can still be read in it, and is not brought back."""
+    """A session that expires while the WebSocket is open can still be read there, but is not restored."""
     cookie = cookie_value(browser(asgi({"/": count}, store, clock=clock)).get("/"))
 
     async def app(scope, receive, send):
@@ -137,8 +141,8 @@ def test_loaded_at_the_handshake(store, as_store, clock):
     assert store.load(Id.parse(cookie)) is None
 
 
-def test_refused(store, as_store, clock):
-    """A WebSocket that is closed instead of accepted changes an old session, and begins none."""
+def test_closed_instead_of_accepted(store, as_store, clock):
+    """A WebSocket closed instead of accepted can change an existing session but not begin one."""
     cookie = cookie_value(browser(asgi({"/": count}, store, clock=clock)).get("/"))
 
     async def app(scope, receive, send):
@@ -153,7 +157,7 @@ def test_refused(store, as_store, clock):
 
 
 def test_refused_with_a_response(store, as_store, clock):
-    """A WebSocket that is answered with an HTTP response is treated as a request."""
+    """A WebSocket refused with an HTTP response is treated as a request."""
 
     async def app(scope, receive, send):
         scope["session"]["n"] = 1
@@ -162,3 +166,16 @@ def test_refused_with_a_response(store, as_store, clock):
 
     start, _ = open_socket(SessionMiddleware(app, as_store(store), clock=clock), [])
     assert b"set-cookie" in dict(start["headers"])
+
+
+def test_failed_handshake_saves_nothing(store, as_store, clock):
+    """A WebSocket app that raises before it accepts saves nothing, like a request without a response."""
+    cookie = new_session(store, clock, n=0)
+
+    async def app(scope, receive, send):
+        scope["session"]["n"] = 1
+        raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        run(SessionMiddleware(app, as_store(store)), cookie=cookie, kind="websocket")
+    assert data_of(store, cookie, clock) == {"n": 0}
