@@ -14,7 +14,6 @@ from sled_sessions.operate.contents import Contents, contents_of
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.records import Id, Record
 from sled_sessions.records.id import KEY_LENGTH, TEXT_LENGTH
-from sled_sessions.stores.encoded import record_if_readable, record_of
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sled.indexed_tree import IndexReport
 from sled_sessions.stores.sweep import Progress
@@ -87,7 +86,7 @@ def all_records(store: SledStore) -> Iterator[tuple[bytes, Record | None]]:
     Raises:
         sled.SledError: The store could not be read.
     """
-    return ((key, record_if_readable(key, value)) for key, value in store.tree)
+    return ((key, Record.decode_if_readable(key, value)) for key, value in store.tree)
 
 
 def find_id(store: SledStore, text: str) -> Id | None:
@@ -123,7 +122,7 @@ def find_session(store: SledStore, text: str) -> Record | None:
     """
     id = find_id(store, text)
     value = None if id is None else store.tree.get(id.key)
-    return None if id is None or value is None else record_of(id.key, value)
+    return None if id is None or value is None else Record.decode_stored(id.key, value)
 
 
 def matching(condition: str) -> Callable[[Record], bool]:

@@ -11,8 +11,8 @@ from sled_sessions.errors import DecodeError
 from sled_sessions.operate.contents import Contents, contents_of
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import Format, appearing, copied, format_of
+from sled_sessions.records import Record
 from sled_sessions.sled.salvage import Pages
-from sled_sessions.stores.encoded import record_of
 from sled_sessions.stores.sled.index import ENTRY_LENGTH, META, drop_index
 from sled_sessions.stores.sweep import Progress
 
@@ -84,7 +84,7 @@ def salvage(
                 target = db.open_tree(os.fsencode(tree))
                 for key, value in pairs:
                     try:
-                        record_of(key, value)
+                        Record.decode_stored(key, value)
                     except DecodeError:
                         dropped += len(key) != ENTRY_LENGTH or bool(value)  # an entry is derived from a session
                         continue

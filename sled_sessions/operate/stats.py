@@ -4,8 +4,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from sled_sessions.records import codec
-from sled_sessions.stores.encoded import record_if_readable
+from sled_sessions.records import Record, codec
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
@@ -91,7 +90,7 @@ def stats(store: SledStore, *, progress: Progress | None = None) -> Stats:
                 progress(done + keys, None)
             if name != store.tree.name:
                 continue
-            record = record_if_readable(key, value)
+            record = Record.decode_if_readable(key, value)
             if record is None:
                 unreadable += 1
                 continue

@@ -14,9 +14,8 @@ from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import appearing_file
 from sled_sessions.operate.lines import read_lines, written_sessions
 from sled_sessions.operate.places import Outcome, Pair, Place, Put
-from sled_sessions.records import jsonl
+from sled_sessions.records import Record, jsonl
 from sled_sessions.stores.clock import utc_now
-from sled_sessions.stores.encoded import record_of
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sled.indexed_tree import IndexedTree, expiry_of
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
@@ -164,7 +163,7 @@ def import_sessions(
 
 async def _copy(key: bytes, value: bytes, put: Put) -> Outcome:
     try:
-        record = record_of(key, value)
+        record = Record.decode_stored(key, value)
         if record.expiry_date <= utc_now():
             return "expired"
         return await put(record)

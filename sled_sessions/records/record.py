@@ -10,6 +10,9 @@ from sled_sessions.errors import DecodeError, RecordTooLarge
 from sled_sessions.records import codec
 from sled_sessions.records.id import Id, not_an_id
 
+MAX_RECORD_BYTES = 64 * 1024
+"""The stores' default limit: half of the largest page that sled keeps in its log, so no single record needs a file."""
+
 
 @attrs.define(repr=False, init=False)
 class Record:
@@ -95,6 +98,26 @@ class Record:
         if key != id.key:
             raise DecodeError("the bytes under this id are another session's record")
         return None if expiry_date <= now else cls(id, data, expiry_date, version=value)
+
+    @classmethod
+    def decode_stored(cls, key: bytes, value: bytes) -> Self:
+        """Decode the record stored under this key, live or expired.
+
+        Raises:
+            DecodeError: The bytes are not a valid record, or are another session's.
+        """
+        record = cls.decode(value)
+        if record.id.key != key:
+            raise DecodeError("the bytes under this id are another session's record")
+        return record
+
+    @classmethod
+    def decode_if_readable(cls, key: bytes, value: bytes) -> Self | None:
+        """Decode like `decode_stored`; None where that raises."""
+        try:
+            return cls.decode_stored(key, value)
+        except DecodeError:
+            return None
 
     def is_live_state(self, now: datetime) -> bool:
         """Whether a store returned this record, with bytes as its version, and it has not expired."""

@@ -13,13 +13,13 @@ from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisError
 
 from sled_sessions.records import Id, Record, codec
+from sled_sessions.records.record import MAX_RECORD_BYTES
 from sled_sessions.redis.calls import Calls
 from sled_sessions.redis.errors import backend_error, is_wrong_type
 from sled_sessions.redis.keys import Keys
 from sled_sessions.redis.turns import Turn
 from sled_sessions.redis.urls import client_from_url
 from sled_sessions.stores.clock import Clock, checked, utc_now
-from sled_sessions.stores.encoded import MAX_RECORD_BYTES, record_if_readable
 from sled_sessions.stores.protocol import DELETE, Change, check_change
 from sled_sessions.stores.sweep import Sweep, SweepOptions, SweepReport, SweepStrategy
 
@@ -210,7 +210,7 @@ class RedisStore:
         """All stored records, in no order; unreadable ones are skipped. O(n), as `count`."""
         unreadable = 0
         async for id, value in self.pairs():
-            if (record := record_if_readable(id.key, value)) is None:
+            if (record := Record.decode_if_readable(id.key, value)) is None:
                 unreadable += 1
             else:
                 yield record

@@ -5,13 +5,14 @@ never suspend, so that one step of the coroutine, made by `run_inline`, is all o
 """
 
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar, Unpack
 
 from sled_sessions.records import Id, Record
-from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore, check_blocking, is_async
+from sled_sessions.stores.locks import Lock, StripedLock
+from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore, check_blocking, is_async, key_of
 from sled_sessions.stores.sweep import SweepOptions, SweepReport, SweepStrategy
 
 _T = TypeVar("_T")
@@ -82,37 +83,52 @@ class AsyncStore:
 
 
 class BlockingStore:
-    """A `SessionStore` on an `AsyncSessionStore` that never suspends, such as one on top of an inline `AsyncStore`."""
+    """A `SessionStore` on an `AsyncSessionStore` that never suspends, such as one on top of an inline `AsyncStore`.
 
-    def __init__(self, store: AsyncSessionStore) -> None:
+    Args:
+        store: The asyncio store.
+        locks: Held during each call for the id's key; None: no lock is needed.
+    """
+
+    def __init__(self, store: AsyncSessionStore, locks: StripedLock | None = None) -> None:
         self._async = store
+        self._lock: Callable[[bytes], Lock] = _no_lock if locks is None else locks.of
 
     def __repr__(self) -> str:
         return repr(self._async)
 
     def create(self, record: Record) -> Record:
         """See `SessionStore.create`."""
-        return run_inline(self._async.create(record), self._async)
+        with self._lock(record.id.key):
+            return run_inline(self._async.create(record), self)
 
     def save(self, record: Record) -> None:
         """See `SessionStore.save`."""
-        run_inline(self._async.save(record), self._async)
+        with self._lock(record.id.key):
+            run_inline(self._async.save(record), self)
 
     def load(self, id: Id) -> Record | None:
         """See `SessionStore.load`."""
-        return run_inline(self._async.load(id), self._async)
+        with self._lock(key_of(id)):
+            return run_inline(self._async.load(id), self)
 
     def delete(self, id: Id) -> bool:
         """See `SessionStore.delete`."""
-        return run_inline(self._async.delete(id), self._async)
+        with self._lock(key_of(id)):
+            return run_inline(self._async.delete(id), self)
 
     def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """See `SessionStore.update`."""
-        return run_inline(self._async.update(id, change, seen=seen), self._async)
+        with self._lock(key_of(id)):
+            return run_inline(self._async.update(id, change, seen=seen), self)
 
     def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
         """See `SessionStore.delete_expired`."""
-        return run_inline(self._async.delete_expired(strategy, **options), self._async)
+        return run_inline(self._async.delete_expired(strategy, **options), self)
+
+
+def _no_lock(key: bytes) -> Lock:
+    return nullcontext()
 
 
 def as_async(store: SessionStore | AsyncSessionStore) -> AsyncSessionStore:

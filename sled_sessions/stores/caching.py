@@ -18,7 +18,7 @@ import attrs
 from sled_sessions import events
 from sled_sessions.errors import SessionError
 from sled_sessions.records import Id, Record
-from sled_sessions.stores.adapter import AsyncStore, as_async, run_inline
+from sled_sessions.stores.adapter import AsyncStore, BlockingStore, as_async, run_inline
 from sled_sessions.stores.locks import StripedLock
 from sled_sessions.stores.protocol import (
     AsyncSessionStore,
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 MAX_AGE = timedelta(seconds=1)
 
 
-class CachingStore:
+class CachingStore(BlockingStore):
     """tower-sessions' `CachingSessionStore`, for one process: `load` asks the cache first and fills it.
 
         CachingStore(MemoryStore(), SledStore.open("storage"))
@@ -63,42 +63,15 @@ class CachingStore:
         self.cache = cache
         self.store = store
         self._pair = _Pair(AsyncStore(cache), AsyncStore(store), None)
-        self._locks = StripedLock()
+        super().__init__(self._pair, StripedLock())
 
     def __repr__(self) -> str:
         return f"CachingStore({self.cache!r}, {self.store!r})"
 
-    def create(self, record: Record) -> Record:
-        """Store a new session in both; under another id if the store has this one."""
-        with self._locks.of(record.id.key):  # an id that replaces it is not known to any other writer yet
-            return run_inline(self._pair.create(record), self)
-
-    def save(self, record: Record) -> None:
-        """Store a session, new or known, in both."""
-        with self._locks.of(record.id.key):
-            run_inline(self._pair.save(record), self)
-
     def load(self, id: Id) -> Record | None:
         """Return a live session from the cache, or from the store, and then cache it."""
-        record = run_inline(self._pair.cached(id), self)
-        if record is None:
-            with self._locks.of(id.key):
-                record = run_inline(self._pair.fetch(id), self)
-        return record
-
-    def delete(self, id: Id) -> bool:
-        """Remove a session from both; false if the store had none."""
-        with self._locks.of(key_of(id)):
-            return run_inline(self._pair.delete(id), self)
-
-    def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
-        """Change a session in the store, atomically, and then in the cache."""
-        with self._locks.of(key_of(id)):
-            return run_inline(self._pair.update(id, change, seen), self)
-
-    def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
-        """Sweep the store and then the cache; returns the store's report, complete when both sweeps were."""
-        return run_inline(self._pair.delete_expired(strategy, options), self)
+        record = run_inline(self._pair.cached(id), self)  # without the lock
+        return super().load(id) if record is None else record
 
 
 class AsyncCachingStore:
@@ -170,7 +143,7 @@ class AsyncCachingStore:
             async with self._lock(id):
                 record = await self._pair.cached(id)  # another task may have fetched it meanwhile
                 if record is None:
-                    record = await self._pair.fetch(id)
+                    record = await self._pair.load(id)
         return record
 
     async def delete(self, id: Id) -> bool:
@@ -181,20 +154,20 @@ class AsyncCachingStore:
     async def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """Change a session in the store, atomically, and then in the cache."""
         async with self._lock(id):
-            return await self._pair.update(id, change, seen)
+            return await self._pair.update(id, change, seen=seen)
 
     async def delete_expired(
         self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]
     ) -> SweepReport:
         """Sweep the store and then the cache; returns the store's report, complete when both sweeps were."""
-        return await self._pair.delete_expired(strategy, options)
+        return await self._pair.delete_expired(strategy, **options)
 
     def _lock(self, id: Id) -> "asyncio.Lock":
         return self._locks.setdefault(key_of(id), self._new_lock())
 
 
 class _Pair:
-    """A cache and a store, and what a caching store does with them while it holds the lock of the id.
+    """A cache and a store, as an `AsyncSessionStore` whose caller holds the lock of the id.
 
     Args:
         cache: The fast store.
@@ -218,7 +191,7 @@ class _Pair:
             return await self._cache.load(id)
         return None
 
-    async def fetch(self, id: Id) -> Record | None:
+    async def load(self, id: Id) -> Record | None:
         """The session from the store; it is cached if the cache can be written."""
         start = self._invalidate(id)
         record = await self._store.load(id)
@@ -241,7 +214,7 @@ class _Pair:
             await self._store.save(record)
             await self._keep(record, start)
 
-    async def update(self, id: Id, change: Change, seen: Record | None) -> Record | None:
+    async def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         async with self._writing(id) as start:
             record = await self._store.update(id, change, seen=seen)
             if record is None:
@@ -257,7 +230,9 @@ class _Pair:
         finally:
             await self._drop(id)
 
-    async def delete_expired(self, strategy: SweepStrategy | None, options: SweepOptions) -> SweepReport:
+    async def delete_expired(
+        self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]
+    ) -> SweepReport:
         """Sweep both.
 
         With a `budget` the cache's turn comes when the store is done, and lasts until the cache is done as well:
@@ -272,12 +247,8 @@ class _Pair:
         is_complete = report.complete
         try:
             with events.sweeping_copies():
-                of_cache = await self._cache.delete_expired(
-                    now=options.get("now"),
-                    limit=options.get("limit"),
-                    budget=budget,
-                    dry_run=options.get("dry_run", False),
-                )
+                options["on_expired"] = options["progress"] = None
+                of_cache = await self._cache.delete_expired(**options)
             is_complete = report.complete and of_cache.complete
         except SessionError:
             _log.warning("the cache could not be swept; the next sweep tries again", exc_info=True)

@@ -94,18 +94,8 @@ class SweepReport:
 class Sweep:
     """A sweep in progress: counts, watches `limit` and `budget`, announces what expired, and makes the report.
 
-    Args:
-        strategy: How it searches.
-        clock: The store's clock.
-        now, limit, budget, on_expired, progress, dry_run: See `SweepOptions`.
-
-    Attributes:
-        until: What expires at or before this is deleted, in microseconds since the Unix epoch.
-
     Raises:
-        EncodeError: `now` is naive.
-        ValueError: `limit` is less than 1.
-        TypeError: `budget` is not a timedelta.
+        EncodeError, ValueError, TypeError: An option is wrong.
     """
 
     def __init__(
@@ -126,6 +116,7 @@ class Sweep:
             raise TypeError(f"budget must be a timedelta, not {type(budget).__name__}")
         self.strategy = strategy
         self.until = codec.to_microseconds(codec.require_aware(clock() if now is None else now, "now"))
+        """What expires at or before this is deleted, in microseconds since the Unix epoch."""
         self.examined = 0
         self.deleted = 0
         self.undecodable = 0

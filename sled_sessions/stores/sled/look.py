@@ -9,7 +9,6 @@ from sled_sessions.display import html, text
 from sled_sessions.errors import SessionError
 from sled_sessions.records import Record
 from sled_sessions.stores import shown
-from sled_sessions.stores.encoded import record_if_readable
 from sled_sessions.stores.sled.indexed_tree import IndexedTree
 
 
@@ -23,7 +22,7 @@ def card(sessions: IndexedTree, now: datetime) -> str:
     }
     try:
         facts["sessions"] = text.counted(tree.keys())
-        stored = [record_if_readable(key, value) for key, value in islice(tree, text.COUNT_UP_TO)]
+        stored = [Record.decode_if_readable(key, value) for key, value in islice(tree, text.COUNT_UP_TO)]
         if unreadable := stored.count(None):
             facts["cannot be read"] = f"{unreadable:,} of the first {len(stored):,}"
         facts["size on disk"] = text.size(tree.db.size_on_disk())
@@ -42,5 +41,5 @@ def _by_expiry(sessions: IndexedTree) -> Iterator[Record]:
     """The records of the index's first entries, in its order."""
     for _, key in islice(sessions.expiries(), text.COUNT_UP_TO):
         value = sessions.tree.get(key)
-        if value is not None and (record := record_if_readable(key, value)) is not None:
+        if value is not None and (record := Record.decode_if_readable(key, value)) is not None:
             yield record

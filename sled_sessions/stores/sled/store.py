@@ -13,8 +13,8 @@ from sled_sessions import sled
 from sled_sessions.errors import BackendError, SessionError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.id import not_an_id
+from sled_sessions.records.record import MAX_RECORD_BYTES
 from sled_sessions.stores.clock import Clock, checked, utc_now
-from sled_sessions.stores.encoded import MAX_RECORD_BYTES, record_if_readable
 from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
 from sled_sessions.stores.sled.durability import Durability, GroupCommit
 from sled_sessions.stores.sled.indexed_tree import IndexedTree, IndexReport
@@ -307,7 +307,7 @@ class SledStore:
         unreadable = 0
         with _backend_errors():
             for key, value in self.tree:
-                if (record := record_if_readable(key, value)) is None:
+                if (record := Record.decode_if_readable(key, value)) is None:
                     unreadable += 1
                 else:
                     yield record
