@@ -1,7 +1,11 @@
 """Whole databases: back up, restore, export, import, copy, compact, migrate, salvage, inspect.
 
-The functions behind the commands of `sled-sessions`, for programs and notebooks. Long ones take a `progress`, and their
-docstrings say what it is called with.
+The functions behind the commands of `sled-sessions`, for programs and notebooks.
+
+Long ones take a `progress`, called with the number of keys handled; a copy writes each key once and reads it back once.
+They all raise `NoDatabase` if the source is not a database or lacks the tree, `TargetExists`, `OperationError` if the
+target's folder is missing, not writable or inside the source, `ContentsDiffer` if what was read back differs from what
+was written, and the engine's and the file system's `sled.SledError` and `OSError`.
 """
 
 from sled_sessions.operate.backup import backup, check_backup, restore

@@ -36,18 +36,6 @@ def backup(db: sled.Db, file: str | PathLike[str], *, progress: Progress | None 
     The database may be in use. Concurrent writes may or may not be in the backup, which then may hold records without
     their index entry: `restore` builds the index of such a backup anew. The file appears under its name when it is
     complete and on disk.
-
-    Args:
-        db: The database.
-        file: The file to create.
-        progress: Called with the number of keys handled; each is written once and read back once.
-
-    Raises:
-        TargetExists: The file exists already.
-        OperationError: Its folder is missing, not writable, or the database's own.
-        ContentsDiffer: What was read back differs from what was written.
-        sled.SledError: The database could not be read.
-        OSError: The file could not be written.
     """
     with appearing_file(file, source=db.path) as out:
         written = _write(out, Reading(db.export(), progress))
@@ -59,18 +47,8 @@ def backup(db: sled.Db, file: str | PathLike[str], *, progress: Progress | None 
 def restore(file: str | PathLike[str], folder: str | PathLike[str], *, progress: Progress | None = None) -> Contents:
     """Create a database folder from a backup file, and compare it with the file's checksum. O(n log n), bounded memory.
 
-    Args:
-        file: The file that `backup` wrote.
-        folder: The folder to create; it appears when it is complete and on disk.
-        progress: Called with the number of keys handled; each is written once and read back once.
-
-    Raises:
-        NoDatabase: The file is not a backup; no folder was created.
-        TargetExists: The folder exists already.
-        OperationError: The folder that it would be in is not writable.
-        ContentsDiffer: The file is damaged, or what was read back differs from what was written.
-        sled.SledError: The database could not be written.
-        OSError: The file could not be read.
+    The folder appears when it is complete and on disk. `NoDatabase` means that the file is not a backup, and
+    `ContentsDiffer` also that it is damaged.
     """
     source = _Blocks(Path(file))
     with appearing(folder) as partial:

@@ -29,18 +29,6 @@ def compact(old: str | PathLike[str], new: str | PathLike[str], *, progress: Pro
     """Copy all trees into a new folder, without the space of deleted data, and compare the two.
 
     O(n log n), in bounded memory. `new` appears when it is complete and on disk; `old` is left alone.
-
-    Args:
-        old: The database, which no process may have open.
-        new: The folder to create.
-        progress: Called with the number of keys handled; each is written once and read back once.
-
-    Raises:
-        NoDatabase: `old` is not a database.
-        OperationError: `new` would be inside `old`, or its folder is not writable.
-        TargetExists: `new` exists already.
-        ContentsDiffer: What was read back differs from what was written.
-        sled.SledError: A folder could not be opened, read or written.
     """
     with open_database(old) as source, appearing(new, like=old) as folder:
         reading = Reading(source.export(), progress)

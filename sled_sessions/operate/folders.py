@@ -42,25 +42,14 @@ def format_of(path: str | PathLike[str]) -> Format:
 
 
 def open_database(path: str | PathLike[str]) -> sled.Db:
-    """Open an existing database, where `sled.open` would create a new one.
-
-    Raises:
-        NoDatabase: The folder is not a database.
-        sled.SledError: It could not be opened; `sled.open` lists the reasons.
-    """
+    """Open an existing database, where `sled.open` would create a new one."""
     format_of(path)
     return sled.open(path)
 
 
 @contextmanager
 def opened_store(path: str | PathLike[str], tree: str | bytes = "session") -> Iterator[SledStore]:
-    """A store on an existing database, with the index that it has, as `kept_store`.
-
-    Raises:
-        NoDatabase: The folder is not a database, or has no such tree.
-        OperationError: The index has a newer version.
-        sled.SledError: It could not be opened; `sled.open` lists the reasons.
-    """
+    """A store on an existing database, with the index that it has, as `kept_store`."""
     with open_database(path) as db:
         yield kept_store(db, tree)
 
@@ -98,11 +87,7 @@ def made_store(db: sled.Db, tree: str) -> SledStore:
 
 
 def refuse_tree_of_index(tree: str) -> None:
-    """Refuse to write sessions into a tree that is, or would be, the expiry index of another one.
-
-    Raises:
-        OperationError: The name is an index's.
-    """
+    """Raise OperationError for a tree that is, or would be, the expiry index of another one."""
     if os.fsencode(tree).endswith((ENTRIES, META)):
         raise OperationError(f"{tree!r} is the name of an expiry index: write the sessions into a tree of another name")
 
@@ -205,11 +190,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def refuse_existing(path: str | PathLike[str]) -> Path:
-    """Return `path`, if it does not exist.
-
-    Raises:
-        TargetExists: It exists.
-    """
+    """Return `path`; TargetExists if it exists."""
     target = Path(path)
     if target.exists() or target.is_symlink():
         raise TargetExists(f"{target} exists already and is not overwritten: choose another name")

@@ -81,11 +81,7 @@ def check_everything(store: SledStore, *, progress: Progress | None = None) -> C
 
 
 def all_records(store: SledStore) -> Iterator[tuple[bytes, Record | None]]:
-    """Each key with its record, live or expired, in the order of the keys; None for one that cannot be decoded.
-
-    Raises:
-        sled.SledError: The store could not be read.
-    """
+    """Each key with its record, live or expired, in the order of the keys; None for one that cannot be decoded."""
     return ((key, Record.decode_if_readable(key, value)) for key, value in store.tree)
 
 
@@ -97,7 +93,6 @@ def find_id(store: SledStore, text: str) -> Id | None:
     Raises:
         OperationError: Several ids have this prefix.
         DecodeError: It is neither an id nor a prefix of one.
-        sled.SledError: The store could not be read.
     """
     text = text.rstrip("…")
     if len(text) >= TEXT_LENGTH:
@@ -118,7 +113,6 @@ def find_session(store: SledStore, text: str) -> Record | None:
     Raises:
         OperationError: Several ids have this prefix.
         DecodeError: It is neither an id nor a prefix of one, or the record cannot be decoded.
-        sled.SledError: The store could not be read.
     """
     id = find_id(store, text)
     value = None if id is None else store.tree.get(id.key)

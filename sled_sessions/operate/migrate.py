@@ -20,18 +20,8 @@ def migrate(
     read. `new` appears when it is complete, on disk and compared. O(n log n), in bounded memory; the disk needs room
     for `new` and for a second `old`. sled's own state, such as the counter behind `generate_id`, starts anew.
 
-    Args:
-        old: The database, which no process may have open.
-        new: The folder to create.
-        to: The format of `new`.
-        progress: Called with the number of keys handled; each is written once and read back once.
-
     Raises:
-        NoDatabase: `old` is not a database.
-        OperationError: `old` has that format already; `new` would be inside it, or its folder is not writable.
-        TargetExists: `new` exists already.
-        ContentsDiffer: What was read back differs from what was written.
-        sled.SledError: A folder could not be opened, read or written.
+        OperationError: Also if `old` has the format `to` already.
     """
     if format_of(old) is to:
         copying = "sled-sessions compact makes a copy" if to is Format.V0_34 else "to copy it, copy the folder"

@@ -61,11 +61,7 @@ def salvage(
         progress: Called with the number of keys copied.
 
     Raises:
-        NoDatabase: `old` is not a database.
-        OperationError: `old` has the format of sled 1.0, or nothing of it can be read; `new` would be inside it, or its
-            folder is not writable.
-        TargetExists: `new` exists already.
-        sled.SledError: The new folder could not be written.
+        OperationError: Also if `old` has the format of sled 1.0, or nothing in it can be read.
     """
     if format_of(old) is not Format.V0_34:
         raise OperationError(f"{old} has the format of sled 1.0, and only databases of 0.34 can be salvaged")

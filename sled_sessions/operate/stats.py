@@ -70,11 +70,7 @@ class Stats:
 
 
 def stats(store: SledStore, *, progress: Progress | None = None) -> Stats:
-    """Read everything once and count. O(n), in bounded memory.
-
-    Raises:
-        sled.SledError: A tree could not be read.
-    """
+    """Read everything once and count. O(n), in bounded memory."""
     db = store.tree.db
     now = codec.to_microseconds(store.clock())
     trees = []

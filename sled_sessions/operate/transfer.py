@@ -66,9 +66,8 @@ async def copy_sessions(source: Place, target: Place, *, progress: Progress | No
     interrupted copy is simply started again. Stop programs that use either place: their writes may be missed.
 
     Raises:
-        OperationError: The source does not exist, a line of a file is not a session, or a URL has an unknown scheme.
+        OperationError: Also if a line of a file is not a session, or a URL has an unknown scheme.
         BackendError: A server could not be reached.
-        sled.SledError, OSError: A database or a file could not be read or written.
     """
     counts = Counter[str]()
     async with source.reading() as sessions, target.writing() as put:
@@ -105,10 +104,7 @@ def export_sessions(
         progress: Called with the number of lines written.
 
     Raises:
-        TargetExists: The file exists already.
-        OperationError: The partial file is something else; the folder is missing, not writable, or the database's own.
-        sled.SledError: The tree could not be read.
-        OSError: The file could not be written.
+        OperationError: Also if the partial file is something else.
     """
     with appearing_file(file, source=tree.db.path, keep=True, resume=resume) as out:
         lines, last = _resume_point(out)
@@ -141,7 +137,6 @@ def import_sessions(
 
     Raises:
         OperationError: A line is not a session; the message says which. Those before it are written.
-        sled.SledError: The store could not be written.
     """
     sessions = IndexedTree.of(store.tree)
     written = kept = unreadable = 0

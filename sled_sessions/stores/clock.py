@@ -13,21 +13,13 @@ utc_now: Clock = partial(datetime.now, UTC)
 
 
 def checked(clock: Clock) -> Clock:
-    """Return `clock`.
-
-    Raises:
-        EncodeError: It does not return an aware datetime.
-    """
+    """Return `clock`; EncodeError if it does not return an aware datetime."""
     require_aware(clock(), "what the clock returns")
     return clock
 
 
 def clock_of(store: object, given: Clock | None = None) -> Clock:
-    """The given clock, or else that of the store or of the store it wraps, or else `utc_now`.
-
-    Raises:
-        EncodeError: The given clock does not return an aware datetime.
-    """
+    """The given clock, or else that of the store or of the store it wraps, or else `utc_now`."""
     if given is not None:
         return checked(given)
     while not hasattr(store, "clock") and hasattr(store, "store"):

@@ -19,14 +19,7 @@ class StripedLock:
     """Locks for keys: writers of one key take turns, and writers of others rarely wait for them.
 
     In a forked child they are replaced by free ones: a thread that held one when the process forked does not exist
-    there to release it.
-
-    Args:
-        stripes: How many locks the keys share.
-        kind: Makes a lock: `threading.Lock` or `threading.RLock`.
-
-    Attributes:
-        stripes: The locks.
+    there to release it. `kind` makes a lock: `threading.Lock` or `threading.RLock`.
     """
 
     def __init__(

@@ -113,7 +113,7 @@ class MemoryStore:
         return sweep.report(complete=True)
 
     def count(self) -> int:
-        """How many records are stored, including expired ones that no sweep has deleted yet. O(1)."""
+        """The number of records, including expired ones that no sweep has deleted yet. O(1)."""
         return len(self._values)
 
     def records(self) -> Iterator[Record]:

@@ -181,44 +181,28 @@ def is_async(store: SessionStore | AsyncSessionStore, method: str = "load") -> "
 
 
 def check_store(store: object, method: str = "load") -> None:
-    """Check that `store` is a store, judged by whether it has `method`.
-
-    Raises:
-        TypeError: It is not.
-    """
+    """Raise TypeError unless `store` is a store, judged by whether it has `method`."""
     if isinstance(store, type) or not callable(getattr(store, method, None)):
         what = f"the class {store.__name__}" if isinstance(store, type) else type(store).__name__
         raise TypeError(f"store must be a SessionStore or an AsyncSessionStore, not {what}")
 
 
 def check_blocking(store: SessionStore | AsyncSessionStore, cure: str) -> None:
-    """Check that `store` is a blocking store.
-
-    Raises:
-        TypeError: It is not a store, or an asyncio one; then the message ends with `cure`.
-    """
+    """Raise TypeError unless `store` is a blocking store; for an asyncio one the message ends with `cure`."""
     check_store(store)
     if is_async(store):
         raise TypeError(f"store must be a SessionStore, and {type(store).__name__} is asynchronous: {cure}")
 
 
 def key_of(id: Id) -> bytes:
-    """The key of a session's record.
-
-    Raises:
-        TypeError: `id` is not an Id.
-    """
+    """The key of a session's record; TypeError if `id` is not an Id."""
     if not isinstance(id, Id):
         raise not_an_id(id)
     return id.key
 
 
 def check_change(id: Id, changed: Changed) -> Changed:
-    """Return what a `Change` returned, once it is known that `update(id, ...)` may write it.
-
-    Raises:
-        EncodeError: It is neither a record nor `DELETE`, or it is another session's record.
-    """
+    """Return what a `Change` returned; EncodeError if it is neither this session's record nor `DELETE`."""
     if changed is DELETE:
         return changed
     if not isinstance(changed, Record):

@@ -30,11 +30,7 @@ class _Flush:
 
 
 class GroupCommit:
-    """Flushes for many writers at once: all that arrive during a flush share the next one.
-
-    Args:
-        flush: Makes everything durable that was written before the call.
-    """
+    """Flushes for many writers at once: all that arrive during a flush share the next one."""
 
     def __init__(self, flush: Callable[[], object]) -> None:
         self._flush = flush

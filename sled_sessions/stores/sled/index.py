@@ -62,9 +62,6 @@ class ExpiryIndex:
 
     Attributes:
         tree: The entries' tree; `insert` and `remove` are its methods.
-
-    Raises:
-        TypeError, ValueError: As `step_of`.
     """
 
     def __init__(self, records: sled.Tree, resolution: timedelta) -> None:
@@ -103,12 +100,7 @@ class ExpiryIndex:
 
 
 def step_of(resolution: timedelta) -> int:
-    """The step of an index in microseconds.
-
-    Raises:
-        TypeError: `resolution` is not a timedelta.
-        ValueError: It is too short or too long.
-    """
+    """The step of an index in microseconds; TypeError or ValueError for a wrong resolution."""
     if not isinstance(resolution, timedelta):
         raise TypeError(f"resolution must be a timedelta, not {type(resolution).__name__}")
     step = resolution // timedelta(microseconds=1)
@@ -121,7 +113,6 @@ def open_index(records: sled.Tree, resolution: timedelta) -> ExpiryIndex:
     """Open the index of a record tree, complete or not, creating its trees if necessary.
 
     Raises:
-        TypeError, ValueError: As `step_of`.
         TreesInUse: A tree of the index's name holds something else; nothing was written.
     """
     step_of(resolution)  # refuse a wrong one before trees are created

@@ -72,18 +72,12 @@ class IndexReport:
 
 
 class IndexedTree:
-    """The records of one tree and, if a store keeps one, their index. `of` gives the one object for each tree.
-
-    Args:
-        tree: The record tree.
-
-    Attributes:
-        index: The index while it is complete; None if none is kept, or while it is being built.
-    """
+    """The records of one tree and, if a store keeps one, their index. `of` gives the one object for each tree."""
 
     def __init__(self, tree: sled.Tree) -> None:
         self.tree = tree
         self.index: ExpiryIndex | None = None
+        """The index while it is complete; None if none is kept, or while it is being built."""
         self._kept: ExpiryIndex | None = None  # complete or not
         self._locks = StripedLock()
         self._get, self._insert, self._remove = tree.get, tree.insert, tree.remove
@@ -159,13 +153,9 @@ class IndexedTree:
             return old is not None
 
     def expire(self, key: bytes, until: int, entry: bytes | None = None, *, dry_run: bool = False) -> bytes | None:
-        """Remove a record if its expiry is not after `until`, and return it.
+        """Remove a record whose expiry is not after `until`, in microseconds, and return it; a dry run only returns it.
 
-        Args:
-            key: The record's key.
-            until: Microseconds since the Unix epoch.
-            entry: The index entry that led here; it is removed, too, if it is not the record's.
-            dry_run: Change nothing.
+        `entry` is the index entry that led here; it is removed, too, if it is not the record's.
 
         Raises:
             DecodeError: The record cannot be decoded; it stays, and so does the entry.

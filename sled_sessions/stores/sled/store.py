@@ -47,6 +47,9 @@ class SledStore:
     Safe to use from several threads, and several stores may share a tree: the one opened last decides about its index.
     One process at a time: sled locks the folder.
 
+    Methods raise `BackendError` if the engine fails; those that write raise `EncodeError` if the record cannot be
+    written, and then nothing was; those that read a record raise `DecodeError` if the stored value is not a valid one.
+
     Args:
         tree: The tree of the records, such as `db.open_tree("session")`.
         strategy: How `delete_expired` finds expired sessions. With `FULL_SCAN` no index is kept, an existing one is
@@ -149,12 +152,7 @@ class SledStore:
             return self.tree.db.flush(fsync=fsync)
 
     def create(self, record: Record) -> Record:
-        """Store a new session and return its record: under another id if this one is taken, never over it.
-
-        Raises:
-            EncodeError: The record cannot be written; nothing was.
-            BackendError: The engine failed.
-        """
+        """Store a new session and return its record: under another id if this one is taken, never over it."""
         with _backend_errors():
             expiry = codec.to_microseconds(record.expiry_date)
             while not self._sessions.create(record.id.key, record.encode(self.max_record_bytes), expiry):
@@ -163,12 +161,7 @@ class SledStore:
             return record
 
     def save(self, record: Record) -> None:
-        """Store a session, new or known. O(log n); one sled write while the expiry stays within its index step.
-
-        Raises:
-            EncodeError: The record cannot be written; nothing was.
-            BackendError: The engine failed.
-        """
+        """Store a session, new or known. O(log n); one sled write while the expiry stays within its index step."""
         value, expiry = record.encode(self.max_record_bytes), codec.to_microseconds(record.expiry_date)
         try:  # not `_backend_errors`, here, in `load` and in `update`: it would be a tenth of a load
             self._sessions.save(record.id.key, value, expiry)
@@ -177,12 +170,7 @@ class SledStore:
             raise BackendError(str(error)) from error
 
     def load(self, id: Id) -> Record | None:
-        """Return a live session's record, or None if it is missing or expired. O(log n).
-
-        Raises:
-            DecodeError: The stored value is not a valid record.
-            BackendError: The engine failed.
-        """
+        """Return a live session's record, or None if it is missing or expired. O(log n)."""
         if not isinstance(id, Id):
             raise not_an_id(id)
         try:
@@ -192,11 +180,7 @@ class SledStore:
         return None if value is None else Record.decode_live(id, value, self.clock())
 
     def delete(self, id: Id) -> bool:
-        """Remove a session; false if there was none. O(log n).
-
-        Raises:
-            BackendError: The engine failed.
-        """
+        """Remove a session; false if there was none. O(log n)."""
         with _backend_errors():
             is_removed = self._sessions.remove(key_of(id))
             if is_removed:
@@ -207,11 +191,6 @@ class SledStore:
         """Read, change and write a live session as one step; see `SessionStore.update`. O(log n).
 
         `change` runs without a lock. When another writer came first, it runs again on what that one wrote.
-
-        Raises:
-            EncodeError: The changed record cannot be written; nothing was.
-            DecodeError: The stored value is not a valid record.
-            BackendError: The engine failed.
         """
         record = seen if seen is not None and seen.is_live_state(self.clock()) else None
         while True:
@@ -259,20 +238,12 @@ class SledStore:
         By the index it costs O(log n) plus a constant for each expired session; a full scan reads every record. Both
         delete the same sessions. A store without an index always scans.
 
-        Args:
-            strategy: How to find them; None is the store's own.
-            now: Delete what has expired at this moment, an aware datetime; None is the store's clock.
-            limit: Delete at most this many; the next sweep continues from there.
-            budget: Stop after this time; the next sweep continues from there.
-            on_expired: Called with each record after it was deleted; an exception it raises ends the sweep.
-            progress: Called from time to time with the number of entries examined.
-            dry_run: Delete nothing; the report says what would have been deleted.
+        `SweepOptions` describes the options. What was deleted before an error stays deleted.
 
         Raises:
             EncodeError: `now` is naive.
             ValueError: `limit` is less than 1, or `strategy` is unknown.
             TypeError: `budget` is not a timedelta.
-            BackendError: The engine failed; what was deleted before stays deleted.
         """
         sweep = Sweep(
             SweepStrategy(strategy or self.strategy),
@@ -288,11 +259,7 @@ class SledStore:
             return self._sweeps.run(sweep)
 
     def count(self) -> int:
-        """How many records are stored, including expired ones that no sweep has deleted yet. O(n): sled has no counter.
-
-        Raises:
-            BackendError: The engine failed.
-        """
+        """The number of records, including expired ones that no sweep has deleted yet. O(n): sled has no counter."""
         with _backend_errors():
             return len(self.tree)
 
@@ -300,9 +267,6 @@ class SledStore:
         """Every record stored, in the order of their ids' bytes, expired ones included.
 
         Records that cannot be decoded are skipped; a warning in the log says how many.
-
-        Raises:
-            BackendError: The engine failed.
         """
         unreadable = 0
         with _backend_errors():
@@ -318,9 +282,6 @@ class SledStore:
         """The earliest expiry, which may be past, rounded down to the resolution; None without sessions.
 
         O(log n) by the index, where a stale entry may make it too early, never too late; O(n) without an index.
-
-        Raises:
-            BackendError: The engine failed.
         """
         with _backend_errors():
             first = self._sessions.first_expiry()

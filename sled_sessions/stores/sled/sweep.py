@@ -9,11 +9,7 @@ from sled_sessions.stores.sweep import PROGRESS_STEP, Sweep, SweepReport, SweepS
 
 
 class Sweeps:
-    """Sweeps of one store, which remember where a `limit` or `budget` has stopped the last one.
-
-    Args:
-        sessions: The records and their index.
-    """
+    """Sweeps of one store, which remember where a `limit` or `budget` has stopped the last one."""
 
     def __init__(self, sessions: IndexedTree) -> None:
         self._sessions = sessions
