@@ -1,4 +1,4 @@
-"""The record: a session as a store holds it."""
+"""The record: what a store keeps of a session."""
 
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -16,15 +16,15 @@ class Record:
     Attributes:
         id: The session's id.
         data: Text keys to JSON values: None, bool, int (64 bits), float (finite), str, list, dict.
-        expiry_date: An aware datetime, to the microsecond; the session is live before it and expired from it on.
+        expiry_date: An aware datetime with microseconds. The session is live before this moment and expired from it on.
         stored: The bytes that a store read this record from, or wrote it as in an `update`; empty before. They tell
             whether another writer has come since, and are not compared.
         is_checked: Whether JSON is known to hold the data, so that encoding need not look again: a session has looked
             at each value that was set. False, unless whoever made the record says so; not compared.
 
     Raises:
-        EncodeError: `expiry_date` is naive; when it becomes so later, the record cannot be encoded.
-        TypeError: `id` is no Id.
+        EncodeError: `expiry_date` is naive. If it is set to a naive datetime later, `encode` raises instead.
+        TypeError: `id` is not an Id.
     """
 
     id: Id
@@ -36,7 +36,7 @@ class Record:
     def __init__(self, id: Id, data: dict[str, Any], expiry_date: datetime) -> None:
         if not isinstance(id, Id):
             raise not_an_id(id)
-        if getattr(expiry_date, "tzinfo", None) is not UTC:  # as it nearly always is; loading should not wait
+        if getattr(expiry_date, "tzinfo", None) is not UTC:  # the usual case, which keeps loading fast
             codec.require_aware(expiry_date, "expiry_date")
         self.id = id
         self.data = data
@@ -45,25 +45,25 @@ class Record:
         self.is_checked = False
 
     def encode(self) -> bytes:
-        """Write the record as the Rust crate would; `codec` says how.
+        """Encode the record as the Rust crate does; see `codec` for the format.
 
         Raises:
-            EncodeError: JSON cannot hold the data; the message names the path to the offending value.
+            EncodeError: JSON cannot hold the data. The message names the path to the offending value.
         """
         return codec.encode(self.id.key, self.data, self.expiry_date, self.is_checked)
 
     @classmethod
     def decode(cls, value: bytes) -> Self:
-        """Read a record that this package or the Rust crate wrote; nanoseconds are rounded down to microseconds.
+        """Decode a record that this package or the Rust crate wrote, rounding nanoseconds down to microseconds.
 
         Raises:
-            DecodeError: The bytes are no record.
+            DecodeError: The bytes are not a valid record.
         """
         key, data, expiry_date = codec.decode(value)
         return cls(Id(key), data, expiry_date)
 
     def __repr__(self) -> str:
-        # The values may be secrets, and the keys tell a reader what the session is about.
+        # Keys identify the session for a reader; values may be secret.
         return f"Record({self.id!r}, keys={list(self.data)}, expiry_date={self.expiry_date.isoformat()})"
 
     def _repr_html_(self) -> str:
