@@ -1,4 +1,4 @@
-"""Spans of time as people write them, on a magic's line and on the command line."""
+"""Durations as people type them in magics and commands."""
 
 import re
 from datetime import timedelta
@@ -15,16 +15,16 @@ _UNITS = {
 }
 
 
-def parse(written: str) -> timedelta:
-    """`500ms`, `30s`, `15m` or `15min`, `12h`, `7d`; a bare number counts seconds.
+def parse(text: str) -> timedelta:
+    """Parse `500ms`, `30s`, `15m` or `15min`, `12h`, `7d`; a bare number is in seconds.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: `text` has another form, or is longer than a timedelta can be.
     """
-    match = _DURATION.fullmatch(written)
+    match = _DURATION.fullmatch(text)
     if match is None:
-        raise ValueError(f"{written!r} is not a duration; write 500ms, 30s, 15m, 12h or 7d")
+        raise ValueError(f"{text!r} is not a duration; write 500ms, 30s, 15m, 12h or 7d")
     try:
         return float(match[1]) * _UNITS[match[2]]
     except OverflowError:
-        raise ValueError(f"{written} is longer than the calendar") from None
+        raise ValueError(f"{text} is too long: durations end at {timedelta.max.days:,} days") from None

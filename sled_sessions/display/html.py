@@ -1,8 +1,8 @@
-"""What objects look like in a notebook: small pieces of HTML, everything escaped, for light themes and dark ones.
+"""HTML for notebooks: cards and tables, with everything escaped, for light and dark themes.
 
-The classes say in `_repr_html_` what is worth showing, and this module how it looks. Text has the colour of the page
-around it and lines are half-transparent grey, so that no theme needs to be known; without the style, as where a
-notebook is not trusted, plain tables remain.
+Each class's `_repr_html_` chooses what to show; this module decides how it looks. Text inherits the page's colour and
+lines are half-transparent grey, which suits any theme. Where the style is removed, as in an untrusted notebook, plain
+tables remain.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -31,24 +31,24 @@ _STYLE = """<style>
 
 
 class Markup(str):
-    """Text that is HTML already; any other text is escaped where it is used."""
+    """A string that is already HTML. All other strings are escaped."""
 
     __slots__ = ()
 
 
 def card(title: str, facts: Mapping[str, object], *parts: Markup) -> str:
-    """An object: what it is, a table of its facts, and whatever else there is to see."""
+    """The HTML of an object: its title, a table of named values, and further parts."""
     rows = "".join(f"<tr><th>{cell(name)}</th><td>{cell(value)}</td></tr>" for name, value in facts.items())
     return page(Markup(f"<table><caption>{cell(title)}</caption>{rows}</table>"), *parts)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = "", caption: str = "") -> Markup:
-    """Rows under the names of their columns, and a line below them."""
+    """A table with column headings, and optionally a note below and a caption above."""
     rows = list(rows)
-    kinds = [' class="number"' if is_numeric else "" for is_numeric in text.numeric(columns, rows)]
-    head = "".join(f"<th{kind}>{cell(name)}</th>" for kind, name in zip(kinds, columns, strict=True))
+    classes = [' class="number"' if is_numeric else "" for is_numeric in text.numeric(columns, rows)]
+    head = "".join(f"<th{css}>{cell(name)}</th>" for css, name in zip(classes, columns, strict=True))
     body = "".join(
-        f"<tr>{''.join(f'<td{kind}>{cell(value)}</td>' for kind, value in zip(kinds, row, strict=True))}</tr>"
+        f"<tr>{''.join(f'<td{css}>{cell(value)}</td>' for css, value in zip(classes, row, strict=True))}</tr>"
         for row in rows
     )
     top = f"<caption>{cell(caption)}</caption>" if caption else ""
@@ -57,29 +57,24 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = 
 
 
 def page(*parts: Markup) -> str:
-    """Parts that stand by themselves."""
-    # Without these two classes Jupyter typesets what stands between dollar signs as TeX, which can make links of data.
+    """Parts with the style around them, ready to return from `_repr_html_`."""
+    # Without these two classes Jupyter typesets text between dollar signs as TeX, which could turn data into links.
     return f'{_STYLE}<div class="sled-sessions tex2jax_ignore mathjax_ignore">{"".join(parts)}</div>'
 
 
 def cell(value: object) -> Markup:
-    """A value as HTML: numbers with thousands marked, everything escaped."""
+    """A value as escaped HTML, formatted by `text.plain`."""
     return value if isinstance(value, Markup) else Markup(escape(text.plain(value)))
 
 
 def data(values: Mapping[str, Any], *, reveal: bool = False) -> Markup:
-    """A session's data as a table, secrets masked and long values cut, unless they shall be revealed."""
+    """A session's data as a table, with secrets masked and long values shortened unless `reveal`."""
     shown = dict(values) if reveal else masked(dict(values))
+    if not shown:
+        return Markup("<p>no data</p>")
     rows = [
-        (
-            key if reveal else text.shortened(text.plain(key), text.LONGEST_VALUE),
-            text.value_text(value, reveal=reveal),
-        )
+        (key if reveal else text.shortened(text.plain(key), text.LONGEST_VALUE), text.value_text(value, reveal=reveal))
         for key, value in islice(shown.items(), text.MOST_KEYS)
     ]
     more = len(shown) - len(rows)
-    return (
-        table(("key", "value"), rows, f"and {text.plural(more, 'more key')}" if more else "")
-        if rows
-        else Markup("<p>no data</p>")
-    )
+    return table(("key", "value"), rows, f"and {text.plural(more, 'more key')}" if more else "")

@@ -1,4 +1,4 @@
-"""What of a session's data may be shown: no secret to whoever looks over a shoulder, no control character at all."""
+"""Mask secrets and escape control characters in session data before it is shown."""
 
 import re
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 MASK = "•••"
 
 _DEEPEST = 512
-"""Levels that are shown, as many as a session may have."""
+"""Levels of nesting shown; session data has at most this many."""
 
 _SECRET = re.compile(
     r"pass(word|wd|phrase|code)|secret|token|[cx]srf|credential|cookie|nonce|signature|verifier|bearer"
     r"|(api|private|access).?key|oauth.?state|(otp|recovery|backup).?codes?($|[_.-])"
-    r"|(?<!pos)(?<!as)sess(ion)?.?ids?($|[_.-])"  # but no possessions and no assessments
+    r"|(?<!pos)(?<!as)sess(ion)?.?ids?($|[_.-])"  # but not possession_id or assess_id
     r"|(^|[_.-])(auth|authorization|jwt|key|[th]?otp|pin|pw|pwd|session|sid)($|[_.-])",
     re.IGNORECASE,
 )
@@ -19,14 +19,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def is_secret(key: str) -> bool:
-    """Whether a key's name, such as `password`, `csrf_token` or `api_key`, says that its value is a secret."""
+    """Whether a key's name, such as `password`, `csrf_token` or `api_key`, suggests that its value is secret."""
     return _SECRET.search(key) is not None
 
 
 def masked(value: Any, _within: tuple[int, ...] = ()) -> Any:
-    """A copy of JSON data, at any depth with `MASK` for the values of secret keys; None and bools are no secrets.
+    """A copy of JSON data with `MASK` for the values of secret keys, at any depth; None and bools stay visible.
 
-    What is nested as no session can be, as in a container that holds itself, is cut.
+    A container that holds itself, or is nested too deeply for a session, becomes an ellipsis.
     """
     if not isinstance(value, dict | list | tuple):
         return value
@@ -35,7 +35,7 @@ def masked(value: Any, _within: tuple[int, ...] = ()) -> Any:
     _within += (id(value),)
     if isinstance(value, dict):
         shown_dict = {}
-        for key, each in dict(value).items():  # no comprehensions: each would take a frame of its own on each level
+        for key, each in dict(value).items():  # not a comprehension: those use a stack frame per level
             is_hidden = is_secret(str(key)) and each is not None and not isinstance(each, bool)
             shown_dict[key] = MASK if is_hidden else masked(each, _within)
         return shown_dict
@@ -46,5 +46,5 @@ def masked(value: Any, _within: tuple[int, ...] = ()) -> Any:
 
 
 def printable(text: str) -> str:
-    r"""Text with its control characters written as `\xNN`: a terminal would obey them."""
+    r"""Text with control characters written as `\xNN`, so that a terminal does not act on them."""
     return _CONTROL.sub(lambda found: rf"\x{ord(found[0]):02x}", text)

@@ -1,16 +1,16 @@
-"""How plots look; matplotlib is imported when the first one is drawn."""
+"""The shared style of all plots. matplotlib is imported only when a plot is drawn."""
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Told apart by all who see colours differently, and on light and dark grounds.
+# Distinguishable with any form of colour blindness, on light and dark backgrounds.
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 
 
 def new_axes(width: float = 6, height: float = 3.6) -> "Axes":
-    """Axes in a figure of their own, in inches; the default can still be read on a phone.
+    """Axes in a new figure of this size in inches; the default is legible on a phone.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -25,7 +25,7 @@ def new_axes(width: float = 6, height: float = 3.6) -> "Axes":
 
 
 def label(ax: "Axes", title: str, columns: int = 3) -> None:
-    """The title on the left, and between it and the plot the legend, where it covers nothing."""
+    """Put the title at the left, and the legend between it and the plot, where it hides nothing."""
     handles, names = ax.get_legend_handles_labels()
     lines = -(-len(names) // columns)
     ax.set_title(title, loc="left", pad=8 + 15 * lines)

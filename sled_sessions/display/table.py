@@ -1,4 +1,4 @@
-"""A table that shows itself, in a notebook and on a terminal."""
+"""A table for notebooks and terminals."""
 
 from collections.abc import Sequence
 
@@ -10,16 +10,16 @@ from sled_sessions.display.masking import printable
 
 @attrs.frozen(repr=False)
 class Table:
-    """Rows under the names of their columns; columns of numbers and of `text.Figure` are aligned to the right.
+    """A table with a caption, column headings and a note; columns of numbers or `text.Figure` are right-aligned.
 
     Attributes:
-        caption: What it is about.
-        columns: The names of the columns.
+        caption: The line above the table.
+        columns: The column headings.
         rows: The values, row by row.
-        note: What else there is to say.
+        note: The line below the table; empty for none.
 
     Raises:
-        ValueError: A row has more or fewer values than there are columns.
+        ValueError: The length of a row differs from the number of columns.
     """
 
     caption: str
@@ -31,7 +31,7 @@ class Table:
         for row in self.rows:
             if len(row) != len(self.columns):
                 columns = text.plural(len(self.columns), "column")
-                raise ValueError(f"a row has {text.plural(len(row), 'value')}, and the table {columns}")
+                raise ValueError(f"a row has {text.plural(len(row), 'value')}, but the table has {columns}")
 
     def __repr__(self) -> str:
         lines = [[printable(text.plain(value)) for value in row] for row in (self.columns, *self.rows)]

@@ -1,4 +1,4 @@
-"""How values are written for people, as plain text: the same in a notebook and on a terminal."""
+"""Values as plain text for people, the same in notebooks and on terminals."""
 
 import json
 import re
@@ -11,10 +11,10 @@ from typing import Any
 from sled_sessions.display.masking import masked
 
 PAGE = 10
-"""How many rows an object shows of what may be very many."""
+"""Rows that an object shows of a long list."""
 
 COUNT_UP_TO = 1000
-"""How far an object counts: sled keeps no count, and a repr must not read a whole database."""
+"""Where counting stops: sled keeps no count, and a repr must not read a whole database."""
 
 LONGEST_VALUE = 60
 _LONGEST_DATA = 120
@@ -23,24 +23,24 @@ _UNITS = (("years", 365.25 * 86400), ("days", 86400), ("h", 3600), ("min", 60))
 _TIMES = (("s", 1), ("ms", 1e-3), ("µs", 1e-6))
 _SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1))
 
-# Lone surrogates, which no message to a browser can hold; but for those that stand for a byte of a file's name.
+# Lone surrogates, which cannot be sent to a browser, except those that stand for undecodable bytes of a file name.
 _SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 class Figure(str):
-    """A number as text, such as `1.5 ms`: a column of them is aligned to the right."""
+    """A number with its unit, such as `1.5 ms`. Tables right-align columns of these."""
 
     __slots__ = ()
 
 
 def numeric(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:
-    """Which columns hold numbers and nothing else, gaps aside."""
+    """For each column, whether all its values are numbers, ignoring empty cells."""
     cells = [[row[place] for row in rows if row[place] not in (None, "")] for place in range(len(columns))]
     return [bool(column) and all(map(_is_number, column)) for column in cells]
 
 
 def plain(value: object) -> str:
-    """A value as text, the same in HTML and on a terminal."""
+    """A value as text: `-` for None, `yes` and `no` for bools, integers with thousands separators."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -51,7 +51,7 @@ def plain(value: object) -> str:
 
 
 def data_text(values: Mapping[str, Any], *, reveal: bool = False) -> str:
-    """A session's data in one line."""
+    """A session's data in one line, with secrets masked and long values shortened unless `reveal`."""
     if reveal:
         return ", ".join(f"{key}: {value_text(value, reveal=True)}" for key, value in values.items())
     line = ", ".join(f"{key}: {value_text(value)}" for key, value in islice(masked(dict(values)).items(), MOST_KEYS))
@@ -59,37 +59,37 @@ def data_text(values: Mapping[str, Any], *, reveal: bool = False) -> str:
 
 
 def value_text(value: object, *, reveal: bool = False) -> str:
-    """A JSON value in one line; text stands without its quotation marks, and the type for what JSON cannot hold."""
+    """A JSON value in one line: strings without quotes, and the type's name in place of values JSON cannot hold."""
     line = value if isinstance(value, str) else _json(value)
     return line if reveal else shortened(line, LONGEST_VALUE)
 
 
 def shortened(line: str, longest: int) -> str:
-    """A line with an ellipsis for what is too much."""
+    """A line cut to `longest` characters, the last an ellipsis."""
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def counted(items: Iterable[object]) -> str:
-    """How many there are, or that there are more than `COUNT_UP_TO`; no more than that are looked at."""
+    """The number of items, or `more than 1,000` without reading on once there are more than `COUNT_UP_TO`."""
     number = sum(1 for _ in islice(items, COUNT_UP_TO + 1))
     return f"more than {COUNT_UP_TO:,}" if number > COUNT_UP_TO else f"{number:,}"
 
 
 def plural(number: int, noun: str) -> str:
-    """So many of it: `1 session`, `2,000 sessions`."""
+    """A number with its noun: `1 session`, `2,000 sessions`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def masked_id(id: object) -> str:
-    """The first characters of a session's id, as its repr has them: whoever knows all of it holds the session."""
+    """The first characters of a session id. The whole id is never shown, since it gives access to the session."""
     return f"{str(id)[:4]}…"
 
 
 def moment(at: datetime, now: datetime | None = None) -> str:
-    """A moment in UTC to the second, or in its own offset where UTC has no such year; and how far from now it is."""
+    """A moment in UTC to the second, and if `now` is given, how far from it: `2030-01-01 12:00:00 UTC (in 2 h)`."""
     try:
         shown = f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(sep=' ', timespec='seconds')} UTC"
-    except OverflowError:  # in UTC it lies before the year 1 or after 9999
+    except OverflowError:  # its UTC year would be 0 or 10000: keep its own offset
         shown = at.isoformat(sep=" ", timespec="seconds")
     if now is None:
         return shown
@@ -99,7 +99,7 @@ def moment(at: datetime, now: datetime | None = None) -> str:
 
 
 def duration(span: timedelta) -> str:
-    """A span of time in its largest unit that has at least two of it."""
+    """A span of time in the largest unit of which it has at least two."""
     seconds = span.total_seconds()
     for unit, length in _UNITS:
         if seconds >= 2 * length:
@@ -108,18 +108,18 @@ def duration(span: timedelta) -> str:
 
 
 def elapsed(seconds: float) -> Figure:
-    """A measured time to three digits."""
+    """A measured time to three significant digits."""
     return _in_unit(seconds, _TIMES)
 
 
-def size(octets: int) -> Figure:
-    """A number of bytes to three digits."""
-    return _in_unit(octets, _SIZES)
+def size(byte_count: int) -> Figure:
+    """A number of bytes to three significant digits."""
+    return _in_unit(byte_count, _SIZES)
 
 
 def exactly(span: timedelta) -> str:
-    """A span of time that is not rounded, in the largest unit that has at least two of it and a whole number."""
-    for unit, seconds in _UNITS[1:]:  # no calendar has years of one length
+    """A span of time without rounding, in the largest unit of which it is a whole multiple, at least two."""
+    for unit, seconds in _UNITS[1:]:  # not years: their length varies
         length = timedelta(seconds=seconds)
         if span >= 2 * length and not span % length:
             return f"{span // length} {unit}"
@@ -131,7 +131,7 @@ def exactly(span: timedelta) -> str:
 
 
 def _in_unit(value: float, units: Sequence[tuple[str, float]]) -> Figure:
-    """A number to three digits, in the largest of the units that it has, once it is rounded, or the last one."""
+    """A number rounded to three significant digits, in the largest unit that does not exceed it, or else the last."""
     rounded = float(f"{value:.3g}")
     unit, length = next((each for each in units if rounded >= each[1]), units[-1])
     return Figure(f"{rounded / length:,.12g} {unit}")
@@ -140,7 +140,7 @@ def _in_unit(value: float, units: Sequence[tuple[str, float]]) -> Figure:
 def _json(value: object) -> str:
     try:
         return json.dumps(value, ensure_ascii=False, default=_type_of)
-    except (TypeError, ValueError, RecursionError):  # by its keys, or as it holds itself
+    except (TypeError, ValueError, RecursionError):  # a key is not text, or a container holds itself
         return _type_of(value)
 
 

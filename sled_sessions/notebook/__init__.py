@@ -1,7 +1,7 @@
-"""Sessions in Jupyter: `%load_ext sled_sessions` for the magics, and the functions below for programs in cells.
+"""Sessions in Jupyter: `%load_ext sled_sessions` loads the magics, and the functions below are for code in cells.
 
-What sessions, stores and reports look like is their own `_repr_html_`; it needs nothing from here. Importing this
-package imports neither IPython nor matplotlib.
+Sessions, stores and reports show themselves with their own `_repr_html_`, without this package. Importing it imports
+neither IPython nor matplotlib.
 """
 
 from sled_sessions.comparison import compare_sweeps

@@ -1,24 +1,93 @@
-"""Moments as people write them on a magic's line."""
+"""Read what people type after a magic: options, moments, session ids and conditions."""
 
+import shlex
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
+
+from IPython.core.error import UsageError
 
 from sled_sessions.display import durations
+from sled_sessions.errors import SessionError
+from sled_sessions.operate import matching
+from sled_sessions.records import Id, Record
 
 
-def moment(written: str, now: datetime) -> datetime:
-    """`2030-01-31`, `2030-01-31T12:00:00Z`, or so far from now: `+2h`, `-7d`. UTC is meant where no zone is written.
+def parse(parser: Any, line: str) -> Any:
+    """Split a magic's line as a shell would, and parse it with the magic's parser.
+
+    The word after an option that takes a value is always its value, so that ids and `-7d` may begin with a dash.
+    """
+    takes_value = {name: action.nargs != 0 for action in parser._actions for name in action.option_strings}
+    words: list[str] = []
+    for word in shlex.split(line):
+        if words and takes_value.get(words[-1]) and word not in takes_value:
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    try:
+        return parser.parse_args(words)
+    except UsageError as error:
+        raise UsageError(f"{error}; %{parser.prog}? shows the options") from None
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """Parse `2030-01-31`, `2030-01-31T12:00:00Z`, or a distance from now: `+2h`, `-7d`. The default zone is UTC.
 
     Raises:
-        ValueError: It is none of these.
+        ValueError: `text` has another form, or is outside Python's calendar.
     """
-    if written[:1] in ("+", "-"):
-        ahead = durations.parse(written[1:])
+    if text[:1] in ("+", "-"):
+        distance = durations.parse(text[1:])
         try:
-            return now + ahead if written[0] == "+" else now - ahead
+            return now + distance if text[0] == "+" else now - distance
         except OverflowError:
-            raise ValueError(f"{written} lies beyond the calendar") from None
+            raise ValueError(f"{text} is outside the calendar, which has the years 1 to 9999") from None
     try:
-        at = datetime.fromisoformat(written)
+        at = datetime.fromisoformat(text)
     except ValueError:
-        raise ValueError(f"{written!r} is not a moment; write 2030-01-31T12:00 (UTC), +2h or -7d") from None
+        raise ValueError(f"{text!r} is not a moment; write 2030-01-31T12:00 (UTC), +2h or -7d") from None
     return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+
+
+def session_id(text: str, variables: dict[str, Any]) -> Id:
+    """Parse a session id, or evaluate an expression that gives an Id."""
+    with suppress(SessionError):
+        return Id.parse(text)
+    try:
+        id = eval(text, variables)  # noqa: S307 - a notebook's user may run any code here
+    except Exception as error:  # noqa: BLE001 - any error of the expression is shown
+        raise UsageError(f"--id: {text} raised {type(error).__name__}: {error}") from None
+    if isinstance(id, Id):
+        return id
+    raise UsageError(f"--id: {text} is not a session id")
+
+
+def condition(given: Any, cell: str | None, now: datetime, variables: dict[str, Any]) -> Callable[[Record], bool]:
+    """A function that tells whether a record matches `--live`, `--expired`, `--where` and the cell's expression."""
+    try:
+        conditions = [matching(each) for each in given.where]
+    except ValueError as error:
+        raise UsageError(f"--where: {error}") from None
+    try:
+        expression = None if cell is None else compile(cell.strip(), "<the cell>", "eval")
+    except SyntaxError as error:
+        raise UsageError(f"the cell must be a single expression: {error.msg}") from None
+    names = dict(variables)
+
+    def matches(record: Record) -> bool:
+        live = record.expiry_date > now
+        if (given.live and not live) or (given.expired and live):
+            return False
+        if not all(holds(record) for holds in conditions):
+            return False
+        if expression is None:
+            return True
+        try:
+            names.update(record=record, data=record.data, live=live)
+            return bool(eval(expression, names))  # noqa: S307 - as any cell
+        except Exception as error:  # noqa: BLE001 - any error of the expression is shown
+            raise UsageError(f"the expression raised {type(error).__name__} on {record.id!r}: {error}") from None
+
+    return matches

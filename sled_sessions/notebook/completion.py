@@ -1,4 +1,4 @@
-"""What the tab key offers after one of the magics."""
+"""Tab completion for the magics."""
 
 import os
 import shlex
@@ -6,13 +6,14 @@ from contextlib import suppress
 from glob import escape, glob
 from typing import Any
 
-from sled_sessions.notebook.magics import SessionMagics, named_by_user
+from sled_sessions.notebook.magics import SessionMagics
+from sled_sessions.notebook.opening import named_by_user
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.sled import SledStore
 
 
 def complete(shell: Any, event: Any) -> list[str]:
-    """The options of the magic and their choices; the stores that have a name, or folders for `%sessions_open`."""
+    """Completions for a magic's line: options, their choices, variables with a store, or `%sessions_open` folders."""
     magic = event.command.lstrip("%")
     parser = getattr(SessionMagics, magic).parser
     words = event.line[: len(event.line) - len(event.symbol)].split()
@@ -25,19 +26,18 @@ def complete(shell: Any, event: Any) -> list[str]:
         return options
     if magic == "sessions_open":
         return _folders(event.text_until_cursor, event.symbol)
-    return [
-        name for name, value in named_by_user(shell).items() if isinstance(value, SledStore | MemoryStore)
-    ] + options
+    variables = named_by_user(shell.user_ns).items()
+    return [name for name, value in variables if isinstance(value, SledStore | MemoryStore)] + options
 
 
 def _folders(line: str, symbol: str) -> list[str]:
-    """The folders whose paths begin as the last word of a line, as a shell reads it; `symbol` is what they replace."""
+    """The folders whose path starts with the line's last word. IPython replaces `symbol` with each completion."""
     words, quote = [""], ""
-    for quote in ("", "'", '"'):  # one of which the line may have opened
+    for quote in ("", "'", '"'):  # the quotation mark that the line has left open, if any
         with suppress(ValueError):
             words = shlex.split(line + quote)
             break
-    begun = os.path.expanduser("" if line[-1:].isspace() and not quote else words[-1])
-    rests = [path[len(begun) :] for path in sorted(glob(f"{escape(begun)}*/"))]
-    # Quotes may begin anywhere in a word. With backslashes IPython would take it for the name of a character.
+    start = os.path.expanduser("" if line[-1:].isspace() and not quote else words[-1])
+    rests = [path[len(start) :] for path in sorted(glob(f"{escape(start)}*/"))]
+    # Escape by quotes, which may start within a word: IPython takes a backslash for the start of a character's name.
     return [symbol + (rest if quote else shlex.quote(rest)) for rest in rests if not (quote and quote in rest)]

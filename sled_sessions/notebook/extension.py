@@ -1,4 +1,4 @@
-"""`%load_ext sled_sessions`."""
+"""Load the magics, for `%load_ext sled_sessions`."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Pictures of what a store holds and costs. Each function draws into `ax`, or a new figure, and returns the Axes."""
+"""Plot when the sessions of a store expire."""
 
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -27,20 +27,24 @@ def plot_expiries(
     bins: int = 48,
     ax: "Axes | None" = None,
 ) -> "Axes":
-    """How many sessions expire when, straight from the expiry index; only of its step that runs now, records are read.
+    """Plot a histogram of expiries, sessions that are due apart from those alive, and return its Axes.
+
+    On a SledStore it reads the expiry index alone, except for the records whose index step contains the present.
 
     Args:
         store: The store.
-        start: Leave out what expires before this moment.
-        stop: Leave out what expires from this moment on.
-        bins: How many bars there are, from 1 to 1000.
-        ax: Where to draw.
+        start: Leave out sessions that expire before this moment, an aware datetime.
+        stop: Leave out sessions that expire at this moment or later.
+        bins: The number of bars, from 1 to 1000.
+        ax: The Axes to draw into; None: those of a new figure.
 
     Raises:
-        ValueError: `bins` is anything else.
+        BackendError: The store cannot be read.
+        ImportError: matplotlib or tqdm is not installed.
+        ValueError: `bins` is not an integer from 1 to 1000.
     """
     if not (isinstance(bins, int) and 1 <= bins <= _MOST_BINS):
-        raise ValueError(f"bins must be a number from 1 to {_MOST_BINS}")
+        raise ValueError(f"bins must be an integer from 1 to {_MOST_BINS}")
     now = store.clock()
     with progress_bar("reading the index") as progress:
         due: list[float] = []
@@ -49,13 +53,13 @@ def plot_expiries(
             (due if _is_due(store, at, id, now) else alive).append(_days(at))
             if number % PROGRESS_STEP == 0:
                 progress(number, None)
-    ax = ax or plots.new_axes()  # not before: what has failed leaves no empty figure
+    ax = ax or plots.new_axes()  # only after reading: a failure leaves no empty figure
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     moments = due + alive
     if moments:
         ax.hist([due, alive], bins=bins, color=(_DUE, _ALIVE), stacked=True, label=("due", "alive"))
-        # A margin may reach beyond the calendar, where matplotlib finds no dates; `auto` lets another plot widen it.
+        # Clip the margins to the calendar, beyond which matplotlib has no dates; `auto` lets a later plot widen them.
         ax.set_xlim(*(min(max(at, _FIRST), _LAST) for at in ax.get_xlim()), auto=None)
         if moments[0] <= _days(now) <= moments[-1]:
             ax.axvline(_days(now), color=_NOW, linestyle="--", label="now")
@@ -68,17 +72,17 @@ def plot_expiries(
 
 
 def _is_due(store: SledStore | MemoryStore, at: datetime, id: Id, now: datetime) -> bool:
-    """Whether a sweep at `now` would delete a session; `at` is its expiry as the store's `expiring` gives it."""
+    """Whether a sweep at `now` would delete a session; `at` is its expiry according to the store's `expiring`."""
     if isinstance(store, MemoryStore) or store.resolution is None or not timedelta(0) <= now - at < store.resolution:
         return at <= now
-    # `at` is rounded down, here to the step that contains `now`: only the record has the exact expiry.
+    # `at` is rounded down to the index step that contains `now`: only the record has the exact expiry.
     value = store.tree.get(id.key)
     expiry = None if value is None else expiry_of(id.key, value)
     return expiry is not None and expiry <= codec.to_microseconds(now)
 
 
 def _days(at: datetime) -> float:
-    """A moment as matplotlib counts them: days since the Unix epoch."""
+    """A moment in matplotlib's unit: days since the Unix epoch."""
     return at.timestamp() / 86400
 
 

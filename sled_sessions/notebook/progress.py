@@ -1,4 +1,4 @@
-"""Progress bars for the functions of this package that take `progress=`."""
+"""A progress bar for all functions with a `progress=` parameter."""
 
 import time
 from collections.abc import Iterator
@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from sled_sessions.stores.sweep import Progress
 
 DELAY = 0.5
-"""Seconds before a bar appears; what is done by then needs none."""
+"""Seconds before the bar appears. Quicker work needs none."""
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress]:
-    """A bar, in a notebook or on a terminal, that appears after half a second.
+    """A progress bar, in a notebook or on a terminal, that appears after half a second.
 
         with progress_bar("indexing") as progress:
             store.rebuild_index(progress)
 
     Args:
-        what: What is being done.
+        what: The work in progress, shown beside the bar.
 
     Raises:
         ImportError: tqdm is not installed.
@@ -34,7 +34,7 @@ def progress_bar(what: str) -> Iterator[Progress]:
         if bar is None:
             if time.monotonic() - begun < DELAY:
                 return
-            # Not before: in Jupyter a bar, seen or not, is eleven widgets that stay for as long as the kernel runs.
+            # Created late because in Jupyter each bar, shown or not, keeps eleven widgets as long as the kernel runs.
             bar = tqdm(desc=what, initial=done, total=total or None, unit=" records", unit_scale=True)
         bar.total = total or None
         bar.update(done - bar.n)
@@ -43,7 +43,7 @@ def progress_bar(what: str) -> Iterator[Progress]:
         yield progress
     except BaseException:
         if bar is not None:
-            bar.leave = False  # or one without a total would look as if it had come to the end
+            bar.leave = False  # a bar without a total would look finished
         raise
     finally:
         if bar is not None:

@@ -1,4 +1,4 @@
-"""A web application inside the notebook, on a free port of this machine."""
+"""Serve a web application from a notebook, on a free port of this machine."""
 
 import socket
 import threading
@@ -7,17 +7,17 @@ from contextlib import suppress
 from typing import Any, Self
 
 START_WITHIN = 10.0
-"""Seconds that an application has for its start-up."""
+"""Seconds the application may take to start."""
 
 STOP_WITHIN = 3
-"""Whole seconds that requests have to come to their end when the server is stopped."""
+"""Whole seconds that running requests get to finish when the server stops."""
 
 
 class Server:
-    """An ASGI application that uvicorn serves on a thread, to this machine only. Get one with `serve`.
+    """An ASGI application served by uvicorn on a thread, reachable from this machine only. `serve` starts one.
 
     Attributes:
-        url: Where it answers, such as `http://127.0.0.1:49152`.
+        url: The server's address, such as `http://127.0.0.1:49152`.
     """
 
     def __init__(self, app: Any) -> None:
@@ -31,20 +31,20 @@ class Server:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=STOP_WITHIN)
         self._server = uvicorn.Server(config)
-        # Off the main thread uvicorn leaves signals alone, so that interrupting a cell does not stop the server.
+        # Outside the main thread uvicorn does not handle signals, so interrupting a cell does not stop the server.
         self._thread = threading.Thread(target=self._run, name="sled_sessions server", daemon=True)
         self._thread.start()
         try:
             self._wait_for_start()
         except BaseException:
-            self._server.should_exit = True  # if it does start one day; nobody waits for that
+            self._server.should_exit = True  # in case the start-up completes later
             raise
 
     def stop(self) -> None:
-        """Stop serving, after the requests that are under way; stopping again does nothing.
+        """Finish running requests and stop; does nothing if already stopped.
 
-        What is still under way after three seconds, as an endless stream would be, is cut off; only threads of
-        `asyncio.to_thread` and the application's own shut-down are waited for.
+        Requests that run longer than three more seconds, such as endless streams, are cut off. Threads of
+        `asyncio.to_thread` and the application's own shut-down are awaited however long they take.
         """
         self._server.should_exit = True
         self._thread.join()
@@ -59,13 +59,13 @@ class Server:
         end = time.monotonic() + START_WITHIN
         while not self._server.started:
             if not self._thread.is_alive():
-                raise RuntimeError("the application did not start; its log says why")
+                raise RuntimeError("the application did not start; see its log for the reason")
             if time.monotonic() > end:
                 raise RuntimeError(f"the application did not start within {START_WITHIN:g} seconds")
             time.sleep(0.005)
 
     def _run(self) -> None:
-        with self._socket, suppress(SystemExit):  # how uvicorn ends when the start-up fails
+        with self._socket, suppress(SystemExit):  # uvicorn's way out when the start-up fails
             self._server.run(sockets=[self._socket])
 
     def __repr__(self) -> str:
@@ -73,11 +73,11 @@ class Server:
 
 
 def serve(app: Any) -> Server:
-    """Serve an ASGI application until `stop()`, or for the length of a `with` block.
+    """Serve an ASGI application until `stop()` or the end of a `with` block.
 
     Raises:
         ImportError: uvicorn is not installed.
         RuntimeError: The application's start-up failed, or took more than ten seconds.
-        TypeError: It is no application.
+        TypeError: `app` is not callable.
     """
     return Server(app)

@@ -1,4 +1,4 @@
-"""Records: what a session is while it lies in a store, and the bytes it is written as. No I/O here."""
+"""Records: what a store keeps of a session, and how it is encoded. Nothing here does I/O."""
 
 from sled_sessions.records.expiry import Expiry
 from sled_sessions.records.id import Id

@@ -1,12 +1,12 @@
-"""The bytes of a record, as `rmp-serde` writes tower-sessions' `Record`: MessagePack, an array of three.
+"""The encoding of a record, as `rmp-serde` writes tower-sessions' `Record`: a MessagePack array of three elements.
 
 1. the id: `bin 8` of its 16 big-endian bytes (serde's `i128`);
 2. the data: a map from text to JSON values;
 3. the expiry date: an array of nine integers, as the crate `time` serialises an `OffsetDateTime`: year, day of the
    year, hour, minute, second, nanosecond, and the offset from UTC in hours, minutes and seconds.
 
-Rust refuses an array of four, so nothing can be added here. Python's `datetime` ends at the microsecond: what a Rust
-program wrote below it is dropped when Python reads a record, and gone when Python writes it again.
+Rust rejects an array of four, so nothing can be added here. Python's `datetime` has microseconds: reading a record that
+Rust wrote rounds its nanoseconds down, and writing it back loses them.
 """
 
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -19,14 +19,14 @@ from sled_sessions.errors import DecodeError, EncodeError
 from sled_sessions.records.json import is_plain, to_plain
 
 Moment: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
-"""An expiry date as the record holds it, offset included."""
+"""An expiry date as the record encodes it: nine integers, the offset included."""
 
 _Key = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 _Hours = Annotated[int, msgspec.Meta(ge=0, le=23)]
 _Sixtieths = Annotated[int, msgspec.Meta(ge=0, le=59)]
 _SignedSixtieths = Annotated[int, msgspec.Meta(ge=-59, le=59)]
 _Moment = tuple[
-    Annotated[int, msgspec.Meta(ge=-9999, le=9999)],  # Rust's years; Python's begin with 1
+    Annotated[int, msgspec.Meta(ge=-9999, le=9999)],  # Rust's range; Python's starts at 1
     Annotated[int, msgspec.Meta(ge=1, le=366)],
     _Hours,
     _Sixtieths,
@@ -49,7 +49,7 @@ class _Whole(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=Fal
 
 class _Head(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     id: _Key
-    data: msgspec.Raw  # skipped, not decoded: a sweep needs the expiry alone
+    data: msgspec.Raw  # not decoded: a sweep needs only the expiry
     expiry: _Moment
 
 
@@ -59,16 +59,16 @@ _decode_head = msgspec.msgpack.Decoder(_Head).decode
 
 
 def encode(key: bytes, data: dict[str, Any], expiry_date: datetime, is_checked: bool = False) -> bytes:
-    """Write a record.
+    """Encode a record.
 
     Args:
         key: The id's bytes.
         data: The data.
         expiry_date: An aware datetime.
-        is_checked: Whether the caller has made sure that JSON can hold the data.
+        is_checked: Whether the caller has already checked that JSON can hold the data.
 
     Raises:
-        EncodeError: JSON cannot hold the data (the message names the path), or the date is naive.
+        EncodeError: JSON cannot hold the data (the message names the path), or `expiry_date` is naive.
     """
     moment = to_moment(expiry_date)
     if not isinstance(data, dict):
@@ -78,40 +78,40 @@ def encode(key: bytes, data: dict[str, Any], expiry_date: datetime, is_checked: 
         if is_checked or is_plain(data, value):
             return value
     except (TypeError, ValueError, OverflowError, RecursionError):
-        pass  # `to_plain` finds the place and raises, or finds a plain type to store
+        pass  # `to_plain` converts the value, or raises with the path to it
     return _encode((key, to_plain(data), moment))
 
 
 def decode(value: bytes) -> tuple[bytes, dict[str, Any], datetime]:
-    """Read a record: its id's bytes, its data and its expiry date.
+    """Decode a record into its id's bytes, its data and its expiry date.
 
     Raises:
-        DecodeError: The bytes are no record.
+        DecodeError: The bytes are not a valid record.
     """
     try:
         whole = _decode_whole(value)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise _no_record(error) from None
+        raise _invalid(error) from None
     return whole.id, whole.data, to_datetime(whole.expiry)
 
 
 def decode_moment(value: bytes) -> Moment:
-    """Read only when a record expires; the data is skipped.
+    """Decode only the expiry date of a record, skipping its data.
 
     Raises:
-        DecodeError: The bytes are no record.
+        DecodeError: The bytes are not a valid record.
     """
     try:
         return _decode_head(value).expiry
     except (msgspec.DecodeError, RecursionError) as error:
-        raise _no_record(error) from None
+        raise _invalid(error) from None
 
 
 def decode_expiry(value: bytes) -> int:
-    """Read only when a record expires, in microseconds since the Unix epoch, rounded down.
+    """Decode only the expiry date of a record, in microseconds since the Unix epoch, rounded down.
 
     Raises:
-        DecodeError: The bytes are no record.
+        DecodeError: The bytes are not a valid record.
     """
     return moment_to_microseconds(decode_moment(value))
 
@@ -120,7 +120,7 @@ def to_moment(expiry_date: datetime) -> Moment:
     """The nine integers of an aware datetime.
 
     Raises:
-        EncodeError: It is naive, or a record cannot hold its offset.
+        EncodeError: `expiry_date` is naive, or its offset has microseconds and its UTC year is not 1 to 9999.
     """
     year = expiry_date.year
     nanosecond = expiry_date.microsecond * 1000
@@ -128,7 +128,7 @@ def to_moment(expiry_date: datetime) -> Moment:
         hours = minutes = seconds = 0
     else:
         offset = require_aware(expiry_date, "expiry_date").utcoffset() or timedelta(0)
-        if offset.microseconds:  # which Python allows and a record does not
+        if offset.microseconds:  # Python allows them, a record does not
             try:
                 return to_moment(expiry_date.astimezone(UTC))
             except OverflowError:
@@ -151,13 +151,13 @@ def to_moment(expiry_date: datetime) -> Moment:
 
 
 def to_datetime(moment: Moment) -> datetime:
-    """The aware datetime of nine integers, rounded down to the microsecond; the first one for years before 1.
+    """The aware datetime of nine integers, rounded down to the microsecond; `datetime.min` for years before 1.
 
     Raises:
-        DecodeError: The year has no such day.
+        DecodeError: The year does not have that day.
     """
     year, ordinal, hour, minute, second, nanosecond, hours, minutes, seconds = moment
-    if year < 1:  # Rust's calendar goes back that far, Python's does not; expired it is in either
+    if year < 1:  # valid in Rust but not in Python; the session has expired in any case
         return datetime.min.replace(tzinfo=UTC)
     month, day = _month_and_day(year, ordinal)
     zone = _zone(hours, minutes, seconds) if hours or minutes or seconds else UTC
@@ -165,10 +165,10 @@ def to_datetime(moment: Moment) -> datetime:
 
 
 def moment_to_microseconds(moment: Moment) -> int:
-    """Microseconds since the Unix epoch, rounded down; any year, also those that Python's datetime lacks.
+    """Microseconds since the Unix epoch, rounded down, for any year, including those before Python's calendar.
 
     Raises:
-        DecodeError: The year has no such day.
+        DecodeError: The year does not have that day.
     """
     year, ordinal, hour, minute, second, nanosecond, hours, minutes, seconds = moment
     since = _day(year, ordinal) * 86_400 + hour * 3600 + minute * 60 + second
@@ -178,21 +178,21 @@ def moment_to_microseconds(moment: Moment) -> int:
 
 
 def latest_moment(microseconds: int) -> Moment:
-    """An upper bound for a look without arithmetic: a record whose nine integers are greater expires later.
+    """An upper bound that needs no arithmetic: a record whose nine integers compare greater expires later.
 
-    It is a day ahead, as the local time of an offset may be.
+    The bound is a day late, because an offset can put local time up to a day ahead of UTC.
     """
     return to_moment(from_microseconds(microseconds + 86_400_000_000))
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Microseconds since the Unix epoch of an aware datetime; exact, where `timestamp()` is a float."""
+    """Microseconds since the Unix epoch of an aware datetime, exact unlike the float of `timestamp()`."""
     since = moment - _EPOCH
     return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_microseconds(microseconds: int) -> datetime:
-    """The moment in UTC; the first or last one Python knows when it lies outside the years 1 to 9999."""
+    """The UTC datetime of microseconds since the Unix epoch, clamped to the years 1 to 9999."""
     try:
         return _EPOCH + timedelta(microseconds=microseconds)
     except OverflowError:
@@ -200,33 +200,31 @@ def from_microseconds(microseconds: int) -> datetime:
 
 
 def require_aware(moment: datetime, name: str) -> datetime:
-    """Return `moment`.
+    """Return `moment`; `name` is what errors call it.
 
     Raises:
-        EncodeError: It is no datetime, or one without a time zone.
+        EncodeError: `moment` is not a datetime, or has no time zone.
     """
     if not isinstance(moment, datetime):
         raise EncodeError(f"{name} must be a datetime, not {type(moment).__name__}")
     if moment.utcoffset() is None:
-        raise EncodeError(
-            f"{name} must be an aware datetime, such as datetime.now(UTC) gives; this one has no time zone"
-        )
+        raise EncodeError(f"{name} must be an aware datetime, such as datetime.now(UTC); this one has no time zone")
     return moment
 
 
 @lru_cache(maxsize=512)
 def _day_before(year: int) -> int:
-    """The ordinal of the last day before `year` in the proleptic Gregorian calendar, as `date.toordinal` counts."""
+    """The ordinal of the last day before `year`, counted as by `date.toordinal` but for any year."""
     past = year - 1
     return past * 365 + past // 4 - past // 100 + past // 400
 
 
 @lru_cache(maxsize=1024)
 def _day(year: int, ordinal: int) -> int:
-    """The days since 1970-01-01 of a day of the year."""
+    """The number of days from 1970-01-01 to a day of a year."""
     day = _day_before(year) + ordinal
     if day > _day_before(year + 1):
-        raise _no_record(f"the year {year} has no day {ordinal}")
+        raise _invalid(f"the year {year} has no day {ordinal}")
     return day - _EPOCH_DAY
 
 
@@ -241,5 +239,5 @@ def _zone(hours: int, minutes: int, seconds: int) -> timezone:
     return timezone(timedelta(hours=hours, minutes=minutes, seconds=seconds))
 
 
-def _no_record(why: object) -> DecodeError:
-    return DecodeError(f"the bytes are no session record: {why}")
+def _invalid(why: object) -> DecodeError:
+    return DecodeError(f"the bytes are not a valid session record: {why}")

@@ -1,4 +1,4 @@
-"""When a session expires: tower-sessions' three policies, and an absolute limit on top of the idle one."""
+"""When a session expires: tower-sessions' three policies, and an absolute limit for active sessions."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Self
@@ -9,7 +9,7 @@ from sled_sessions.errors import EncodeError
 from sled_sessions.records.codec import require_aware
 
 SESSION_END_LIFETIME = timedelta(weeks=2)
-"""How long the server keeps a session whose cookie ends with the browser; tower-sessions' default."""
+"""How long after its last save a session whose cookie ends with the browser is kept; tower-sessions' default."""
 
 
 @attrs.frozen
@@ -17,11 +17,11 @@ class Expiry:
     """An expiry policy. Make one with `on_session_end`, `on_inactivity` or `at`.
 
     Attributes:
-        idle: How long the session lives after it was last saved.
-        deadline: The moment it ends, whatever happens.
-        at_most: How long it lives after it was created, however active it is.
-        lifetime: How long a session lives after a save, if there is no `deadline`.
-        ends_with_browser: Whether the cookie carries no `Max-Age`.
+        idle: How long the session lives after its last save.
+        deadline: The moment the session expires, however active it is.
+        at_most: How long the session lives after its creation, however active it is.
+        lifetime: How long the session lives after a save, unless there is a `deadline`.
+        ends_with_browser: Whether the cookie has no `Max-Age`.
     """
 
     idle: timedelta | None = None
@@ -41,10 +41,10 @@ class Expiry:
 
     @classmethod
     def on_inactivity(cls, idle: timedelta, *, at_most: timedelta | None = None) -> Self:
-        """The session expires when it was not saved for `idle`, and in any case `at_most` after its creation.
+        """The session expires `idle` after its last save, and `at_most` after its creation however active it is.
 
         Raises:
-            EncodeError: A duration is no positive timedelta.
+            EncodeError: A duration is not a positive timedelta.
         """
         for name, duration in (("idle", idle), ("at_most", idle if at_most is None else at_most)):
             if not isinstance(duration, timedelta) or duration <= timedelta(0):
@@ -61,7 +61,7 @@ class Expiry:
         return cls(deadline=require_aware(deadline, "deadline"))
 
     def expiry_date(self, now: datetime) -> datetime:
-        """When a session that is saved at `now` expires; `at_most` is not in it, since that counts from creation."""
+        """When a session saved at `now` expires. Ignores `at_most`, which counts from the session's creation."""
         if self.deadline is not None:
             return self.deadline
         try:
@@ -71,14 +71,14 @@ class Expiry:
 
 
 SESSION_END = Expiry.on_session_end()
-"""The policy that is meant where none is given."""
+"""The default policy."""
 
 
 def policy_of(expiry: Expiry | None) -> Expiry:
     """Return `expiry`, or `SESSION_END` for None.
 
     Raises:
-        TypeError: It is no policy.
+        TypeError: `expiry` is not an Expiry.
     """
     if expiry is None:
         return SESSION_END

@@ -1,4 +1,4 @@
-"""The session id: 128 random bits, written three ways."""
+"""The session id: 128 random bits as text, bytes or an integer."""
 
 import binascii
 import os
@@ -10,12 +10,12 @@ import attrs
 from sled_sessions.errors import DecodeError
 
 KEY_LENGTH = 16
-"""Bytes of an id as the key in a tree."""
+"""Bytes of an id as a key in a tree."""
 
 TEXT_LENGTH = 22
 """Characters of an id as text."""
 
-# 22 characters hold 132 bits: the last one's low 4 bits must be zero, so each id has exactly one spelling.
+# 22 characters hold 132 bits. Requiring the last 4 to be zero gives each id exactly one text.
 _TEXT = re.compile(rb"[A-Za-z0-9_-]{21}[AQgw]")
 _set = object.__setattr__
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
@@ -24,13 +24,16 @@ _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 @attrs.frozen(repr=False, order=True, init=False)
 class Id:
-    """A session id, as tower-sessions has it: an `i128` from a cryptographic random source.
+    """A session id, as in tower-sessions: an `i128` from a cryptographic random source.
 
-    `str(id)` is its text in a cookie, `bytes(id)` its key in a tree, `int(id)` the signed number itself.
-    Whoever knows the text holds the session, so `repr(id)` shows only its first characters.
+    `str(id)` is its text in a cookie, `bytes(id)` its key in a tree, and `int(id)` the signed number.
+    The text gives access to the session, so `repr(id)` shows only its first characters.
 
     Attributes:
-        key: The 16 bytes of the number, big-endian.
+        key: The number's 16 bytes, big-endian.
+
+    Raises:
+        DecodeError: `key` is not 16 bytes.
     """
 
     key: bytes
@@ -38,27 +41,27 @@ class Id:
     def __init__(self, key: bytes) -> None:
         if not (isinstance(key, bytes) and len(key) == KEY_LENGTH):
             raise DecodeError("a session id has exactly 16 bytes; Id.parse(text) reads a cookie's text")
-        _set(self, "key", key)  # it is frozen for everybody else
+        _set(self, "key", key)  # attrs has frozen plain assignment
 
     @classmethod
     def new(cls) -> Self:
-        """Draw a new id from the operating system's random source."""
-        return cls(os.urandom(KEY_LENGTH))  # as `secrets` does, whose import takes milliseconds
+        """Create a random id from the operating system's cryptographic source."""
+        return cls(os.urandom(KEY_LENGTH))  # what `secrets` calls, without its milliseconds of import
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
-        """Read an id as `str(id)` writes it: 22 characters, the URL-safe unpadded base64 of its little-endian bytes.
+        """Parse `str(id)`: 22 characters, the unpadded URL-safe base64 of the id's little-endian bytes.
 
         Args:
-            text: The characters, or the bytes of their ASCII, as a cookie has them.
+            text: A cookie's value, as text or as ASCII bytes.
 
         Raises:
-            DecodeError: `text` is not what `str` of some id gives.
+            DecodeError: `text` is not the text of an id.
         """
         if isinstance(text, str):
             text = text.encode("ascii", "replace")
         if not (isinstance(text, bytes) and _TEXT.fullmatch(text)):
-            raise DecodeError("not a session id: 22 characters of URL-safe base64 without padding are expected")
+            raise DecodeError("not a session id: expected 22 characters of unpadded URL-safe base64")
         return cls(binascii.a2b_base64(text.translate(_FROM_URL_SAFE) + b"==")[::-1])
 
     def __str__(self) -> str:
@@ -75,7 +78,5 @@ class Id:
 
 
 def not_an_id(value: object) -> TypeError:
-    """The error for what is used as an id and is none."""
-    return TypeError(
-        f"a session's id is an Id, not {type(value).__name__}; Id.parse(text) makes one of a cookie's text"
-    )
+    """The error to raise for a value that should be an Id and is not."""
+    return TypeError(f"a session id must be an Id, not {type(value).__name__}; Id.parse(text) reads a cookie's text")

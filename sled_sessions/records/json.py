@@ -1,4 +1,4 @@
-"""Which Python values a session may hold: those that JSON has, since every tower-sessions store can carry them."""
+"""The values a session may hold: those of JSON, which every tower-sessions store can keep."""
 
 import math
 import re
@@ -12,9 +12,9 @@ from sled_sessions.errors import EncodeError
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 MAX_DEPTH = 512
-"""Containers inside containers, the data itself included: half of what rmp-serde reads, and Python's stack allows."""
+"""Levels of nested containers, counting the data itself: half of what rmp-serde reads, and safe for Python's stack."""
 
-_NO_CONTAINERS = bytes(byte for byte in range(256) if not (0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF))
+_NOT_CONTAINERS = bytes(byte for byte in range(256) if not (0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF))
 _NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 
 _CURE = "convert it to text, a number, a list or a dict"
@@ -32,23 +32,24 @@ _CURES = {
 
 
 def is_plain(data: dict[str, Any], encoded: bytes) -> bool:
-    """Whether `data` surely holds nothing but what JSON has, so that its MessagePack form is good as it is.
+    """Whether `data` certainly holds only JSON values, so that `encoded`, its MessagePack, can be stored unchanged.
 
-    The fast path of a save: each test is one call into C and may be wrong only towards no, whereupon `to_plain` looks
-    closer. msgspec encodes more than JSON has, yet makes another value of it on the way to JSON's types.
+    This is the fast path of a save: each test is one call into C. A wrong False is harmless, since `to_plain` then
+    decides. msgspec also encodes other types than JSON's, but `to_builtins` converts those, so they compare unequal.
     """
     return (
         msgspec.to_builtins(data, str_keys=True) == data
-        and (len(encoded) <= MAX_DEPTH or len(encoded.translate(None, _NO_CONTAINERS)) <= MAX_DEPTH)  # a byte a level
+        # Each level has a container header, so the bytes that may be such headers bound the depth.
+        and (len(encoded) <= MAX_DEPTH or len(encoded.translate(None, _NOT_CONTAINERS)) <= MAX_DEPTH)
         and not (0xCB in encoded and _NOT_FINITE.search(encoded))
     )
 
 
 def to_plain(value: object, path: str = "data", depth: int = MAX_DEPTH) -> JSON:
-    """Return a copy of `value` made of JSON's own Python types: tuples become lists, subclasses their base.
+    """A copy of `value` in JSON's own Python types: tuples become lists, instances of subclasses become the base type.
 
     Raises:
-        EncodeError: JSON cannot hold it; the message names the path to the offending value, never the value.
+        EncodeError: JSON cannot hold `value`. The message names the path to the offending part, never its content.
     """
     if value is None or isinstance(value, bool):
         return value
@@ -58,17 +59,17 @@ def to_plain(value: object, path: str = "data", depth: int = MAX_DEPTH) -> JSON:
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise EncodeError(f"{path}: JSON has no NaN and no infinity; store None instead")
+            raise EncodeError(f"{path}: JSON has no NaN or infinity; store None instead")
         return float(value)
     if isinstance(value, str):
         return _text(value, path)
     if not isinstance(value, Mapping | list | tuple):
         raise EncodeError(f"{path}: JSON has no {type(value).__name__}; {_CURES.get(type(value).__name__, _CURE)}")
     if depth == 0:
-        raise EncodeError(f"{path[:60]}…: more than {MAX_DEPTH} levels deep, or a container that holds itself")
+        raise EncodeError(f"{path[:60]}…: more than {MAX_DEPTH} levels deep, or a container inside itself")
     if not isinstance(value, Mapping):
         plain_list = []
-        for place, each in enumerate(value):  # no comprehension: it would take a frame of its own on each level
+        for place, each in enumerate(value):  # not a comprehension: those use a stack frame per level
             plain_list.append(to_plain(each, f"{path}[{place}]", depth - 1))
         return plain_list
     plain_dict = {}

@@ -1,8 +1,8 @@
-"""Records as JSON Lines: text that people and other programs read, and from which the very same bytes come back.
+"""Records as JSON Lines: readable text that converts back to exactly the same bytes.
 
-A line is an object of `id`, `expiry_date` (RFC 3339 with nanoseconds and offset, as the record has it) and `data`.
-Where that would not give back the record's bytes, as for a float of 32 bits that some Rust program wrote, or for bytes
-that are no record at all, the line has the bytes too: `value`, and `key` where there is no id, in base64.
+A line is an object with `id`, `expiry_date` (RFC 3339, with nanoseconds and the record's offset) and `data`. If these
+alone would not reproduce the record's bytes, as with a 32-bit float that a Rust program wrote, the line has the bytes
+in base64 as `value` too. Bytes that are not a valid record become a line of `key` and `value`, both in base64.
 """
 
 import re
@@ -36,14 +36,14 @@ _write_record = msgspec.msgpack.Encoder().encode
 _read_line = msgspec.json.Decoder(_Line).decode
 _write_line = msgspec.json.Encoder().encode
 
-# Of the control characters JSON escapes those below 32; UTF-8 has DEL as itself and those from 128 to 159 in two bytes.
+# The control characters that JSON leaves unescaped: DEL, and 128 to 159, which are two bytes each in UTF-8.
 _CONTROL = re.compile(rb"\x7f|\xc2[\x80-\x9f]")
-
+_INVALID = "not a session in JSON Lines format"
 _MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|([+-])(\d\d):(\d\d)(?::(\d\d))?)")
 
 
 def to_line(key: bytes, value: bytes) -> bytes:
-    """Write what lies in a store under a key as a line, without its end."""
+    """The line for a key and its value in a store, without a line break."""
     whole = b64encode(value).decode()
     try:
         line = _readable(key, value)
@@ -51,30 +51,30 @@ def to_line(key: bytes, value: bytes) -> bytes:
         if from_line(text) != (key, value):
             line.value = whole
             text = _write_line(line)
-    except (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError):  # JSON cannot hold it
+    except (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError):  # invalid, or not JSON
         text = _write_line(_Line(key=b64encode(key).decode(), value=whole))
     return without_controls(text)
 
 
 def without_controls(text: bytes) -> bytes:
-    """The same JSON with all control characters escaped, also those that JSON allows: a terminal would obey them."""
+    """The same JSON with every control character escaped, so that a terminal does not act on it."""
     return _CONTROL.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), text)
 
 
 def from_line(line: bytes | str) -> tuple[bytes, bytes]:
-    """Read a line: the key, and the bytes that `to_line` was given.
+    """The key and value that `to_line` was given.
 
     Raises:
-        DecodeError: It is no such line.
+        DecodeError: `line` is not in the format of `to_line`, or its fields are invalid.
     """
     try:
         return _value_of(_read_line(line))
     except (msgspec.DecodeError, UnicodeError, OverflowError, RecursionError) as error:
-        raise DecodeError(f"not a session as a line of JSON: {error}") from None
+        raise DecodeError(f"{_INVALID}: {error}") from None
 
 
 def _readable(key: bytes, value: bytes) -> _Line:
-    """The line without `value`; an error if the bytes are no record of this key with a date of Python's calendar."""
+    """The line without `value`. Raises unless the bytes are a valid record of this key, in Python's calendar."""
     codec.decode_expiry(value)
     record = _read_record(value)
     if record.key != key:
@@ -88,13 +88,13 @@ def _value_of(line: _Line) -> tuple[bytes, bytes]:
     elif line.key is not None and line.value is not None:
         key = _base64(line.key)
     else:
-        raise DecodeError("not a session as a line of JSON: it has neither an id nor a key and a value")
+        raise DecodeError(f"{_INVALID}: it needs an id, or a key and a value")
     if line.value is not None:
         return key, _base64(line.value)
     if line.expiry_date is None or line.data is None:
-        raise DecodeError("not a session as a line of JSON: expiry_date or data is missing")
+        raise DecodeError(f"{_INVALID}: expiry_date or data is missing")
     value = _write_record((key, line.data, _moment_of(line.expiry_date)))
-    codec.decode_expiry(value)  # raises for an hour or an offset that there is not
+    codec.decode_expiry(value)  # raises for an invalid hour or offset
     return key, value
 
 
@@ -111,7 +111,7 @@ def _moment_of(text: str) -> codec.Moment:
     found = _MOMENT.fullmatch(text)
     day = None if found is None else _day_of(found)
     if found is None or day is None:
-        raise DecodeError("expiry_date is no moment such as 2030-01-31T12:00:00.5Z or 2030-01-31T12:00:00+01:00")
+        raise DecodeError("expiry_date must be a moment such as 2030-01-31T12:00:00.5Z or 2030-01-31T12:00:00+01:00")
     return (
         day.year,
         day.timetuple().tm_yday,
@@ -139,4 +139,4 @@ def _base64(text: str) -> bytes:
     try:
         return b64decode(text, validate=True)
     except ValueError:
-        raise DecodeError("not a session as a line of JSON: key or value is no base64") from None
+        raise DecodeError(f"{_INVALID}: key or value is not base64") from None

@@ -112,4 +112,4 @@ def test_a_line_that_no_session_can_hold(run, tmp_path, data):
     (tmp_path / "in.jsonl").write_text(f"\n{line}\n")
     result = run("import", tmp_path / "storage", tmp_path / "in.jsonl")
     assert (result.code, result.err.count("\n")) == (1, 1)
-    assert result.err.startswith("sled-sessions: line 2: not a session as a line of JSON: ")
+    assert result.err.startswith("sled-sessions: line 2: not a session in JSON Lines format: ")

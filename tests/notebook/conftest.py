@@ -11,9 +11,9 @@ from sled_sessions import SledStore
 
 @pytest.fixture(scope="session")
 def ipython():
-    """The one shell that a process can have."""
+    """The shell. A process can have only one."""
     with pytest.MonkeyPatch.context() as environment:
-        environment.delenv("VIRTUAL_ENV", raising=False)  # IPython warns of another one than ours that is active
+        environment.delenv("VIRTUAL_ENV", raising=False)  # IPython warns if another environment is active
         shell = start_ipython()
     shell.run_line_magic("load_ext", "sled_sessions")
     yield shell
@@ -39,8 +39,24 @@ def run(ipython, capsys):
 
 
 @pytest.fixture
+def run_failing(run):
+    """Runs a cell that must fail with a one-line UsageError containing all these words; returns what it printed."""
+
+    def run_failing(cell: str, *words: str) -> str:
+        result, printed = run(cell)
+        assert not result.success
+        assert printed.startswith("UsageError: ")
+        assert printed.count("\n") == 1
+        for word in words:
+            assert word in printed
+        return printed
+
+    return run_failing
+
+
+@pytest.fixture
 def store(tmp_path, clock, ipython) -> Iterator[SledStore]:
-    """Twelve sessions, of which the first two have expired; bound to `store` in the shell."""
+    """Twelve sessions, the first two expired; the shell has the store as `store`."""
     with SledStore.open(tmp_path / "storage", clock=clock) as store:
         save_numbered(store, 12, expired=2)
         ipython.user_ns["store"] = store

@@ -1,4 +1,4 @@
-"""The notebooks as files. nbval runs them in their own folder and compares outputs; here each runs again elsewhere."""
+"""The notebooks as files, and run in another folder. nbval runs them in theirs and compares the outputs."""
 
 import os
 import re
@@ -13,7 +13,7 @@ NOTEBOOKS = sorted(Path(__file__).parents[2].joinpath("notebooks").glob("*.ipynb
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_runs_anywhere_and_leaves_nothing(path, tmp_path, monkeypatch):
-    """A fresh kernel runs it again, in any folder, and leaves no file there nor in the folder for temporary ones."""
+    """Each notebook runs in any folder, and leaves no file there or in the folder for temporary files."""
     work, temporary = tmp_path / "work", tmp_path / "temporary"
     work.mkdir()
     temporary.mkdir()
@@ -25,15 +25,15 @@ def test_runs_anywhere_and_leaves_nothing(path, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_is_committed_executed(path):
-    """Every cell has run, in order, from a fresh kernel, and none is longer than a screen."""
+    """Every cell has run, in order, in a fresh kernel, and fits on a screen."""
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert all(len(cell.source.splitlines()) <= 25 for cell in cells)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_what_is_not_compared_says_why(path):
-    """A cell whose output is not compared begins with a comment that gives the reason; none is left out altogether."""
+def test_ignored_outputs_are_explained(path):
+    """A cell whose output is not compared begins with a comment that gives the reason; no cell is skipped."""
     for cell in nbformat.read(path, as_version=4).cells:
         tags = cell.metadata.get("tags", [])
         assert set(tags) <= {"nbval-ignore-output", "raises-exception"}
@@ -43,8 +43,8 @@ def test_what_is_not_compared_says_why(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_tells_nothing_of_where_it_ran(path):
-    """A committed notebook names the kernel that everybody has, and no folder but temporary ones."""
+def test_has_no_traces_of_the_machine(path):
+    """A committed notebook names the default kernel and no folders except temporary ones."""
     notebook = nbformat.read(path, as_version=4)
     assert notebook.metadata.kernelspec.name == "python3"
     assert set(notebook.metadata) == {"kernelspec", "language_info"}

@@ -1,4 +1,4 @@
-"""The functions and plots that notebook 04 defines, tried on other stores and other numbers than its own."""
+"""The functions and plots of notebook 04, on other stores and numbers than its own."""
 
 from datetime import timedelta
 from functools import partial
@@ -17,7 +17,7 @@ NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "04_sweep_strategies.ipynb"
 
 
 class Cells:
-    """The notebook's names, and its cells to run."""
+    """Runs cells of the notebook; `names` has the variables they define."""
 
     def __init__(self):
         cells = nbformat.read(NOTEBOOK, as_version=4).cells
@@ -45,7 +45,7 @@ def simulate_day(cells):
 
 
 def test_a_day_adds_up(simulate_day):
-    """Each visitor's session is alive, due or deleted, and a sweep leaves no session due."""
+    """Every visitor's session is alive, due or deleted, and a sweep leaves no session due."""
     counts, sweeps = simulate_day(MemoryStore, visitors=200)
     assert len(sweeps) == 24
     deleted = sum(report.deleted for _, report in sweeps)
@@ -62,7 +62,7 @@ def test_a_day_adds_up(simulate_day):
     [(SweepStrategy.FULL_SCAN, 1), (SweepStrategy.EXPIRY_INDEX, 1), (SweepStrategy.EXPIRY_INDEX, 45)],
 )
 def test_a_day_is_the_same_on_every_store(simulate_day, tmp_path, strategy, minutes):
-    """A day has the same counts in memory, with full scans, and with an index of any resolution."""
+    """A simulated day has the same counts in memory, with full scans, and with an index of any resolution."""
     in_memory, _ = simulate_day(MemoryStore, visitors=50)
     with SledStore.open(tmp_path / "storage") as owner:
         tree = owner.tree.db.open_tree("day")
@@ -72,7 +72,7 @@ def test_a_day_is_the_same_on_every_store(simulate_day, tmp_path, strategy, minu
 
 
 def test_write_cost(cells):
-    """The cost of saving is drawn for each resolution, in microseconds, beside that of a store without an index."""
+    """The plot shows the cost of a save in microseconds, for each resolution and without an index."""
     cells.run("def index_writes(")
     cells.names["compare_sweeps"] = lambda sizes, **options: compare_sweeps([100], repeat=1, **options)
     cells.run("[5_000]")

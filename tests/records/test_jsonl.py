@@ -1,4 +1,4 @@
-"""Records as lines of JSON: what is no line is told as such, and whatever MessagePack can hold comes back."""
+"""Records as JSON Lines: invalid lines are refused, and any MessagePack round-trips."""
 
 import math
 from datetime import UTC, datetime
@@ -36,8 +36,8 @@ def value(data: object, moment: object = MOMENT) -> bytes:
         '{"id":"\ud800"}',
     ],
 )
-def test_what_no_record_can_hold(text):
-    """A number, text or date that no record can hold raises DecodeError, as any other line that is none."""
+def test_refuses_values_outside_a_record(text):
+    """A number, text or date that a record cannot hold raises DecodeError."""
     with pytest.raises(DecodeError):
         jsonl.from_line(text)
 
@@ -52,7 +52,7 @@ def test_what_no_record_can_hold(text):
     ],
 )
 def test_moments(text, moment):
-    """A moment is written as people and other programs write it, and read so."""
+    """A moment is written and read in the RFC 3339 form that people and other programs use."""
     assert jsonl.from_line(line("{}", text)) == (KEY, value({}, moment))
     written = msgspec.json.decode(jsonl.to_line(KEY, value({}, moment)))
     assert written == {"id": str(Id(KEY)), "expiry_date": text.replace(".5Z", ".500000000Z"), "data": {}}
@@ -71,12 +71,12 @@ def test_moments(text, moment):
         {"n": [2**64 - 1, -(2**63), -0.0, 1e308]},
     ],
 )
-def test_what_json_lacks_comes_back(data):
-    """A record of something that JSON lacks, as another program may write it, comes back byte for byte."""
+def test_values_outside_json_round_trip(data):
+    """A record with values that JSON cannot hold, as another program may write them, round-trips byte for byte."""
     assert jsonl.from_line(jsonl.to_line(KEY, value(data))) == (KEY, value(data))
 
 
 @pytest.mark.parametrize("moment", [(9999, 366, *MOMENT[2:]), (-1, 1, *MOMENT[2:]), (2030, 2**40, *MOMENT[2:])])
-def test_a_day_that_the_calendar_lacks_comes_back(moment):
-    """A record with an expiry that Python's calendar lacks comes back byte for byte."""
+def test_days_outside_the_calendar_round_trip(moment):
+    """A record whose expiry is not in Python's calendar round-trips byte for byte."""
     assert jsonl.from_line(jsonl.to_line(KEY, value({}, moment))) == (KEY, value({}, moment))

@@ -1,4 +1,4 @@
-"""Records and their bytes, held against what the Rust crate wrote."""
+"""Records and their bytes, compared with those of the Rust crate."""
 
 import datetime as dt
 import decimal
@@ -35,8 +35,8 @@ def _microseconds(row):
 
 
 @pytest.mark.parametrize("row", VECTORS, ids=lambda row: row["id"])
-def test_reads_what_rust_wrote(row):
-    """Id, data and expiry (to the microsecond, rounded down) are those of the Rust crate's own reading."""
+def test_decodes_rust_records(row):
+    """Id, data and expiry (rounded down to microseconds) are those that the Rust crate reads."""
     record = Record.decode(bytes.fromhex(row["value"]))
     assert (record.id, record.data) == (Id.parse(row["id"]), row["data"])
     assert codec.to_microseconds(record.expiry_date) == _microseconds(row)
@@ -44,8 +44,8 @@ def test_reads_what_rust_wrote(row):
 
 
 @pytest.mark.parametrize("row", VECTORS, ids=lambda row: row["id"])
-def test_writes_the_bytes_that_rust_writes(row):
-    """A decoded record encodes to the very bytes it came from, once their nanoseconds are whole microseconds."""
+def test_encodes_the_same_bytes_as_rust(row):
+    """A decoded record encodes to the bytes it came from, apart from nanoseconds below a microsecond."""
     value = bytes.fromhex(row["value"])
     whole = msgspec.msgpack.decode(value)
     whole[2][5] -= whole[2][5] % 1000
@@ -56,15 +56,15 @@ def test_writes_the_bytes_that_rust_writes(row):
 
 @given(records)
 def test_round_trips(record):
-    """Whatever JSON holds, whichever the time zone, comes back equal and of the same types."""
+    """Any JSON, with an expiry in any time zone, decodes to equal values of the same types."""
     back = Record.decode(record.encode())
     assert back == record
     assert repr(back.data) == repr(record.data)
     assert back.expiry_date.utcoffset() == record.expiry_date.utcoffset()
 
 
-def test_an_offset_with_microseconds():
-    """An offset from UTC that a record cannot hold is written as UTC: the moment stays what it was."""
+def test_offset_with_microseconds():
+    """An expiry whose offset a record cannot hold is written in UTC, as the same moment."""
     zone = timezone(timedelta(hours=1, microseconds=7))
     record = Record(Id.new(), {}, datetime(2030, 1, 1, 12, tzinfo=zone))
     assert Record.decode(record.encode()).expiry_date == record.expiry_date
@@ -72,8 +72,8 @@ def test_an_offset_with_microseconds():
 
 
 @given(records)
-def test_reads_the_expiry_alone(record):
-    """A sweep's view of a record, without its data, is the same moment as the whole record's."""
+def test_decodes_the_expiry_alone(record):
+    """Decoding the expiry alone, as a sweep does, gives the same moment as decoding the whole record."""
     assert codec.decode_expiry(record.encode()) == codec.to_microseconds(record.expiry_date)
 
 
@@ -92,8 +92,8 @@ def test_reads_the_expiry_alone(record):
 @example(b"\x93\xc4\x10" + bytes(16) + b"\x81\xa1\xff\xc0" + b"\x99\xcd\x07\xee\x01\0\0\0\0\0\0\0")
 @example(b"\x91" * 5000)
 @example(b"\x93\xc4\x10" + bytes(16) + b"\x81\xa1a" + b"\x91" * 5000 + b"\xc0" + b"\x99\xcd\x07\xee\x01\0\0\0\0\0\0\0")
-def test_bytes_that_are_no_record(value):
-    """Any bytes either are a record or raise DecodeError, whole or read for the expiry alone; nothing else happens."""
+def test_invalid_bytes(value):
+    """Any bytes either decode or raise DecodeError and nothing else, whole or for the expiry alone."""
     for read in (Record.decode, codec.decode_expiry):
         try:
             read(value)
@@ -102,8 +102,8 @@ def test_bytes_that_are_no_record(value):
         assert value[:1] == b"\x93"
 
 
-def test_a_whole_record_and_its_head_agree_on_what_is_a_moment():
-    """A moment that Python's calendar lacks is refused by the sweep's reading, too, and so never deleted by mistake."""
+def test_both_decoders_refuse_the_same_moments():
+    """The sweep's decoder refuses the same moments as the whole record's, so no sweep deletes such a record."""
     for moment in (
         [2030, 0, 0, 0, 0, 0, 0, 0, 0],
         [2030, 366, 0, 0, 0, 0, 0, 0, 0],
@@ -118,16 +118,16 @@ def test_a_whole_record_and_its_head_agree_on_what_is_a_moment():
 
 
 @pytest.mark.parametrize("year", [-5, 0])
-def test_years_before_python(year):
-    """A year that Rust's calendar has and Python's lacks is read as Python's first moment; its order holds."""
+def test_years_before_pythons_calendar(year):
+    """A year that only Rust's calendar has decodes to Python's first moment; in microseconds it is even earlier."""
     value = msgspec.msgpack.encode([bytes(16), {}, [year, 1, 0, 0, 0, 0, 0, 0, 0]])
     assert Record.decode(value).expiry_date == datetime.min.replace(tzinfo=UTC)
     assert codec.decode_expiry(value) < codec.to_microseconds(datetime.min.replace(tzinfo=UTC))
 
 
 @pytest.mark.parametrize(("microseconds", "nearest"), [(-(2**62), datetime.min), (2**62, datetime.max)])
-def test_moments_beyond_python(microseconds, nearest):
-    """A moment in an index that Python's calendar lacks is shown as the nearest one that it has."""
+def test_moments_outside_pythons_calendar(microseconds, nearest):
+    """A moment of an index outside Python's calendar becomes the nearest one inside."""
     assert codec.from_microseconds(microseconds) == nearest.replace(tzinfo=UTC)
 
 
@@ -153,8 +153,8 @@ class Level(enum.IntEnum):
         (2**64 - 1, 2**64 - 1),
     ],
 )
-def test_what_json_has_another_type_for(given, stored):
-    """Tuples and subclasses of JSON's types are stored as `json.dumps` would: as the plain type."""
+def test_other_types_become_json_types(given, stored):
+    """Tuples, and subclasses of JSON's types, are stored as the plain type, as by `json.dumps`."""
     back = Record.decode(Record(ID, {"value": given}, SOME_DAY).encode()).data["value"]
     assert back == stored
     assert type(back) is type(stored)
@@ -167,8 +167,8 @@ def _nested(levels, inner=None):
     return value
 
 
-_endless: list[object] = []
-_endless.append(_endless)
+_cyclic: list[object] = []
+_cyclic.append(_cyclic)
 
 
 @pytest.mark.parametrize(
@@ -190,12 +190,12 @@ _endless.append(_endless)
         ({"a": ["\ud800"]}, "data['a'][0]", "surrogate"),
         ({"a": {"\udfff": 1}}, "data['a']: a key", "surrogate"),
         ({"a": _nested(MAX_DEPTH)}, "data['a'][0]", f"{MAX_DEPTH} levels"),
-        ({"a": _endless}, "data['a'][0]", f"{MAX_DEPTH} levels"),
+        ({"a": _cyclic}, "data['a'][0]", f"{MAX_DEPTH} levels"),
         ([("a", 1)], "data", "dict"),
     ],
 )
-def test_refuses_what_json_cannot_hold(data, path, cure):
-    """The error names the path to the offending value and what to do about it."""
+def test_refuses_values_outside_json(data, path, cure):
+    """The error names the path to the offending value, and the cure."""
     with pytest.raises(EncodeError) as caught:
         Record(ID, data, SOME_DAY).encode()
     assert str(caught.value).startswith(path)
@@ -203,20 +203,20 @@ def test_refuses_what_json_cannot_hold(data, path, cure):
 
 
 def test_errors_hold_no_values():
-    """The message of a refused record shows where, never what."""
+    """The error shows where the offending value is, but not the value."""
     with pytest.raises(EncodeError) as caught:
         Record(ID, {"a": b"hunter2"}, SOME_DAY).encode()
     assert "hunter2" not in str(caught.value)
 
 
-def test_the_deepest_that_fits():
-    """As many levels as allowed are written and read; Rust's own limit is far beyond."""
+def test_deepest_data():
+    """Data with the allowed number of levels is written and read."""
     data = {"a": _nested(MAX_DEPTH - 1)}
     assert Record.decode(Record(ID, data, SOME_DAY).encode()).data == data
 
 
-def test_naive_dates_are_refused():
-    """An expiry without a time zone is refused when the record is made, and else when it is written."""
+def test_refuses_naive_expiry():
+    """An expiry without a time zone is refused when the record is made, or if set later, when it is encoded."""
     with pytest.raises(EncodeError, match="time zone"):
         Record(ID, {}, datetime(2030, 1, 1))
     record = Record(ID, {}, SOME_DAY)
@@ -228,7 +228,7 @@ def test_naive_dates_are_refused():
 
 
 def test_repr_hides_id_and_values():
-    """A record's repr shows which keys it has, and neither its id nor any value."""
+    """A record's repr shows its keys, but neither its whole id nor any value."""
     record = Record(Id.new(), {"password": "hunter2"}, SOME_DAY)
     assert "hunter2" not in repr(record)
     assert str(record.id) not in repr(record)
@@ -236,8 +236,8 @@ def test_repr_hides_id_and_values():
 
 
 @pytest.mark.parametrize("edge", [datetime.max, datetime.min])
-def test_an_offset_that_leads_out_of_the_calendar(edge):
-    """An offset with microseconds, which no record holds, is refused where UTC has no such year."""
+def test_offset_that_leads_out_of_the_calendar(edge):
+    """An offset with microseconds, which needs UTC, is refused where the UTC year is outside the calendar."""
     sign = 1 if edge is datetime.min else -1
     zone = timezone(sign * timedelta(hours=1, microseconds=1))
     with pytest.raises(EncodeError, match="years 1 to 9999"):
