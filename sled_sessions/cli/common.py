@@ -19,8 +19,8 @@ from sled_sessions import DecodeError, Id, SledStore
 from sled_sessions.display import durations
 from sled_sessions.display.masking import printable
 from sled_sessions.operate import find_id, is_url
-from sled_sessions.records.id import KEY_LENGTH
 from sled_sessions.records.jsonl import without_controls
+from sled_sessions.records.record import KEY_LENGTH
 
 FOUND = 3
 """The exit code of a check that found something wrong, and of a search that found nothing."""

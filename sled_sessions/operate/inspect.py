@@ -13,7 +13,7 @@ from sled_sessions.errors import DecodeError
 from sled_sessions.operate.contents import Contents, contents_of
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.records import Id, Record
-from sled_sessions.records.id import KEY_LENGTH, TEXT_LENGTH
+from sled_sessions.records.record import KEY_LENGTH, TEXT_LENGTH
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sled.indexed_tree import IndexReport
 from sled_sessions.stores.sweep import Progress

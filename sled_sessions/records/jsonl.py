@@ -14,7 +14,7 @@ import msgspec
 
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
-from sled_sessions.records.id import Id
+from sled_sessions.records.record import Id
 
 
 class _Record(msgspec.Struct, array_like=True, forbid_unknown_fields=True):

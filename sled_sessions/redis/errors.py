@@ -7,7 +7,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, ResponseError
 
 from sled_sessions.errors import BackendError
-from sled_sessions.records.id import TEXT_LENGTH
+from sled_sessions.records.record import TEXT_LENGTH
 
 _REVEALING_LENGTH = 6
 """A run of this many characters of an id cannot match by coincidence."""

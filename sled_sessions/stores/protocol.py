@@ -79,7 +79,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, Unpack, r
 
 from sled_sessions.errors import EncodeError
 from sled_sessions.records import Id, Record
-from sled_sessions.records.id import not_an_id
+from sled_sessions.records.record import not_an_id
 from sled_sessions.stores.sweep import SweepOptions, SweepReport, SweepStrategy
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import attrs
 
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import Id
-from sled_sessions.records.id import TEXT_LENGTH
+from sled_sessions.records.record import TEXT_LENGTH
 from sled_sessions.web.sealing import Seal
 
 SameSite = Literal["strict", "lax", "none"]

@@ -5,14 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from benchmarks import calls
 
 SCRIPT = Path(calls.__file__)
 
 
-@pytest.mark.xfail(reason="the limit of the structure that is being built", strict=False)
 def test_a_request_keeps_to_its_limits():
     """A counter request of a known session makes at most 50 Python calls in at most 9 files of the package."""
     found = calls.count()

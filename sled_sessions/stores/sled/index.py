@@ -19,7 +19,7 @@ import msgspec
 
 from sled_sessions import sled
 from sled_sessions.errors import SessionError
-from sled_sessions.records.id import KEY_LENGTH
+from sled_sessions.records.record import KEY_LENGTH
 
 ENTRIES, META = b":expiry", b":meta"
 """The suffixes that the names of an index's trees add to the name of the record tree."""

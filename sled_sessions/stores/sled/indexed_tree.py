@@ -18,7 +18,7 @@ import attrs
 from sled_sessions import sled
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
-from sled_sessions.records.id import KEY_LENGTH
+from sled_sessions.records.record import KEY_LENGTH
 from sled_sessions.stores.locks import STRIPES, StripedLock
 from sled_sessions.stores.sled.index import (
     ExpiryIndex,

@@ -12,8 +12,7 @@ import attrs
 from sled_sessions import sled
 from sled_sessions.errors import BackendError, SessionError
 from sled_sessions.records import Id, Record, codec
-from sled_sessions.records.id import not_an_id
-from sled_sessions.records.record import MAX_RECORD_BYTES
+from sled_sessions.records.record import MAX_RECORD_BYTES, not_an_id
 from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
 from sled_sessions.stores.sled.durability import Durability, GroupCommit

@@ -2,7 +2,7 @@
 
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
-from sled_sessions.records.id import KEY_LENGTH
+from sled_sessions.records.record import KEY_LENGTH
 from sled_sessions.stores.sled.index import ExpiryIndex
 from sled_sessions.stores.sled.indexed_tree import IndexedTree
 from sled_sessions.stores.sweep import PROGRESS_STEP, Sweep, SweepReport, SweepStrategy
