@@ -197,7 +197,7 @@ def test_changed_session_in_a_file(new_place):
     result = run(source, target)
     assert result.returncode == 3
     assert result.stdout == (
-        "1 session copied, 1 there already, 0 expired; "
+        "1 session copied, 1 existed already, 0 expired; "
         "1 differs from the file's: delete the file, or choose another name\n"
     )
     assert values_in(target) == encoded([changed, same, new])
@@ -215,7 +215,7 @@ def test_failed_records(new_place, tmp_path):
         store.tree.insert(large.id.key, large.encode())
     result = run(source, target)
     assert result.returncode == 3
-    assert result.stdout == ("5 sessions copied, 0 there already, 0 expired; 2 not copied (unreadable, or too large)\n")
+    assert result.stdout == ("5 sessions copied, 0 existed already, 0 expired; 2 not copied (unreadable, or too large)\n")
     assert values_in(target) == encoded(records)
 
 
