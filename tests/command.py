@@ -1,4 +1,4 @@
-"""The command `sled-sessions`, in a process of its own."""
+"""The command `sled-sessions` as a separate process."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ COUNTER = [*COMMAND, "counter", "--port", "0"]
 
 @contextmanager
 def counter(*options: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The counter app, started with these options; gives its process and the address it serves."""
+    """Run the counter app with these options; yields its process and its address."""
     with subprocess.Popen([*COUNTER, *map(str, options)], stderr=subprocess.PIPE, text=True) as process:
         try:
             lines = []

@@ -1,11 +1,11 @@
-"""What the commands share: their arguments, tables, JSON, progress bars."""
+"""What the commands share: arguments and options, and printing of ids, records, tables, JSON and progress."""
 
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,23 +15,22 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sled_sessions import DecodeError, Id, SledStore
+from sled_sessions import DecodeError, Id, Record, SledStore, SweepStrategy
 from sled_sessions.display import durations
-from sled_sessions.display.masking import printable
-from sled_sessions.operate import find_id, is_url
+from sled_sessions.display.masking import masked, printable
+from sled_sessions.display.text import plural
+from sled_sessions.operate import Contents, find_id, is_url
 from sled_sessions.records.jsonl import without_controls
 from sled_sessions.records.record import KEY_LENGTH
 
 FOUND = 3
 """The exit code of a check that found something wrong, and of a search that found nothing."""
 
-# An id that begins with a dash: whole, as `list` cuts it, or cut by hand.
+# An id that begins with a dash: in full, as `list` shortens it, or shortened by hand.
 _is_dashed_id = re.compile(r"-[\w-]{21}|-[\w-]*…|-\w[\w-]+").fullmatch
 
-_MOST = 1_000_000_000
-
 _PIPE_WIDTH = 1000
-"""Whoever reads a pipe wants whole lines."""
+"""Columns of a table in a pipe, so that its lines are not wrapped."""
 
 
 class Duration(click.ParamType[timedelta]):
@@ -43,7 +42,7 @@ class Duration(click.ParamType[timedelta]):
         self._is_positive = positive
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """Read what the user typed."""
+        """Parse the argument."""
         if isinstance(value, timedelta):
             return value
         try:
@@ -51,72 +50,78 @@ class Duration(click.ParamType[timedelta]):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if self._is_positive and not duration:
-            self.fail(f"{value!r} is no time at all", param, ctx)
+            self.fail("the time must be longer than zero", param, ctx)
         return duration
 
 
-class Sizes(click.ParamType[tuple[int, ...]]):
-    """Numbers of sessions with commas between them, each at least so large; one that comes twice counts once."""
-
-    name = "numbers"
-
-    def __init__(self, fewest: int) -> None:
-        self._fewest = fewest
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Read what the user typed."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            sizes = tuple(dict.fromkeys(int(word.replace("_", "")) for word in str(value).split(",")))
-        except ValueError:
-            self.fail(f"{value!r} is no list of numbers such as 10000,100000", param, ctx)
-        if min(sizes) < self._fewest:
-            self.fail(f"fewer than {self._fewest} sessions show nothing", param, ctx)
-        if max(sizes) > _MOST:
-            self.fail(f"more than {_MOST:,} sessions take days", param, ctx)
-        return sizes
-
-
 class LocalPath(click.Path):
-    """A folder or file of this machine; the URL of a server would become a folder `redis:`."""
+    """A folder or file on this machine. A server's URL is refused: it would become a folder named `redis:`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read what the user typed."""
-        if is_url(os.fspath(value)):
-            self.fail("this is a server; `sled-sessions copy` takes its URL", param, ctx)  # not shown: its password
+        """Check the argument."""
+        if is_url(os.fspath(value)):  # the message does not show the URL, which may hold a password
+            self.fail("this is a server; `sled-sessions copy` takes its URL", param, ctx)
         return super().convert(value, param, ctx)
 
 
 class IdCommand(click.Command):
-    """A command whose arguments are ids: one in 64 begins with a dash, and is no option for that."""
+    """A command whose arguments are ids, of which one in 64 begins with a dash and must not be read as an option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put such ids behind a `--`."""
+        """Move such ids behind a `--`."""
         if "--" not in args:
             args = [*(arg for arg in args if not _is_dashed_id(arg)), "--", *filter(_is_dashed_id, args)]
         return super().parse_args(ctx, args)
 
 
-database_argument = click.argument("database", type=LocalPath(path_type=Path))
+def path_argument(name: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
+    """An argument for a local folder or file, as a `Path`."""
+    return click.argument(name, type=LocalPath(path_type=Path))
+
+
+database_argument = path_argument("database")
 tree_option = click.option("--tree", default="session", show_default=True, help="The tree of the sessions.")
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
-reveal_option = click.option("--reveal", is_flag=True, help="Print whole ids and secret values.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+reveal_option = click.option("--reveal", is_flag=True, help="Print full ids and secret values.")
+strategies = click.Choice([strategy.value for strategy in SweepStrategy])
 
 
-def id_of(store: SledStore, written: str) -> Id | None:
-    """The id that was written on the command line, or its beginning; None if nothing lies under it."""
+def id_of(store: SledStore, text: str) -> Id | None:
+    """The stored id with this text or prefix; None if there is none."""
     try:
-        return find_id(store, written)
+        return find_id(store, text)
     except DecodeError as error:
         raise click.UsageError(str(error)) from None
 
 
 def shown_id(key: bytes, *, reveal: bool = False) -> str:
-    """A session's id, by its first characters only, unless it shall be revealed; a key that is no id, as hex."""
+    """A session's id, shortened unless `reveal`; a key that is not an id in hexadecimal."""
     if len(key) != KEY_LENGTH:
         return f"0x{key.hex()}"
     return str(Id(key)) if reveal else f"{str(Id(key))[:8]}…"
+
+
+def shown_data(record: Record, *, reveal: bool) -> dict[str, Any]:
+    """A record's data, with secrets masked unless `reveal`."""
+    shown: dict[str, Any] = record.data if reveal else masked(record.data)
+    return shown
+
+
+def shown_expiry(record: Record) -> str:
+    """A record's expiry to the second, in its own time zone."""
+    return record.expiry_date.isoformat(sep=" ", timespec="seconds")
+
+
+def plain_record(key: bytes, record: Record | None, *, reveal: bool) -> dict[str, Any]:
+    """A record for `print_json`; `record` is None if it cannot be decoded."""
+    if record is None:
+        return {"id": shown_id(key, reveal=reveal), "expiry_date": None, "data": None}
+    expiry: datetime | str
+    try:
+        expiry = record.expiry_date.astimezone(UTC)  # msgspec would round another offset to minutes
+    except OverflowError:  # before the year 1 or after 9999 in UTC
+        expiry = record.expiry_date.isoformat()
+    return {"id": shown_id(key, reveal=reveal), "expiry_date": expiry, "data": shown_data(record, reveal=reveal)}
 
 
 def print_json(value: object) -> None:
@@ -124,8 +129,22 @@ def print_json(value: object) -> None:
     click.echo(without_controls(msgspec.json.encode(value)))
 
 
+def print_result(result: object, text: str, *, as_json: bool) -> None:
+    """Print what a command did, as JSON or as text."""
+    if as_json:
+        print_json(result)
+    else:
+        click.echo(text)
+
+
+def in_words(contents: Contents) -> str:
+    """The contents of a database for people."""
+    keys, trees = plural(contents.pairs, "key"), plural(contents.trees, "tree")
+    return f"{keys} in {trees}, {megabytes(contents.size)}, checksum {contents.checksum}"
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows for people; numbers to the right."""
+    """Print a table with numbers aligned to the right; without a header if all `columns` are empty."""
     rows = list(rows)
     table = Table(box=None, header_style="bold", pad_edge=False, show_header=any(columns))
     for place, column in enumerate(columns):
@@ -138,26 +157,26 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
 
 
 class Bar(Protocol):
-    """Moves a progress bar: a `Progress`, as `stores.sweep` has it, that may also change the label."""
+    """Moves a progress bar: a `stores.sweep.Progress` that may also change the label."""
 
     def __call__(self, done: int, total: int | None, label: str | None = None, /) -> None:
-        """Say how much is done, of how much."""
+        """Show `done` of `total`."""
 
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Bar]:
-    """A progress bar on stderr while the block runs, if somebody is looking at it."""
+    """A progress bar on stderr while the block runs, if stderr is a terminal."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=None)
 
-        def tell(done: int, total: int | None, label: str | None = None, /) -> None:
+        def move(done: int, total: int | None, label: str | None = None, /) -> None:
             bar.update(task, completed=done, total=total, description=label)
 
-        yield tell
+        yield move
 
 
 def megabytes(size: int) -> str:
-    """Bytes as people read them."""
+    """A number of bytes for people."""
     return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size:,} bytes"

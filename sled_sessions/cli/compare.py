@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from sled_sessions.cli.common import Duration, Sizes, json_option, print_json, progress_bar
-from sled_sessions.cli.plot import plot_option, save
+from sled_sessions.cli import common
+from sled_sessions.cli.measuring import Sizes, plot_option, save
 from sled_sessions.comparison import compare_sweeps
 from sled_sessions.comparison.sweeps import FEWEST, RESOLUTIONS, SIZES
 
@@ -21,7 +21,7 @@ from sled_sessions.comparison.sweeps import FEWEST, RESOLUTIONS, SIZES
 @click.option(
     "--resolution",
     "resolutions",
-    type=Duration(positive=True),
+    type=common.Duration(positive=True),
     metavar="TIME",
     multiple=True,
     default=RESOLUTIONS,
@@ -38,7 +38,7 @@ from sled_sessions.comparison.sweeps import FEWEST, RESOLUTIONS, SIZES
     "--repeat", type=click.IntRange(1), default=5, show_default=True, help="Number of turns; the table shows medians."
 )
 @plot_option("the sweep times")
-@json_option
+@common.json_option
 def command(
     sizes: tuple[int, ...],
     resolutions: tuple[timedelta, ...],
@@ -52,11 +52,11 @@ def command(
     The databases are temporary. All those of one size together take up to 2,500 bytes of disk per session. JSON has one
     object for each row of the table, with times in seconds and sizes in bytes.
     """
-    with progress_bar("measuring") as progress:
+    with common.progress_bar("measuring") as progress:
         found = compare_sweeps(sizes, expired=expired, resolutions=resolutions, repeat=repeat, progress=progress)
     if as_json:
         for row in found.rows():
-            print_json(row)
+            common.print_json(row)
     else:
         click.echo(repr(found))
     save(found.plot, plot)

@@ -1,4 +1,4 @@
-"""`sled-sessions counter`: the counter app on a real server."""
+"""`sled-sessions counter`."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -6,11 +6,10 @@ from pathlib import Path
 import click
 
 from sled_sessions import SledStore, SweepStrategy
-from sled_sessions.cli.common import Duration
+from sled_sessions.cli import common
 from sled_sessions.cli.serve import example, serve, serving_options
 
-_TIME = Duration(positive=True)
-_STRATEGIES = click.Choice([strategy.value for strategy in SweepStrategy])
+_TIME = common.Duration(positive=True)
 
 
 @click.command()
@@ -19,9 +18,11 @@ _STRATEGIES = click.Choice([strategy.value for strategy in SweepStrategy])
     "--expiry", type=_TIME, default="10s", show_default=True, help="How long a session lives without a request."
 )
 @click.option("--sweep-every", type=_TIME, default="60s", show_default=True, help="The time between two sweeps.")
-@click.option("--strategy", type=_STRATEGIES, default="index", show_default=True, help="How to find expired sessions.")
+@click.option(
+    "--strategy", type=common.strategies, default="index", show_default=True, help="How to find expired sessions."
+)
 def command(path: Path, host: str, port: int, expiry: timedelta, sweep_every: timedelta, strategy: str) -> None:
-    """Serve "Current count: N", counted in each visitor's session. Ctrl-C ends it, with everything on disk."""
+    """Serve "Current count: N", counted in each visitor's session. Ctrl-C stops it, with everything on disk."""
     counter = example("counter")
     with SledStore.open(path, strategy=SweepStrategy(strategy)) as store:
         serve(counter.make_app(store, expiry=expiry, sweep_every=sweep_every), host, port)

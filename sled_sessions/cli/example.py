@@ -1,4 +1,4 @@
-"""`sled-sessions example NAME`: the example apps on a real server."""
+"""`sled-sessions example`."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _EXAMPLES = ("counter", "login", "strongly-typed", "websocket")
 @click.argument("name", type=click.Choice(_EXAMPLES))
 @serving_options
 def command(name: str, path: Path, host: str, port: int) -> None:
-    """Serve one of the example apps, whose sources lie in sled_sessions/examples/."""
+    """Serve one of the example apps, whose sources are in sled_sessions/examples."""
     module = example(name.replace("-", "_"))
     click.echo(module.__doc__)
     with SledStore.open(path) as store:

@@ -1,4 +1,4 @@
-"""What the commands that serve an app have in common."""
+"""What the commands that serve an app share: their options, the import of an example, and the server."""
 
 import importlib
 import logging
@@ -11,24 +11,20 @@ from typing import Any, TypeVar
 
 import click
 
-from sled_sessions.cli.common import LocalPath
+from sled_sessions.cli import common
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def serving_options(function: _F) -> _F:
     """The options `--path`, `--host` and `--port`."""
+    port = click.IntRange(0, 65535)
+    path = common.LocalPath(path_type=Path)
     for option in (
-        click.option(
-            "--port", type=click.IntRange(0, 65535), default=3000, show_default=True, help="0 picks a free one."
-        ),
+        click.option("--port", type=port, default=3000, show_default=True, help="0 picks a free port."),
         click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
         click.option(
-            "--path",
-            type=LocalPath(path_type=Path),
-            default="storage",
-            show_default=True,
-            help="The database folder; made if missing.",
+            "--path", type=path, default="storage", show_default=True, help="The database; created if missing."
         ),
     ):
         function = option(function)
@@ -36,9 +32,9 @@ def serving_options(function: _F) -> _F:
 
 
 def example(name: str) -> ModuleType:
-    """The module of an example, or one line that says how to get what it needs."""
+    """Import an example, or end with one line that says how to install what it needs."""
     try:
-        import uvicorn  # noqa: F401 - it is going to serve
+        import uvicorn  # noqa: F401 - `serve` needs it
 
         return importlib.import_module(f"sled_sessions.examples.{name}")
     except ImportError as error:
@@ -46,9 +42,10 @@ def example(name: str) -> ModuleType:
 
 
 def serve(app: Any, host: str, port: int) -> None:
-    """Run a real server until Ctrl-C or SIGTERM, with this package's log beside the server's own.
+    """Run uvicorn until Ctrl-C or SIGTERM, with this package's log messages beside its own.
 
-    The server raises the signal again when it has stopped; that must end this process by way of `close`.
+    uvicorn raises the signal again when it has stopped. The handler for SIGTERM makes it an exception, so that the
+    store is closed.
     """
     import uvicorn
 
@@ -56,5 +53,5 @@ def serve(app: Any, host: str, port: int) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s:     %(name)s: %(message)s")
     try:
         uvicorn.run(app, host=host, port=port)
-    except SystemExit as ended:  # with 3 when it could not start: a number that says something else here
+    except SystemExit as ended:  # uvicorn exits with 3 when it cannot start; here 3 has another meaning
         raise SystemExit(1 if ended.code else 0) from None

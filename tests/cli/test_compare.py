@@ -30,7 +30,7 @@ def test_usage_errors(run, tmp_path):
         (("--sizes", 1), "--sizes"),
         (("--expired", 0), "--expired"),
         (("--resolution", "soon"), "15m"),
-        (("--resolution", "0s"), "no time"),
+        (("--resolution", "0s"), "longer than zero"),
         (("--resolution", "99999999999999d"), "calendar"),
         (("--plot", tmp_path / "a.doc"), "png"),
         (("--plot", tmp_path / "nowhere" / "a.png"), "nowhere"),

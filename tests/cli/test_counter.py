@@ -1,4 +1,4 @@
-"""`sled-sessions counter`, as a user starts it."""
+"""`sled-sessions counter` as a process."""
 
 import re
 import signal
@@ -14,14 +14,14 @@ from sled_sessions import Id, SledStore
 
 
 def _interrupt(process):
-    """Press Ctrl-C; returns the exit status and what is logged from then on."""
+    """Send Ctrl-C; returns the exit code and the rest of the log."""
     process.send_signal(signal.SIGINT)
     log = process.stderr.read()
     return process.wait(30), log
 
 
 def test_counts_visits(tmp_path):
-    """Each visitor has a count, kept by a cookie like the Rust example's, and a Ctrl-C leaves it on disk."""
+    """Each visitor has a count, kept by a cookie like the Rust example's; after Ctrl-C it is on disk."""
     with counter("--path", tmp_path / "storage", "--expiry", "10m") as (process, url):
         with httpx2.Client(base_url=url) as visitor, httpx2.Client(base_url=url) as other:
             assert [visitor.get("/").text for _ in range(3)] == [f"Current count: {n}" for n in range(3)]
@@ -38,8 +38,8 @@ def test_counts_visits(tmp_path):
 
 
 @pytest.mark.parametrize("strategy", ["index", "full-scan"])
-def test_serves_the_rust_crates_database(rust_storage, strategy):
-    """It starts on a database that the Rust crate wrote, goes on with a session in it, and sweeps the expired ones."""
+def test_serves_a_database_of_the_rust_crate(rust_storage, strategy):
+    """On a database that the Rust crate wrote, it continues an existing session and sweeps the expired ones."""
     with counter("--path", rust_storage, "--strategy", strategy, "--sweep-every", "0.05") as (process, url):
         answer = httpx2.get(url, headers={"cookie": "id=CpeUV8yM0VrqeuTnoipeAw"})
         assert answer.text == "Current count: 33"
@@ -52,7 +52,7 @@ def test_serves_the_rust_crates_database(rust_storage, strategy):
 
 
 def test_sessions_expire(tmp_path):
-    """A session that was not used for the given time begins anew, and the sweeper says what it deleted."""
+    """A session that is idle for the given time expires, and the sweeper logs that it deleted it."""
     options = ("--path", tmp_path / "storage", "--expiry", "0.2", "--sweep-every", "0.1")
     with counter(*options) as (process, url), httpx2.Client(base_url=url) as visitor:
         visitor.get("/")
@@ -62,8 +62,8 @@ def test_sessions_expire(tmp_path):
 
 
 @pytest.mark.parametrize("command", [("counter",), ("example", "login")])
-def test_a_server_that_cannot_start(tmp_path, command):
-    """A port in use is a failure, with what uvicorn says about it: code 1, as 3 means something else here."""
+def test_port_in_use(tmp_path, command):
+    """A port in use fails with uvicorn's message and code 1, since uvicorn's own code 3 has another meaning here."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         options = ("--path", tmp_path / "storage", "--port", str(taken.getsockname()[1]))
         run = subprocess.run([*COMMAND, *command, *options], capture_output=True, text=True, check=False)
@@ -73,8 +73,8 @@ def test_a_server_that_cannot_start(tmp_path, command):
 
 @pytest.mark.parametrize("command", [("counter",), ("example", "login")])
 @pytest.mark.parametrize("package", ["starlette", "uvicorn"])
-def test_without_the_packages_of_a_server(tmp_path, command, package):
-    """Without the extra there is one line that says how to get it, and no database is made."""
+def test_missing_packages(tmp_path, command, package):
+    """Without the extra, one line says how to install it, and no database is created."""
     without = f"import sys; sys.modules[{package!r}] = None; from sled_sessions.cli import main; main()"
     run = subprocess.run(
         [sys.executable, "-c", without, *command, "--path", tmp_path / "storage"],
@@ -87,15 +87,15 @@ def test_without_the_packages_of_a_server(tmp_path, command, package):
 
 
 @pytest.mark.parametrize("option", ["--expiry", "--sweep-every"])
-def test_times_that_are_none(run, option):
-    """Nothing lasts for no time at all."""
+def test_invalid_times(run, option):
+    """A time of zero, or text that is not a time, is wrong usage."""
     for time in ("0", "0s", "soon"):
         assert run("counter", option, time).code == 2
 
 
 @pytest.mark.parametrize("strategy", ["oldest-first", ""])
 def test_unknown_strategies(strategy):
-    """A strategy that does not exist is refused with those that do."""
+    """An unknown strategy is refused by a message that lists the known ones."""
     run = subprocess.run([*COUNTER, "--strategy", strategy], capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert "'index', 'full-scan'" in run.stderr

@@ -1,4 +1,4 @@
-"""The example that is a program of its own."""
+"""The example that runs as a separate program."""
 
 import socket
 import subprocess
@@ -8,8 +8,8 @@ import pytest
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:{}", "http://127.0.0.1:{}"])
-def test_two_processes_without_their_server(url):
-    """Without a server the example says so in one line, and starts no process."""
+def test_shared_example_without_a_server(url):
+    """Without a server the example fails with one line, and starts no process."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     run = subprocess.run(

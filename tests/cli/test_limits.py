@@ -1,4 +1,4 @@
-"""Options, expiries and data as large as they can be."""
+"""Options, expiries and data at the limits of their ranges."""
 
 import html
 import json
@@ -12,8 +12,8 @@ from sled_sessions.records.json import MAX_DEPTH
 
 
 @pytest.mark.parametrize("strategy", SweepStrategy)
-def test_within_more_than_the_calendar_has(run, tmp_path, strategy):
-    """--expiring-within may reach beyond the year 9999, and finds what expires until then."""
+def test_expiring_within_beyond_the_calendar(run, tmp_path, strategy):
+    """--expiring-within may reach beyond the year 9999, and finds everything that expires before."""
     fill(tmp_path / "storage", 2, expired=1, strategy=strategy)
     with SledStore.open(tmp_path / "storage", strategy=strategy) as store:
         store.save(Record(Id.new(), {}, datetime.max.replace(tzinfo=UTC)))
@@ -22,8 +22,8 @@ def test_within_more_than_the_calendar_has(run, tmp_path, strategy):
         assert (result.code, len(result.out.splitlines())) == (0, 3), result.err
 
 
-def test_within_steps_longer_than_the_past(run, tmp_path):
-    """--expiring-within lists what expires in time, also where one step of the index began before the year 1."""
+def test_expiring_within_with_a_huge_index_step(run, tmp_path):
+    """--expiring-within works when the index step reaches back before the year 1."""
     fill(tmp_path / "storage", 2, expired=1, resolution=timedelta(days=366 * 3000))
     for time, code, count in (("1h", 3, 0), ("300000d", 0, 2)):
         result = run("list", tmp_path / "storage", "--expiring-within", time, "--json")
@@ -31,7 +31,7 @@ def test_within_steps_longer_than_the_past(run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("expiry", "told"),
+    ("expiry", "shown"),
     [
         (datetime(2099, 1, 1, 12, tzinfo=timezone(timedelta(seconds=30))), "2099-01-01T11:59:30Z"),
         (datetime(2099, 1, 1, 12, tzinfo=timezone(timedelta(hours=-5))), "2099-01-01T17:00:00Z"),
@@ -39,16 +39,16 @@ def test_within_steps_longer_than_the_past(run, tmp_path):
         (datetime(1, 1, 1, 1, tzinfo=timezone(timedelta(hours=5, seconds=7))), "0001-01-01T01:00:00+05:00:07"),
     ],
 )
-def test_an_expiry_as_json(run, tmp_path, expiry, told):
-    """JSON tells the very moment of an expiry in UTC, or in its own offset where UTC has no such year."""
+def test_expiry_as_json(run, tmp_path, expiry, shown):
+    """JSON has the exact expiry in UTC, or in its own offset if UTC has no such year."""
     with SledStore.open(tmp_path / "storage") as store:
         store.save(Record(id := Id.new(), {}, expiry))
     for arguments in (("list", tmp_path / "storage"), ("show", tmp_path / "storage", id)):
-        assert json.loads(run(*arguments, "--json").out)["expiry_date"] == told
+        assert json.loads(run(*arguments, "--json").out)["expiry_date"] == shown
 
 
-def test_data_as_deep_as_a_store_takes(run, tmp_path):
-    """Data nested as deep as can be saved is listed and shown by every view, masked at the bottom."""
+def test_deepest_data(run, tmp_path):
+    """Data nested as deeply as a store accepts is shown by every view, with the secret at the bottom masked."""
     data = {"csrf_token": "hidden"}
     for level in range(1, MAX_DEPTH):
         data = {"x": data} if isinstance(data, list) or level == MAX_DEPTH - 1 else [data]
@@ -66,8 +66,8 @@ def test_data_as_deep_as_a_store_takes(run, tmp_path):
 
 
 @pytest.mark.parametrize("option", ["--limit", "--page"])
-def test_more_than_anybody_has(run, tmp_path, option):
-    """A number that no list can have is wrong usage."""
+def test_largest_numbers(run, tmp_path, option):
+    """--limit and --page accept a billion; a number beyond the range is wrong usage."""
     fill(tmp_path / "storage", 1)
     assert run("list", tmp_path / "storage", option, 10**9).code == (0 if option == "--limit" else 3)
     assert run("list", tmp_path / "storage", option, 10**30).code == 2

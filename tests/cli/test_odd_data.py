@@ -1,4 +1,4 @@
-"""What somebody else put into a session or a file is told, and does nothing else."""
+"""Hostile or unusual data in sessions and files is shown safely, or refused in one line."""
 
 import json
 import re
@@ -41,7 +41,7 @@ def storage(tmp_path):
     ],
 )
 def test_no_control_character_reaches_the_terminal(run, storage, arguments):
-    """Names, keys and values are shown with their control characters escaped: a terminal would obey them."""
+    """Control characters in names, keys and values are escaped, because a terminal would obey them."""
     command, *options = arguments
     result = run(command, storage, *options)
     shown = result.out + result.err
@@ -50,22 +50,22 @@ def test_no_control_character_reaches_the_terminal(run, storage, arguments):
     assert re.search(r"\\x9b|\\u009b", shown)
 
 
-def test_a_copy_to_standard_output_has_no_control_characters(storage):
-    """Lines that are copied to a terminal are as harmless as all else that is shown there."""
+def test_copy_to_standard_output_escapes_control_characters(storage):
+    """A copy to standard output escapes control characters, and keeps the data."""
     lines = subprocess.run([*COMMAND, "copy", storage, "-"], capture_output=True, text=True, check=True).stdout
     assert not set(CONTROLS.replace("\n", "")) & set(lines)
     assert json.loads(lines)["data"]["nested"] == [{CONTROLS: CONTROLS}]
 
 
-def test_json_with_escapes_is_json(run, storage):
-    """What is escaped in JSON is the same text for the program that reads it."""
+def test_escaped_json_is_valid(run, storage):
+    """A program that parses the escaped JSON gets the original text."""
     for command in ("list", "export"):
         (line,) = run(command, storage, *(["-"] if command == "export" else ["--reveal", "--json"])).out.splitlines()
         assert json.loads(line)["data"]["nested"] == [{CONTROLS: CONTROLS}]
 
 
-def test_a_tree_whose_name_is_no_text(tmp_path):
-    """Every command reaches a tree whose name is no UTF-8, as the shell passes it; one that is missing is one line."""
+def test_tree_name_that_is_not_utf8(tmp_path):
+    """Every command accepts a tree name that is not UTF-8; if the tree is missing, the error is one line."""
     name, source = b"\xff", tmp_path / "more.jsonl"
     fill(tmp_path / "storage", 3)
     subprocess.run([*COMMAND, "copy", tmp_path / "storage", source], check=True, capture_output=True)
@@ -86,12 +86,12 @@ def test_a_tree_whose_name_is_no_text(tmp_path):
         with sled.open(tmp_path / str(number)) as db:
             assert len(db.open_tree(name)) == 3
     result = call("import", tmp_path / "0", source, "--replace")
-    assert result.stdout == b"0 sessions written; 3 there already\n"
+    assert result.stdout == b"0 sessions written; 3 existed already\n"
 
 
 @pytest.mark.parametrize("tree", [b"\xff:expiry", b"\xff:meta"])
-def test_an_index_whose_name_is_no_text(tmp_path, tree):
-    """The place of an index is refused whatever the name before it."""
+def test_index_name_that_is_not_utf8(tmp_path, tree):
+    """A tree with an index's name is refused as a target, whatever bytes precede the suffix."""
     fill(tmp_path / "storage", 3)
     for command in (
         ["copy", tmp_path / "storage", tmp_path / "new"],
@@ -105,8 +105,8 @@ def test_an_index_whose_name_is_no_text(tmp_path, tree):
 @pytest.mark.parametrize(
     "data", ['{"n":18446744073709551616}', f'{{"n":{"1" * 400}}}', '{"n":"\\ud800"}', "[" * 100_000]
 )
-def test_a_line_that_no_session_can_hold(run, tmp_path, data):
-    """A number, text or depth that no session can hold is one line that says which line has it."""
+def test_line_with_unsupported_data(run, tmp_path, data):
+    """A number, text or depth that a session cannot hold is refused by a message that names the line."""
     fill(tmp_path / "storage", 1)
     line = f'{{"id":"AAAAAAAAAAAAAAAAAAAAAA","expiry_date":"2099-01-01T00:00:00Z","data":{data}}}'
     (tmp_path / "in.jsonl").write_text(f"\n{line}\n")

@@ -1,4 +1,4 @@
-"""`--plot FILE`, for the commands that measure."""
+"""Options of the commands that measure: numbers of sessions, and `--plot FILE`."""
 
 import os
 from collections.abc import Callable
@@ -10,9 +10,34 @@ import click
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_MOST = 1_000_000_000
+
+
+class Sizes(click.ParamType[tuple[int, ...]]):
+    """Numbers of sessions separated by commas, none below a minimum; duplicates are dropped."""
+
+    name = "numbers"
+
+    def __init__(self, fewest: int) -> None:
+        self._fewest = fewest
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Parse the argument."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            sizes = tuple(dict.fromkeys(int(word.replace("_", "")) for word in str(value).split(",")))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers such as 10000,100000", param, ctx)
+        if min(sizes) < self._fewest:
+            self.fail(f"fewer than {self._fewest} sessions show nothing", param, ctx)
+        if max(sizes) > _MOST:
+            self.fail(f"more than {_MOST:,} sessions take days", param, ctx)
+        return sizes
+
 
 class _PlotFile(click.Path):
-    """A file that a plot can be drawn into: found out before minutes of measuring, not after them."""
+    """A file to draw into; checked before minutes of measuring, not after them."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
@@ -29,7 +54,7 @@ class _PlotFile(click.Path):
 
 
 def plot_option(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The option; the command gets a path, or None."""
+    """The option `--plot`; the command gets a path, or None."""
     return click.option("--plot", type=_PlotFile(dir_okay=False, writable=True), help=f"Draw {what} into this file.")
 
 

@@ -1,0 +1,31 @@
+"""`sled-sessions salvage`."""
+
+from pathlib import Path
+
+import click
+
+from sled_sessions import operate
+from sled_sessions.cli import common
+from sled_sessions.display.text import plural
+
+
+@click.command()
+@common.path_argument("old")
+@common.path_argument("new")
+@click.option("--tree", default="session", show_default=True, help="The tree for sessions that are found outside any.")
+@common.json_option
+def command(old: Path, new: Path, tree: str, as_json: bool) -> int:
+    """Copy what can still be read of the damaged database OLD to the folder NEW. OLD is not changed.
+
+    The exit code is 3 if something could not be read.
+    """
+    operate.refuse_tree_of_index(tree)
+    with common.progress_bar("reading") as progress:
+        report = operate.salvage(old, new, tree=tree, progress=progress)
+    text = (
+        f"{common.in_words(report.contents)}: copied to {new}\n"
+        f"could not read {plural(report.lost, 'place')}; found {plural(report.recovered, 'session')} outside any tree, "
+        f"and dropped {plural(report.dropped, 'other key')}"
+    )
+    common.print_result(report, text, as_json=as_json)
+    return common.FOUND if report.is_incomplete else 0

@@ -1,0 +1,43 @@
+"""`sled-sessions stats`."""
+
+from pathlib import Path
+
+import click
+
+from sled_sessions import operate
+from sled_sessions.cli import common
+
+_SEGMENT = 524_288
+"""Bytes of the smallest file that sled makes."""
+
+
+@click.command()
+@common.database_argument
+@common.tree_option
+@common.json_option
+def command(database: Path, tree: str, as_json: bool) -> None:
+    """Show how much DATABASE holds, its share of the file, and how much has expired.
+
+    sled's file hardly ever shrinks. When only a small part of it is data, `sled-sessions compact` writes a smaller one.
+    """
+    with operate.opened_store(database, tree) as store, common.progress_bar("reading") as progress:
+        found = operate.stats(store, progress=progress)
+    if as_json:
+        common.print_json(found)
+        return
+    common.print_table(("tree", "keys", "bytes"), [(each.name, each.keys, each.size) for each in found.trees])
+    share = f" ({found.live_bytes / found.bytes_on_disk:.0%} of it data)"
+    is_meaningful = found.bytes_on_disk > 2 * _SEGMENT  # a small file is mostly empty
+    index = "none" if found.resolution is None else f"in steps of {found.resolution.total_seconds():g} s"
+    rows = [
+        ("data of all trees", common.megabytes(found.live_bytes)),
+        ("on disk", common.megabytes(found.bytes_on_disk) + share * is_meaningful),
+        ("live sessions", f"{found.sessions:,}"),
+        ("expired, not yet swept", f"{found.expired:,}"),
+        ("unreadable records", f"{found.unreadable:,}"),
+        ("first expiry", found.first_expiry or "-"),
+        ("last expiry", found.last_expiry or "-"),
+        ("expiry index", index),
+    ]
+    click.echo()
+    common.print_table(("", ""), rows)
