@@ -215,7 +215,9 @@ def test_failed_records(new_place, tmp_path):
         store.tree.insert(large.id.key, large.encode())
     result = run(source, target)
     assert result.returncode == 3
-    assert result.stdout == ("5 sessions copied, 0 existed already, 0 expired; 2 not copied (unreadable, or too large)\n")
+    assert result.stdout == (
+        "5 sessions copied, 0 existed already, 0 expired; 2 not copied (unreadable, or too large)\n"
+    )
     assert values_in(target) == encoded(records)
 
 
