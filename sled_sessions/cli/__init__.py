@@ -139,6 +139,10 @@ def _words_of(error: BaseException) -> str:
         words = f"{error.filename}: {error.strerror}"
     if isinstance(error, sled.DatabaseLocked):
         words += ". Stop that program first, or let it make a copy with sled_sessions.operate.backup"
+    if isinstance(error, sled.Corruption):
+        words += " (commands: sled-sessions restore, sled-sessions salvage)"
+    if isinstance(error, sled.Unsupported) and "written by sled 1.0" in words:
+        words += " (command: sled-sessions migrate OLD NEW --to 0.34)"
     if isinstance(error, sled.SledIOError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         words += ". sled writes to what it opens: make that folder writable, or use a copy where you may write"
     return words

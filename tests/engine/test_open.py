@@ -92,7 +92,7 @@ def test_temporary(folder: Path) -> None:
 def test_temporary_spares_files(tmp_path: Path) -> None:
     """A temporary database is not opened in a folder whose files it would delete."""
     (tmp_path / "mine").touch()
-    with pytest.raises(sled.SledError, match="holds files already"):
+    with pytest.raises(sled.SledError, match="already contains files"):
         sled.open(tmp_path, temporary=True)
     assert (tmp_path / "mine").exists()
 

@@ -1,37 +1,40 @@
-//! The last pairs before a key, read forwards.
+//! Reading backwards by reading forwards.
 //!
-//! At the lower end of a leaf sled's own way back looks for the leaf before it at a key that ends in four bytes of 255.
-//! Where a whole leaf of keys lies above that, as with timestamps that are counted down, it looks a million times and
-//! panics with all that the tree holds. Reading forwards knows no such place; all it takes is a place to begin at,
-//! right before the end. That is guessed, then moved nearer or farther: by halving and doubling, for which keys are
-//! fractions with digits to base 256, and by leaving out or going past what keys have in common, which may be long.
+//! sled's own reverse iteration searches for the leaf before a leaf at a key that ends in four bytes of 255. If that leaf
+//! begins after such a key, as with timestamps that count down, sled retries a million times, for seconds, and panics with
+//! a message that lists the whole tree: hundreds of megabytes for 500,000 sessions. Whether it will cannot be seen in
+//! advance, so it is not even tried first.
+//!
+//! Reading forwards has no such case, but needs a key shortly before the end to begin at. Guess one, then move it closer or
+//! farther: by halving and doubling, with keys as fractions to base 256, and by skipping or passing a common prefix, which
+//! may be long.
 
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use sled::{IVec, Tree};
 
-use crate::buffer::CHUNK_BYTES;
+use crate::runtime::CHUNK_BYTES;
 
 pub type Pair = (IVec, IVec);
 
-/// After so many steps nearer it is looked whether the end has been reached, or nearly so.
+/// The number of steps towards the end before reading on to see whether it is near.
 const PROBES: usize = 8;
 
-/// Enough to find one pair in few rounds.
+/// Enough pairs to find the last one in few rounds.
 const FEW: usize = 16;
 
-/// So often a damaged page is passed by on the side of the end.
+/// How many times to retry closer to the end after reaching a damaged page.
 const MOST_FAILURES: usize = 64;
 
-/// The last pair before `stop`; None is the end of the tree.
+/// The last pair before `stop`, or of the whole tree.
 pub fn last(tree: &Tree, stop: Option<&[u8]>) -> sled::Result<Option<Pair>> {
     Ok(last_pairs(tree, &[], stop, FEW, Vec::new())?.pop())
 }
 
-/// The last pairs from `start` on and before `stop`, at least one if there is one, and `most` at most.
+/// The last pairs from `start` up to but without `stop`: at least one if there are any, and at most `most`.
 ///
-/// `guess` is where they may begin. A good one takes a single round; without one there are some tens. A page that
-/// cannot be read is an error only if nothing can be read between it and `stop`.
+/// They may begin at `guess`. With a good guess this takes one round, otherwise some tens. An unreadable page is an error
+/// only if nothing between it and `stop` can be read.
 pub fn last_pairs(
     tree: &Tree,
     start: &[u8],
@@ -42,7 +45,7 @@ pub fn last_pairs(
     let from = |low: &[u8]| tree.range::<&[u8], _>((Included(low), stop.map_or(Unbounded, Excluded)));
     let is_between = |key: &[u8]| key > start && stop.is_none_or(|stop| key < stop);
     let mut low = if is_between(&guess) { guess } else { start.to_vec() };
-    let mut high = stop.map(<[u8]>::to_vec); // nothing lies between this and `stop`
+    let mut high = stop.map(<[u8]>::to_vec); // there are no keys between this and `stop`
     let (mut steps_back, mut failures) = (0, 0);
     loop {
         let (mut found, mut bytes, mut are_all) = (Vec::new(), 0, true);
@@ -78,14 +81,14 @@ pub fn last_pairs(
             low = seen.to_vec();
         }
         for probe in 0..PROBES {
-            let nearer = if probe % 2 > 0 { past_common(&low, high.as_deref()) } else { None };
-            let Some(nearer) = nearer.or_else(|| middle(&low, high.as_deref())) else { break };
-            match from(&nearer).next() {
-                None => high = Some(nearer),
+            let closer = if probe % 2 > 0 { past_common(&low, high.as_deref()) } else { None };
+            let Some(closer) = closer.or_else(|| middle(&low, high.as_deref())) else { break };
+            match from(&closer).next() {
+                None => high = Some(closer),
                 Some(pair) => {
-                    low = pair.map_or(nearer, |(key, _)| key.to_vec()); // in a damaged page there is something, too
+                    low = pair.map_or(closer, |(key, _)| key.to_vec()); // a damaged page has keys too
                     if most > FEW {
-                        break; // or there might be far fewer than wanted
+                        break; // a closer one might leave far fewer pairs than wanted
                     }
                 }
             }
@@ -93,18 +96,22 @@ pub fn last_pairs(
     }
 }
 
-/// The first key behind all that begin as `low` does, up to half of what it has not in common with `high`.
+/// The first key after all those that begin as `low` does, up to half of what it does not share with `high`.
 fn past_common(low: &[u8], high: Option<&[u8]>) -> Option<Vec<u8>> {
     let common = common(low, high);
-    let mut past = low[..(common + low.len()).div_ceil(2)].to_vec();
-    while past.last() == Some(&u8::MAX) {
-        past.pop();
-    }
-    *past.last_mut()? += 1;
+    let past = after_prefix(&low[..(common + low.len()).div_ceil(2)])?;
     Some(past).filter(|past| past.as_slice() > low && high.is_none_or(|high| past.as_slice() < high))
 }
 
-/// Half of what two keys have in common, which comes before both.
+/// The first key after all those with this prefix; None if they are the last.
+pub fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let length = prefix.iter().rposition(|byte| *byte != u8::MAX)? + 1;
+    let mut after = prefix[..length].to_vec();
+    after[length - 1] += 1;
+    Some(after)
+}
+
+/// Half of the prefix that two keys share; it sorts before both.
 fn before_common(low: &[u8], high: Option<&[u8]>) -> Vec<u8> {
     low[..common(low, high) / 2].to_vec()
 }
@@ -113,7 +120,7 @@ fn common(low: &[u8], high: Option<&[u8]>) -> usize {
     high.map_or(0, |high| low.iter().zip(high).take_while(|(one, other)| one == other).count())
 }
 
-/// The key halfway between two, of which the second is greater; None where there is none.
+/// The key halfway between two, the second of which is greater; None if there is none.
 fn middle(low: &[u8], high: Option<&[u8]>) -> Option<Vec<u8>> {
     let digits = low.len().max(high.map_or(0, <[u8]>::len)) + 1;
     let (one, other) = (number(Some(low), digits), number(high, digits));
@@ -133,7 +140,7 @@ fn middle(low: &[u8], high: Option<&[u8]>) -> Option<Vec<u8>> {
     Some(key(sum)).filter(|middle| middle.as_slice() > low && high.is_none_or(|high| middle.as_slice() < high))
 }
 
-/// The key that is as far before `low` as `high` is behind it; the first of all where there is none.
+/// The key as far before `low` as `high` is after it; the first key of all if that is out of range.
 pub fn mirrored(low: &[u8], high: Option<&[u8]>) -> Vec<u8> {
     let digits = low.len().max(high.map_or(0, <[u8]>::len));
     let low = number(Some(low), digits);
@@ -141,7 +148,7 @@ pub fn mirrored(low: &[u8], high: Option<&[u8]>) -> Vec<u8> {
     if distance < low { key(difference(&low, &distance)) } else { Vec::new() }
 }
 
-/// A key's digits, behind the one before the point; the end of a tree is 1.
+/// A key as a fraction: one digit before the point, then the key's bytes. The end of a tree is 1.
 fn number(key: Option<&[u8]>, digits: usize) -> Vec<u8> {
     let mut number = vec![0; digits + 1];
     match key {
@@ -156,7 +163,7 @@ fn key(number: Vec<u8>) -> Vec<u8> {
     number[1..=end].to_vec()
 }
 
-/// Of two numbers with as many digits, the first of which is not smaller.
+/// `one - other`, where `one` is not smaller and both have the same number of digits.
 fn difference(one: &[u8], other: &[u8]) -> Vec<u8> {
     let mut difference = vec![0; one.len()];
     let mut borrow = false;
@@ -167,4 +174,41 @@ fn difference(one: &[u8], other: &[u8]) -> Vec<u8> {
         borrow = first || second;
     }
     difference
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn middle_is_halfway_and_strictly_between() {
+        assert_eq!(middle(&[2], Some(&[4])), Some(vec![3]));
+        assert_eq!(middle(&[2], Some(&[3])), Some(vec![2, 128]));
+        assert_eq!(middle(&[], None), Some(vec![128]));
+        assert_eq!(middle(&[255], None), Some(vec![255, 128]));
+        assert_eq!(middle(&[1], Some(&[1, 0])), None, "no key is between these");
+    }
+
+    #[test]
+    fn mirrored_is_as_far_before_low_as_high_is_after() {
+        assert_eq!(mirrored(&[3], Some(&[5])), vec![1]);
+        assert_eq!(mirrored(&[3, 0, 1], Some(&[3, 1])), vec![2, 255, 2]);
+        assert_eq!(mirrored(&[1], Some(&[5])), Vec::<u8>::new(), "out of range");
+        assert_eq!(mirrored(&[192], None), vec![128]);
+    }
+
+    #[test]
+    fn after_prefix_skips_every_key_with_the_prefix() {
+        assert_eq!(after_prefix(b"ab"), Some(b"ac".to_vec()));
+        assert_eq!(after_prefix(&[7, 255, 255]), Some(vec![8]));
+        assert_eq!(after_prefix(&[255, 255]), None);
+        assert_eq!(after_prefix(&[]), None);
+    }
+
+    #[test]
+    fn past_common_leaves_the_shared_prefix_alone() {
+        assert_eq!(past_common(b"aaaaaabb", Some(b"aaaaaaz")), Some(b"aaaaaac".to_vec()));
+        assert_eq!(past_common(b"a", Some(b"a\0")), None);
+        assert_eq!(before_common(b"abcd1", Some(b"abcd2")), b"ab");
+    }
 }
