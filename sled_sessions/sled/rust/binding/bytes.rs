@@ -11,8 +11,8 @@ use sled::IVec;
 
 use crate::error::Error;
 
-/// A key or value given by the caller. `bytes` is borrowed, because it cannot change while the GIL is released. Any other
-/// buffer can, so it is copied first.
+/// A key or value given by the caller. `bytes` is borrowed, because it cannot change while the GIL is released. Any
+/// other buffer can, so it is copied first.
 pub enum Buffer<'a, 'py> {
     Borrowed(Borrowed<'a, 'py, PyBytes>),
     Copied(Bound<'py, PyBytes>),

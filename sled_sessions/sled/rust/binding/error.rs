@@ -84,7 +84,8 @@ fn from_io(error: io::Error, path: Option<PathBuf>, place: &str) -> PyErr {
     }
 }
 
-/// The number in an error that sled has cloned, which keeps only its debug text: `Os { code: 28, kind: StorageFull, … }`.
+/// The number in an error that sled has cloned, which keeps only its debug text: `Os { code: 28, kind: StorageFull, …
+/// }`.
 fn cloned_number(text: &str) -> Option<i32> {
     text.split_once("Os { code: ")?.1.split_once(',')?.0.parse().ok()
 }

@@ -20,8 +20,8 @@ use crate::{
     error::{At, Result},
 };
 
-/// The file in which a clean close notes where the log ends. A log never becomes shorter than that, unless an older copy
-/// of it is put back without this file.
+/// The file in which a clean close notes where the log ends. A log never becomes shorter than that, unless an older
+/// copy of it is put back without this file.
 pub const END: &str = "end";
 
 /// Return an error if the database is damaged in a way that sled would not notice and lose data by.
@@ -63,8 +63,8 @@ pub fn check_files(folder: &Path, segment_size: usize) -> Result<()> {
              file end to open it)",
         ));
     }
-    // sled reads the segment that contains `stable` again, up to the first gap, and forgets everything after it. A power
-    // cut may leave such a gap in data that was never fsynced.
+    // sled reads the segment that contains `stable` again, up to the first gap, and forgets everything after it. A
+    // power cut may leave such a gap in data that was never fsynced.
     let sure = stable - stable % segment_size as u64;
     let replay = Replay { folder, log: &log, start, written: sure.max(noted) };
     replay.check_headless(&segments, &known, snapshot.is_none())?;
@@ -131,7 +131,8 @@ impl Replay<'_> {
                 }
                 position = lsn + messages.at as u64;
             }
-            // sled may have freed the segment, and a crash may have come when its end, but not its header, was rewritten.
+            // sled may have freed the segment, and a crash may have come when its end, but not its header, was
+            // rewritten.
             let is_reused = || self.log.search(&bytes, messages.at, |message| message.segment > number).is_some();
             if self.log.fits(messages.at) && position < self.written && !is_reused() {
                 let what = format!("the file db is, at byte {}", segment.offset + messages.at as u64);
@@ -170,8 +171,8 @@ fn may_be_crashed(log: &Log, segments: &[Segment]) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Note where the log of a flushed database ends, so that the next open can tell a file that was cut short from one that
-/// a crash left. Call this under the database's lock. The note is optional, so errors are ignored.
+/// Note where the log of a flushed database ends, so that the next open can tell a file that was cut short from one
+/// that a crash left. Call this under the database's lock. The note is optional, so errors are ignored.
 pub fn note_end(folder: &Path) {
     let end = || {
         let segment_size = stored_segment_size(folder).ok()??;

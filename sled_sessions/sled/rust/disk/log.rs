@@ -244,8 +244,8 @@ pub fn last_snapshot(folder: &Path) -> io::Result<Option<u64>> {
     Ok(last)
 }
 
-/// The segment size that follows from the log, for a lost `conf`: a segment has its position in its header and its number
-/// in each message. Whatever the size, segments begin at powers of two.
+/// The segment size that follows from the log, for a lost `conf`: a segment has its position in its header and its
+/// number in each message. Whatever the size, segments begin at powers of two.
 pub fn detect_segment_size(folder: &Path) -> Option<usize> {
     let log = Log::open(folder, *SEGMENT_SIZES.end()).ok()?;
     let length = log.file.metadata().ok()?.len();

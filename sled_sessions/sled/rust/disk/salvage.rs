@@ -1,8 +1,8 @@
 //! Reading a damaged database without sled.
 //!
 //! The log holds pages: a `NODE` replaces a page, a `LINK` changes one key or child of it, a `FREE` ends it. The `META`
-//! page names the trees and their root pages. All readable messages are put into the order of the log, then each tree is
-//! walked from its root. Leaves that cannot be reached from a root come last, without a tree's name.
+//! page names the trees and their root pages. All readable messages are put into the order of the log, then each tree
+//! is walked from its root. Leaves that cannot be reached from a root come last, without a tree's name.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

@@ -1,13 +1,13 @@
 //! Reading backwards by reading forwards.
 //!
-//! sled's own reverse iteration searches for the leaf before a leaf at a key that ends in four bytes of 255. If that leaf
-//! begins after such a key, as with timestamps that count down, sled retries a million times, for seconds, and panics with
-//! a message that lists the whole tree: hundreds of megabytes for 500,000 sessions. Whether it will cannot be seen in
-//! advance, so it is not even tried first.
+//! sled's own reverse iteration searches for the leaf before a leaf at a key that ends in four bytes of 255. If that
+//! leaf begins after such a key, as with timestamps that count down, sled retries a million times, for seconds, and
+//! panics with a message that lists the whole tree: hundreds of megabytes for 500,000 sessions. Whether it will cannot
+//! be seen in advance, so it is not even tried first.
 //!
-//! Reading forwards has no such case, but needs a key shortly before the end to begin at. Guess one, then move it closer or
-//! farther: by halving and doubling, with keys as fractions to base 256, and by skipping or passing a common prefix, which
-//! may be long.
+//! Reading forwards has no such case, but needs a key shortly before the end to begin at. Guess one, then move it
+//! closer or farther: by halving and doubling, with keys as fractions to base 256, and by skipping or passing a common
+//! prefix, which may be long.
 
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
@@ -33,8 +33,8 @@ pub fn last(tree: &Tree, stop: Option<&[u8]>) -> sled::Result<Option<Pair>> {
 
 /// The last pairs from `start` up to but without `stop`: at least one if there are any, and at most `most`.
 ///
-/// They may begin at `guess`. With a good guess this takes one round, otherwise some tens. An unreadable page is an error
-/// only if nothing between it and `stop` can be read.
+/// They may begin at `guess`. With a good guess this takes one round, otherwise some tens. An unreadable page is an
+/// error only if nothing between it and `stop` can be read.
 pub fn last_pairs(
     tree: &Tree,
     start: &[u8],

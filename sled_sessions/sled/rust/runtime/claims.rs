@@ -1,5 +1,5 @@
-//! The folders that this process has open or is opening. No two databases share one, and a forked child learns from here
-//! which files its parent has locked.
+//! The folders that this process has open or is opening. No two databases share one, and a forked child learns from
+//! here which files its parent has locked.
 
 use std::{
     path::{Path, PathBuf},
@@ -63,8 +63,8 @@ pub fn mark_broken(key: &Key, why: String) {
     }
 }
 
-/// In a forked child, forget all claims and return the files that the parent has locked. Nothing if another thread held our
-/// lock when the process was forked: in the child it stays locked for ever.
+/// In a forked child, forget all claims and return the files that the parent has locked. Nothing if another thread held
+/// our lock when the process was forked: in the child it stays locked for ever.
 pub fn take_from_parent() -> Vec<PathBuf> {
     let entries = try_lock(&CLAIMS).map(|mut claims| std::mem::take(&mut *claims));
     entries.into_iter().flatten().flat_map(|entry| entry.locked).collect()

@@ -1,7 +1,7 @@
 //! An open database and its trees.
 //!
-//! sled releases the folder's lock when the last reference to any part of the database is gone. `close()` must release it
-//! at once although Python still holds trees and iterators, so Python objects never own a part of sled: they own a
+//! sled releases the folder's lock when the last reference to any part of the database is gone. `close()` must release
+//! it at once although Python still holds trees and iterators, so Python objects never own a part of sled: they own a
 //! `TreeHandle`, whose content `close()` takes away. Iterators own nothing; they seek again for each chunk.
 
 use std::{
@@ -136,8 +136,9 @@ impl Engine {
     }
 
     /// Remove a tree once no call is using it: sled's removal may never return beside a thread that removes keys, and a
-    /// running transaction would be written in part. sled's removal does not return either if a crash has left pages half
-    /// merged, so all pages are read first, which completes the merges. Watchers get the events that are on their way.
+    /// running transaction would be written in part. sled's removal does not return either if a crash has left pages
+    /// half merged, so all pages are read first, which completes the merges. Watchers get the events that are on their
+    /// way.
     pub fn drop_tree(&self, name: &[u8]) -> Result<bool> {
         self.with(|db| {
             let exists = || db.tree_names().iter().any(|it| it == name);
@@ -202,8 +203,8 @@ impl Engine {
         }
     }
 
-    /// Close, unless a transaction's function is running, which may never end: then the database is left as a kill would
-    /// leave it. sled writes nothing of a transaction before its function returns.
+    /// Close, unless a transaction's function is running, which may never end: then the database is left as a kill
+    /// would leave it. sled writes nothing of a transaction before its function returns.
     fn close_at_exit(self: Arc<Self>) {
         let (sender, receiver) = mpsc::channel();
         let engine = self.clone();
@@ -327,7 +328,8 @@ pub fn close_all() {
     engines.into_iter().for_each(Engine::close_at_exit);
 }
 
-/// Append a weak reference. Dead ones are removed before the list would grow, so it stays proportional to the live ones.
+/// Append a weak reference. Dead ones are removed before the list would grow, so it stays proportional to the live
+/// ones.
 fn push_weak<T>(list: &mut Vec<Weak<T>>, item: &Arc<T>) {
     if list.len() == list.capacity() {
         list.retain(|weak| weak.strong_count() > 0);

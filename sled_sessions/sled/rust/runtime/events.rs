@@ -1,11 +1,12 @@
 //! The events of a watched tree: one thread carries them from sled to a queue for each watcher.
 //!
-//! sled's own channel is bounded, and writers block while it is full, so a forgotten watcher would stop every writer. Here
-//! a thread always drains the channel. When a queue is full its oldest events are dropped, and the reader learns how many.
+//! sled's own channel is bounded, and writers block while it is full, so a forgotten watcher would stop every writer.
+//! Here a thread always drains the channel. When a queue is full its oldest events are dropped, and the reader learns
+//! how many.
 //!
-//! The thread waits in sled's blocking iterator and keeps its subscriber until the tree is closed. The alternatives fail:
-//! `next_timeout` reports a disconnect for ever after a write that changed nothing; polling or dropping a subscriber takes
-//! a lock that a writer holds while the channel is full.
+//! The thread waits in sled's blocking iterator and keeps its subscriber until the tree is closed. The alternatives
+//! fail: `next_timeout` reports a disconnect for ever after a write that changed nothing; polling or dropping a
+//! subscriber takes a lock that a writer holds while the channel is full.
 
 use std::{
     collections::VecDeque,

@@ -1,5 +1,5 @@
-//! What every call into sled goes through: it is not made in a forked child or inside a transaction's function, the GIL is
-//! released, and a panic becomes an error.
+//! What every call into sled goes through: it is not made in a forked child or inside a transaction's function, the GIL
+//! is released, and a panic becomes an error.
 
 use std::{
     cell::{Cell, RefCell},
@@ -46,8 +46,8 @@ pub fn check() -> Result<()> {
     if IN_TRANSACTION.get() { Err(Error::InTransaction) } else { Ok(()) }
 }
 
-/// Call into sled. A thread that waits for a lock of sled must not hold the GIL: the thread that holds the lock may need
-/// the GIL to run a transaction's function.
+/// Call into sled. A thread that waits for a lock of sled must not hold the GIL: the thread that holds the lock may
+/// need the GIL to run a transaction's function.
 pub fn call<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     check()?;
     py.detach(|| catch(work))
@@ -82,8 +82,9 @@ pub fn running_transaction() -> Option<NonZeroU64> {
 
 /// Drop something whose drop may flush, join threads or delete files.
 ///
-/// In a forked child it leaks, because the threads that would do the work are missing. Inside a transaction another thread
-/// drops it, because joining sled's flusher waits for the transaction's lock; if no thread can be started, it leaks.
+/// In a forked child it leaks, because the threads that would do the work are missing. Inside a transaction another
+/// thread drops it, because joining sled's flusher waits for the transaction's lock; if no thread can be started, it
+/// leaks.
 pub fn release<T: Send + 'static>(value: T) {
     if fork::is_forked() {
         std::mem::forget(value);
@@ -154,8 +155,8 @@ pub fn report(error: Error, place: &str) {
     }
 }
 
-/// Do not print panics that `catch` turns into errors; keep their message. Panics elsewhere, such as in sled's own threads,
-/// are printed as usual.
+/// Do not print panics that `catch` turns into errors; keep their message. Panics elsewhere, such as in sled's own
+/// threads, are printed as usual.
 pub fn silence_caught_panics() {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| match ON_PANIC.take() {

@@ -1,4 +1,5 @@
-//! Locks that ignore poisoning: a panic while one of ours is held leaves nothing half done, and sled guards its own data.
+//! Locks that ignore poisoning: a panic while one of ours is held leaves nothing half done, and sled guards its own
+//! data.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 

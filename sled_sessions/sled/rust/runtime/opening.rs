@@ -41,7 +41,8 @@ pub fn open(
     let claim = claim(&path)?;
     if is_v1(&path) {
         return Err(Error::unsupported(format!(
-            "{} was written by sled 1.0, whose format 0.34 cannot read: import the export of v1.Db into a new database",
+            "{} was written by sled 1.0, whose format 0.34 cannot read: import the export of its v1.Db into a new \
+             database",
             path.display()
         )));
     }

@@ -2,12 +2,13 @@
 //!
 //! Traps of 1.0.0-alpha.124, each of them tried, and what is done about them here:
 //! - Its flush thread aborts the process when a write fails. It is never started; we flush.
-//! - It keeps all leaves that it has touched in memory, whatever its cache's capacity. The database is reopened after each
-//!   `REOPEN_BYTES`.
+//! - It keeps all leaves that it has touched in memory, whatever its cache's capacity. The database is reopened after
+//!   each `REOPEN_BYTES`.
 //! - Opening a damaged folder panics, and unwinding then waits for ever for a thread that was never started. So it is
 //!   opened in a separate thread, which is left behind with the folder's locks if it panics.
 //! - Damaged metadata is taken for the metadata's end. `metadata` checks it first.
-//! - If a leaf is missing, reading waits for it for ever. So each call runs in a separate thread that Ctrl-C leaves behind.
+//! - If a leaf is missing, reading waits for it for ever. So each call runs in a separate thread that Ctrl-C leaves
+//!   behind.
 //! - `Db::export` omits the default tree, and `import` turns 0.34's into an ordinary tree. Here the default tree has
 //!   0.34's name for it in either format.
 
@@ -73,7 +74,8 @@ impl V1Database {
         // sled 1.0 would make an empty database beside the files of 0.34.
         if !is_v1(path) && ["conf", "db"].iter().any(|file| path.join(file).exists()) {
             return Err(Error::unsupported(format!(
-                "{} was written by sled 0.34, whose format 1.0 cannot read: import the export of sled.open() into a new database",
+                "{} was written by sled 0.34, whose format 1.0 cannot read: import the export of its sled.Db into a \
+                 new database",
                 path.display()
             )));
         }
@@ -176,8 +178,8 @@ impl V1Database {
                 thread::sleep(Duration::from_millis(1));
             }
             Err(Error::Misuse(format!(
-                "a call that Ctrl-C has ended is still running in sled 1.0, and keeps {} locked until it or the process \
-                 ends",
+                "a call that Ctrl-C has ended is still running in sled 1.0, and keeps {} locked until it or the \
+                 process ends",
                 this.path.display()
             )))
         })

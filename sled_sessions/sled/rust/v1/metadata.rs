@@ -1,12 +1,12 @@
 //! Checking the metadata of sled 1.0, which says where all other data is, before sled reads it.
 //!
 //! `metadata/snapshot_N` is a single frame that covers all logs up to N. The logs after it, numbered without a gap, are
-//! rows of frames; each frame is on the disk before the next is written. On opening, sled combines all that into the next
-//! snapshot and begins an empty log. It takes the first frame that it cannot read for the end of its log and does not
-//! notice a missing file, so damage there silently costs what it named, or everything.
+//! rows of frames; each frame is on the disk before the next is written. On opening, sled combines all that into the
+//! next snapshot and begins an empty log. It takes the first frame that it cannot read for the end of its log and does
+//! not notice a missing file, so damage there silently costs what it named, or everything.
 //!
-//! A kill leaves at most an incomplete frame at the end of the newest log. A newest log that was cut short looks the same,
-//! and its loss cannot be noticed while an older one is present.
+//! A kill leaves at most an incomplete frame at the end of the newest log. A newest log that was cut short looks the
+//! same, and its loss cannot be noticed while an older one is present.
 
 use std::{
     collections::BTreeSet,
