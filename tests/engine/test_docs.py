@@ -3,6 +3,7 @@
 import ast
 import inspect
 import operator
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,3 +38,12 @@ def test_every_public_name_is_documented() -> None:
     offered = {name: getattr(_native, name) for name in _native.__all__}
     members = {f"{name}.{member}" for name, kind in offered.items() if isinstance(kind, type) for member in vars(kind)}
     assert {name for name in {*offered, *members} if not name.split(".")[-1].startswith("_")} <= DOCUMENTED.keys()
+
+
+def test_tests_named_in_the_readme_exist() -> None:
+    """Every test that the engine's README names exists."""
+    root = Path(__file__).parents[2]
+    named = re.findall(r"`(tests/\w+/\w+\.py)::(\w+)`", (root / "sled_sessions/sled/README.md").read_text("utf-8"))
+    missing = [name for file, name in named if f"def {name}(" not in (root / file).read_text("utf-8")]
+    assert named
+    assert missing == []
