@@ -15,7 +15,7 @@ use crate::{
     runtime::{
         CHUNK_BYTES, DEFAULT_TREE,
         engine::{Engine, TreeHandle},
-        guard,
+        guard::{self, OnDrop},
     },
 };
 
@@ -59,16 +59,8 @@ impl Db {
 
 impl Drop for Db {
     fn drop(&mut self) {
-        guard::release(Closing(self.engine.clone()));
-    }
-}
-
-/// Closes the database when it is dropped, so that `guard::release` decides where that happens, or whether.
-struct Closing(Arc<Engine>);
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        self.0.close_unattended();
+        let engine = self.engine.clone();
+        guard::release(OnDrop(move || engine.close_unattended()));
     }
 }
 
@@ -89,7 +81,7 @@ impl Db {
     #[doc = doc!("Db.open_tree")]
     fn open_tree(slf: &Bound<'_, Self>, name: TreeName) -> Result<Tree> {
         let handle = slf.get().handle(slf.py(), &name.0)?;
-        Ok(Tree::new(handle, Some(slf.clone().unbind())))
+        Ok(Tree::new(handle, Some(slf.clone().into_any().unbind())))
     }
 
     #[doc = doc!("Db.tree_names")]
@@ -123,8 +115,8 @@ impl Db {
         let py = slf.py();
         let export = |name: IVec| {
             let handle = slf.get().handle(py, &name)?;
-            let tree = Py::new(py, Tree::new(handle, Some(slf.clone().unbind())))?;
-            Ok((Bytes(TREE.into()), Bytes(name), Iter::over(tree)))
+            let tree = Py::new(py, Tree::new(handle, Some(slf.clone().into_any().unbind())))?;
+            Ok((Bytes(TREE.into()), Bytes(name), Tree::__iter__(tree)))
         };
         slf.get().sorted_names(py)?.into_iter().map(export).collect()
     }
@@ -141,7 +133,7 @@ impl Db {
             loop {
                 let (mut chunk, mut bytes) = (Vec::new(), 0);
                 for item in items.by_ref() {
-                    let (key, value) = pair(&item?)?;
+                    let (key, value) = extract_pair(&item?)?;
                     bytes += key.len() + value.len();
                     chunk.push((key, value));
                     if chunk.len() == IMPORT_CHUNK || bytes > CHUNK_BYTES {
@@ -179,7 +171,7 @@ impl Db {
     }
 }
 
-fn pair(item: &Bound<'_, PyAny>) -> Result<(IVec, IVec)> {
+fn extract_pair(item: &Bound<'_, PyAny>) -> Result<(IVec, IVec)> {
     let [key, value]: [Bound<'_, PyAny>; 2] = item.extract()?;
     Ok((key.extract::<Buffer<'_, '_>>()?.to_ivec(), value.extract::<Buffer<'_, '_>>()?.to_ivec()))
 }

@@ -5,21 +5,19 @@
 use std::{
     collections::VecDeque,
     ops::Bound::{Excluded, Included, Unbounded},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use pyo3::prelude::*;
 use sled::IVec;
 
 use crate::{
-    binding::{
-        bytes::{Buffer, Bytes, pair},
-        tree::Tree,
-    },
+    binding::bytes::{Buffer, Bytes, pair},
     error::{Error, Result},
     runtime::{
         CHUNK_BYTES,
         backwards::{Pair, after_prefix, last_pairs, mirrored},
+        engine::TreeHandle,
         guard,
         locks::{lock, try_lock},
     },
@@ -56,7 +54,9 @@ impl Span {
 #[doc = doc!("Iter")]
 #[pyclass(frozen, module = "sled_sessions.sled")]
 pub struct Iter {
-    tree: Py<Tree>,
+    /// The Python object that keeps the database open.
+    _tree: Py<PyAny>,
+    handle: Arc<TreeHandle>,
     part: Part,
     reverse: bool,
     cursor: Mutex<Cursor>,
@@ -76,21 +76,15 @@ struct Cursor {
 }
 
 impl Iter {
-    pub fn new(tree: Py<Tree>, part: Part, rest: Span, reverse: bool) -> Self {
+    pub fn new(tree: Py<PyAny>, handle: Arc<TreeHandle>, part: Part, rest: Span, reverse: bool) -> Self {
         let (guess, ready) = (Vec::new(), VecDeque::new());
         let cursor = Mutex::new(Cursor { rest, guess, ready, chunk: FIRST_CHUNK, ended: false, error: None });
-        Iter { tree, part, reverse, cursor }
-    }
-
-    /// Over a whole tree.
-    pub fn over(tree: Py<Tree>) -> Self {
-        Iter::new(tree, Part::Items, Span::range(None, None), false)
+        Iter { _tree: tree, handle, part, reverse, cursor }
     }
 
     fn next(&self, py: Python<'_>) -> Result<Option<Pair>> {
         guard::check()?;
-        let handle = self.tree.get().handle();
-        handle.engine().check_open()?;
+        self.handle.engine().check_open()?;
         // Never wait for this lock with the GIL: another thread may hold it while it reads.
         if let Some(mut cursor) = try_lock(&self.cursor)
             && let Some(pair) = cursor.ready.pop_front()
@@ -101,7 +95,7 @@ impl Iter {
         guard::call(py, || {
             let mut cursor = lock(&self.cursor);
             if cursor.ready.is_empty() && !cursor.ended {
-                handle.with(|tree| {
+                self.handle.with(|tree| {
                     cursor.ended = true; // also if sled panics
                     if self.reverse {
                         cursor.read_back(tree)
@@ -114,7 +108,7 @@ impl Iter {
             if let Some(pair) = cursor.ready.pop_front() {
                 return Ok(Some(pair));
             }
-            cursor.error.take().map_or(Ok(None), |error| Err(error.at(handle.engine().path())))
+            cursor.error.take().map_or(Ok(None), |error| Err(error.at(self.handle.engine().path())))
         })
     }
 }

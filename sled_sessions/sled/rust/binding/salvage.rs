@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A tree's name and pairs.
-type Page<'py> = (Option<Bound<'py, PyBytes>>, Vec<PyPair<'py>>);
+type PyPage<'py> = (Option<Bound<'py, PyBytes>>, Vec<PyPair<'py>>);
 
 #[doc = doc!("Salvage")]
 #[pyclass(frozen, module = "sled_sessions.sled")]
@@ -26,7 +26,7 @@ impl Salvage {
     }
 
     #[doc = doc!("Salvage.page")]
-    fn page<'py>(&self, py: Python<'py>) -> Result<Option<Page<'py>>> {
+    fn page<'py>(&self, py: Python<'py>) -> Result<Option<PyPage<'py>>> {
         let Some((name, pairs)) = guard::call(py, || Ok(lock(&self.0).next_page()))? else { return Ok(None) };
         let pairs = pairs.iter().map(|(key, value)| new_pair(py, key, value)).collect();
         Ok(Some((name.map(|name| PyBytes::new(py, &name)), pairs)))

@@ -23,7 +23,11 @@ use crate::{
         tree::Tree,
     },
     error::{Error, Result},
-    runtime::{engine::TreeHandle, fork, guard},
+    runtime::{
+        engine::TreeHandle,
+        fork,
+        guard::{self, OnDrop},
+    },
 };
 
 thread_local! {
@@ -84,15 +88,11 @@ fn attempt(
     positions: &[usize],
     handles: &[&Arc<TreeHandle>],
 ) -> std::result::Result<Py<PyAny>, ConflictableTransactionError<Error>> {
-    struct Leave;
-    impl Drop for Leave {
-        fn drop(&mut self) {
-            ATTEMPT.set(ATTEMPT.get() + 1);
-            CURRENT.take();
-        }
-    }
     CURRENT.set(views.to_vec());
-    let _leave = Leave;
+    let _leave = OnDrop(|| {
+        ATTEMPT.set(ATTEMPT.get() + 1);
+        CURRENT.take();
+    });
     guard::inside_transaction(|| {
         Python::attach(|py| -> Result<_> {
             let tree = |&index: &usize| TransactionTree {

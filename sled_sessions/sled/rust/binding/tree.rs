@@ -12,7 +12,6 @@ use crate::{
     binding::{
         batch::Batch,
         bytes::{Buffer, Bytes, pair},
-        db::Db,
         iter::{Iter, Part, Span},
         watch::Subscriber,
     },
@@ -27,12 +26,12 @@ const CHUNK: usize = 4096;
 #[pyclass(subclass, frozen, weakref, module = "sled_sessions.sled")]
 pub struct Tree {
     handle: Arc<TreeHandle>,
-    /// Keeps the database open; None in the database itself, which is its own default tree.
-    db: Option<Py<Db>>,
+    /// The `Db`, which keeps the database open; None in the `Db` itself, which is its own default tree.
+    db: Option<Py<PyAny>>,
 }
 
 impl Tree {
-    pub fn new(handle: Arc<TreeHandle>, db: Option<Py<Db>>) -> Self {
+    pub fn new(handle: Arc<TreeHandle>, db: Option<Py<PyAny>>) -> Self {
         Tree { handle, db }
     }
 
@@ -43,6 +42,11 @@ impl Tree {
     #[inline]
     fn call<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&sled::Tree) -> sled::Result<T> + Send) -> Result<T> {
         guard::call(py, || self.handle.with(|tree| Ok(work(tree)?)))
+    }
+
+    fn iterate(slf: Py<Self>, part: Part, span: Span, reverse: bool) -> Iter {
+        let handle = slf.get().handle.clone();
+        Iter::new(slf.into_any(), handle, part, span, reverse)
     }
 
     /// Do something with each key, and check for signals in between.
@@ -92,7 +96,7 @@ impl Tree {
     #[getter]
     fn db<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyAny> {
         match &slf.get().db {
-            Some(db) => db.bind(slf.py()).clone().into_any(),
+            Some(db) => db.bind(slf.py()).clone(),
             None => slf.clone().into_any(),
         }
     }
@@ -229,33 +233,33 @@ impl Tree {
     #[doc = doc!("Tree.range")]
     #[pyo3(signature = (start = None, stop = None, *, reverse = false))]
     fn range(slf: Py<Self>, start: Option<Buffer<'_, '_>>, stop: Option<Buffer<'_, '_>>, reverse: bool) -> Iter {
-        Iter::new(slf, Part::Items, Span::range(start, stop), reverse)
+        Self::iterate(slf, Part::Items, Span::range(start, stop), reverse)
     }
 
     #[doc = doc!("Tree.prefix")]
     #[pyo3(signature = (prefix, *, reverse = false))]
     fn prefix(slf: Py<Self>, prefix: Buffer<'_, '_>, reverse: bool) -> Iter {
-        Iter::new(slf, Part::Items, Span::prefix(prefix.as_slice()), reverse)
+        Self::iterate(slf, Part::Items, Span::prefix(prefix.as_slice()), reverse)
     }
 
     #[doc = doc!("Tree.keys")]
     #[pyo3(signature = (start = None, stop = None, *, reverse = false))]
     fn keys(slf: Py<Self>, start: Option<Buffer<'_, '_>>, stop: Option<Buffer<'_, '_>>, reverse: bool) -> Iter {
-        Iter::new(slf, Part::Keys, Span::range(start, stop), reverse)
+        Self::iterate(slf, Part::Keys, Span::range(start, stop), reverse)
     }
 
     #[doc = doc!("Tree.values")]
     #[pyo3(signature = (start = None, stop = None, *, reverse = false))]
     fn values(slf: Py<Self>, start: Option<Buffer<'_, '_>>, stop: Option<Buffer<'_, '_>>, reverse: bool) -> Iter {
-        Iter::new(slf, Part::Values, Span::range(start, stop), reverse)
+        Self::iterate(slf, Part::Values, Span::range(start, stop), reverse)
     }
 
-    fn __iter__(slf: Py<Self>) -> Iter {
-        Iter::over(slf)
+    pub fn __iter__(slf: Py<Self>) -> Iter {
+        Self::iterate(slf, Part::Items, Span::range(None, None), false)
     }
 
     fn __reversed__(slf: Py<Self>) -> Iter {
-        Iter::new(slf, Part::Items, Span::range(None, None), true)
+        Self::iterate(slf, Part::Items, Span::range(None, None), true)
     }
 
     // sled's own `len` counts errors too, and after damage they never end.
@@ -303,7 +307,7 @@ impl Tree {
         let queue = Queue::new(prefix.as_ref().map_or(&[], Buffer::as_slice), capacity);
         let handle = slf.get().handle();
         guard::call(slf.py(), || handle.watch(queue.clone()))?;
-        Ok(Subscriber::new(slf.clone().unbind(), queue))
+        Ok(Subscriber::new(slf.clone().into_any().unbind(), queue))
     }
 
     fn __repr__(&self) -> String {

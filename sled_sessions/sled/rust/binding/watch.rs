@@ -9,7 +9,7 @@ use pyo3::{prelude::*, types::PyTuple};
 use sled::IVec;
 
 use crate::{
-    binding::{bytes::Bytes, tree::Tree},
+    binding::bytes::Bytes,
     error::{Error, Result},
     runtime::{
         events::Queue,
@@ -61,13 +61,13 @@ impl From<sled::Event> for Event {
 #[doc = doc!("Subscriber")]
 #[pyclass(frozen, weakref, module = "sled_sessions.sled")]
 pub struct Subscriber {
-    /// Keeps the database open.
-    _tree: Py<Tree>,
+    /// The Python object that keeps the database open.
+    _tree: Py<PyAny>,
     queue: Arc<Queue>,
 }
 
 impl Subscriber {
-    pub fn new(tree: Py<Tree>, queue: Arc<Queue>) -> Self {
+    pub fn new(tree: Py<PyAny>, queue: Arc<Queue>) -> Self {
         Subscriber { _tree: tree, queue }
     }
 

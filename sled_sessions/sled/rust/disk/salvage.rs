@@ -50,7 +50,7 @@ enum NodeContent {
 }
 
 pub struct Salvager {
-    files: Files,
+    source: Source,
     pages: BTreeMap<u64, Page>,
     /// Pages to read, each with its tree's index in `names`.
     queue: VecDeque<(usize, u64)>,
@@ -60,7 +60,7 @@ pub struct Salvager {
     pub lost: u64,
 }
 
-struct Files {
+struct Source {
     folder: PathBuf,
     log: Log,
 }
@@ -71,7 +71,7 @@ impl Salvager {
         let stored = stored_segment_size(&folder).ok().flatten().or_else(|| detect_segment_size(&folder));
         let log = Log::open(&folder, stored.unwrap_or(SEGMENT_SIZE)).at(&db)?;
         let mut salvager = Salvager {
-            files: Files { folder, log },
+            source: Source { folder, log },
             pages: BTreeMap::new(),
             queue: VecDeque::new(),
             seen: BTreeSet::new(),
@@ -84,7 +84,7 @@ impl Salvager {
 
     /// Go through the log in order and note where each page's parts are.
     fn scan(&mut self) -> io::Result<()> {
-        let Files { folder, log } = &self.files;
+        let Source { folder, log } = &self.source;
         let size = log.segment_size as u64;
         let mut order = Vec::new();
         for segment in log.segments()? {
@@ -119,14 +119,14 @@ impl Salvager {
         if last_snapshot(folder)?.max(noted_end(folder)).is_some_and(|position| position > log.continuation(end)) {
             self.lost += 1; // the end of the log
         }
-        if let Some(meta) = meta.and_then(|place| self.files.content(place)) {
+        if let Some(meta) = meta.and_then(|place| self.source.content(place)) {
             self.queue_roots(&meta);
         }
         Ok(())
     }
 
     fn queue_roots(&mut self, mut meta: &[u8]) {
-        while let Some(name) = bytes(&mut meta) {
+        while let Some(name) = take_bytes(&mut meta) {
             let Some(root) = varint(&mut meta) else { break };
             self.queue.push_back((self.names.len(), root));
             self.names.push(name.to_vec());
@@ -139,7 +139,7 @@ impl Salvager {
             if !self.seen.insert(number) {
                 continue;
             }
-            let Some(node) = self.pages.get(&number).and_then(|page| self.files.node(page, &mut self.lost)) else {
+            let Some(node) = self.pages.get(&number).and_then(|page| self.source.node(page, &mut self.lost)) else {
                 self.lost += 1;
                 continue;
             };
@@ -155,14 +155,14 @@ impl Salvager {
             if self.seen.contains(&number) {
                 continue;
             }
-            match self.files.node(&page, &mut self.lost) {
+            match self.source.node(&page, &mut self.lost) {
                 Some(Node { content: NodeContent::Leaf(pairs), .. }) => return Some((None, pairs)),
                 Some(_) => {}
                 // Without the page's base, its newer writes are readable under keys that lack their beginning.
                 None => {
                     self.lost += 1;
                     let mut pairs = Pairs::new();
-                    let links = self.files.links(&page, &mut self.lost);
+                    let links = self.source.links(&page, &mut self.lost);
                     links.iter().for_each(|link| change_pair(&mut pairs, &[], link));
                     return Some((None, pairs));
                 }
@@ -172,7 +172,7 @@ impl Salvager {
     }
 }
 
-impl Files {
+impl Source {
     /// A page with its links applied; unreadable links are added to `lost`.
     fn node(&self, page: &Page, lost: &mut u64) -> Option<Node> {
         let mut node = parse_node(&self.content(page.base?)?)?;
@@ -218,8 +218,8 @@ fn note_message(pages: &mut BTreeMap<u64, Page>, meta: &mut Option<Place>, messa
 /// Apply a link to a leaf's pairs: kind 0 sets a value, kind 1 removes it.
 fn change_pair(pairs: &mut Pairs, prefix: &[u8], link: &[u8]) {
     let Some((kind, mut rest)) = link.split_first() else { return };
-    let Some(key) = bytes(&mut rest).map(|key| [prefix, key].concat()) else { return };
-    match (kind, bytes(&mut rest)) {
+    let Some(key) = take_bytes(&mut rest).map(|key| [prefix, key].concat()) else { return };
+    match (kind, take_bytes(&mut rest)) {
         (0, Some(value)) => drop(pairs.insert(key, value.to_vec())),
         (1, _) => drop(pairs.remove(&key)),
         _ => {}
@@ -244,14 +244,14 @@ fn parse_node(content: &[u8]) -> Option<Node> {
     let next = varint(&mut rest)?;
     let merging_child = varint(&mut rest)?;
     let (&[_merging, prefix_length], mut rest) = rest.split_first_chunk::<2>()?;
-    let low = bytes(&mut rest)?;
-    bytes(&mut rest)?; // the upper bound
+    let low = take_bytes(&mut rest)?;
+    take_bytes(&mut rest)?; // the upper bound
     let prefix = low.get(..usize::from(prefix_length))?.to_vec();
     let (&kind, mut rest) = rest.split_first()?;
     let count = usize::try_from(varint(&mut rest)?).ok()?;
-    let keys = (0..count).map(|_| bytes(&mut rest)).collect::<Option<Vec<_>>>()?;
+    let keys = (0..count).map(|_| take_bytes(&mut rest)).collect::<Option<Vec<_>>>()?;
     let content = if kind == 0 {
-        let values = (0..count).map(|_| bytes(&mut rest)).collect::<Option<Vec<_>>>()?;
+        let values = (0..count).map(|_| take_bytes(&mut rest)).collect::<Option<Vec<_>>>()?;
         let pairs = keys.iter().zip(values).map(|(key, value)| ([&prefix, *key].concat(), value.to_vec()));
         NodeContent::Leaf(pairs.collect())
     } else {
@@ -263,7 +263,7 @@ fn parse_node(content: &[u8]) -> Option<Node> {
 }
 
 /// A length, then that many bytes.
-fn bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::try_from(varint(rest)?).ok()?;
     let (found, after) = rest.split_at_checked(length)?;
     *rest = after;

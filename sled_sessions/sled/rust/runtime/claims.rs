@@ -11,10 +11,10 @@ use crate::{
     runtime::locks::{lock, try_lock},
 };
 
-static CLAIMS: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
+static CLAIMS: Mutex<Vec<ClaimedFolder>> = Mutex::new(Vec::new());
 
-struct Entry {
-    key: Key,
+struct ClaimedFolder {
+    key: FolderKey,
     /// The files and folders on which sled has locks.
     locked: Vec<PathBuf>,
     /// Why the folder could not be opened, if it stays locked nevertheless.
@@ -23,25 +23,25 @@ struct Entry {
 
 /// What identifies a claimed folder.
 #[derive(Clone, PartialEq)]
-pub enum Key {
+pub enum FolderKey {
     Path(PathBuf),
     /// Device and inode, so that a backup in place of a broken folder can be opened.
     Inode(u64, u64),
 }
 
 /// A folder that only the owner of this may open.
-pub struct Claim(Key);
+pub struct Claim(FolderKey);
 
 impl Claim {
-    pub fn begin(key: Key, folder: &Path, locked: impl IntoIterator<Item = &'static str>) -> Result<Self> {
+    pub fn begin(key: FolderKey, folder: &Path, locked: [&str; 2]) -> Result<Self> {
         let mut claims = lock(&CLAIMS);
-        match claims.iter().find(|entry| entry.key == key) {
+        match claims.iter().find(|claimed| claimed.key == key) {
             None => {
-                let locked = locked.into_iter().map(|name| folder.join(name)).collect();
-                claims.push(Entry { key: key.clone(), locked, broken: None });
+                let locked = locked.map(|name| folder.join(name)).into();
+                claims.push(ClaimedFolder { key: key.clone(), locked, broken: None });
                 Ok(Claim(key))
             }
-            Some(Entry { broken: Some(why), .. }) => Err(Error::Damaged(why.clone())),
+            Some(ClaimedFolder { broken: Some(why), .. }) => Err(Error::Damaged(why.clone())),
             Some(_) => Err(Error::Locked(format!(
                 "{} is open in this process already, or another thread is opening it: share that Db, or close it first",
                 folder.display()
@@ -52,20 +52,20 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        lock(&CLAIMS).retain(|entry| entry.key != self.0);
+        lock(&CLAIMS).retain(|claimed| claimed.key != self.0);
     }
 }
 
 /// Record why a folder that stays claimed cannot be opened.
-pub fn mark_broken(key: &Key, why: String) {
-    if let Some(entry) = lock(&CLAIMS).iter_mut().find(|entry| entry.key == *key) {
-        entry.broken = Some(why);
+pub fn mark_broken(key: &FolderKey, why: String) {
+    if let Some(claimed) = lock(&CLAIMS).iter_mut().find(|claimed| claimed.key == *key) {
+        claimed.broken = Some(why);
     }
 }
 
 /// In a forked child, forget all claims and return the files that the parent has locked. Nothing if another thread held
 /// our lock when the process was forked: in the child it stays locked for ever.
 pub fn take_from_parent() -> Vec<PathBuf> {
-    let entries = try_lock(&CLAIMS).map(|mut claims| std::mem::take(&mut *claims));
-    entries.into_iter().flatten().flat_map(|entry| entry.locked).collect()
+    let claims = try_lock(&CLAIMS).map(|mut claims| std::mem::take(&mut *claims)).unwrap_or_default();
+    claims.into_iter().flat_map(|claimed| claimed.locked).collect()
 }

@@ -59,19 +59,24 @@ pub fn call_in_transaction<T: Send>(py: Python<'_>, work: impl FnOnce() -> Resul
     py.detach(|| catch(work))
 }
 
+/// Calls its function when it is dropped, also by a panic.
+pub struct OnDrop<F: FnMut()>(pub F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        self.0();
+    }
+}
+
 /// Mark this thread as inside a transaction's function while `work` runs.
 pub fn inside_transaction<T>(work: impl FnOnce() -> T) -> T {
     static LAST: AtomicU64 = AtomicU64::new(0);
-    struct Leave;
-    impl Drop for Leave {
-        fn drop(&mut self) {
-            IN_TRANSACTION.set(false);
-            TRANSACTION.store(0, Relaxed);
-        }
-    }
     IN_TRANSACTION.set(true);
     TRANSACTION.store(LAST.fetch_add(1, Relaxed) + 1, Relaxed);
-    let _leave = Leave;
+    let _leave = OnDrop(|| {
+        IN_TRANSACTION.set(false);
+        TRANSACTION.store(0, Relaxed);
+    });
     work()
 }
 

@@ -19,7 +19,7 @@ use crate::{
     },
     error::{At, Error, Result},
     runtime::{
-        claims::{Claim, Key},
+        claims::{Claim, FolderKey},
         engine::Engine,
         fork, guard,
     },
@@ -59,7 +59,7 @@ pub fn open(
 }
 
 fn claim(path: &Path) -> Result<Claim> {
-    Claim::begin(Key::Path(path.to_owned()), path, ["db", CREATING])
+    Claim::begin(FolderKey::Path(path.to_owned()), path, ["db", CREATING])
 }
 
 fn start(config: sled::Config, path: PathBuf, temporary: bool, claim: Claim) -> Result<Arc<Engine>> {

@@ -32,7 +32,7 @@ use crate::{
     error::{At, Error, Result},
     runtime::{
         CHUNK_BYTES, DEFAULT_TREE,
-        claims::{self, Claim, Key},
+        claims::{self, Claim, FolderKey},
         fork, guard,
         locks::{lock, try_lock},
     },
@@ -221,18 +221,18 @@ impl V1Database {
     }
 
     fn checked<T>(&self, outcome: io::Result<T>) -> Result<T> {
-        outcome.or_else(|error| explain(error, &self.path))
+        outcome.or_else(|error| explain_v1(error, &self.path))
     }
 }
 
 fn open_claimed(path: &Path) -> Result<ClaimedDb> {
     let folder = fs::metadata(path).at(path)?;
-    let key = Key::Inode(folder.dev(), folder.ino());
+    let key = FolderKey::Inode(folder.dev(), folder.ino());
     let claim = Claim::begin(key.clone(), path, [".", "metadata"])?;
     check_metadata(path)?;
     let (folder, config) = (path.to_owned(), sled_v1::Config::new().path(path).flush_every_ms(None));
     let opened = guard::call_interruptibly(move || {
-        let db = retry_while_locked(|| config.open().or_else(|error| explain(error, &folder)))?;
+        let db = retry_while_locked(|| config.open().or_else(|error| explain_v1(error, &folder)))?;
         Ok(ClaimedDb { db, _claim: claim })
     });
     match opened {
@@ -247,7 +247,7 @@ fn open_claimed(path: &Path) -> Result<ClaimedDb> {
     }
 }
 
-fn explain<T>(error: io::Error, path: &Path) -> Result<T> {
+fn explain_v1<T>(error: io::Error, path: &Path) -> Result<T> {
     match error.kind() {
         io::ErrorKind::WouldBlock => Err(locked(path)),
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Err(broken(path, &error.to_string())),
