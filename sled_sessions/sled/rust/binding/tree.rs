@@ -119,10 +119,7 @@ impl Tree {
 
     fn __getitem__(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<Bytes> {
         let wanted = key.as_slice();
-        match self.call(py, |tree| tree.get(wanted))? {
-            Some(value) => Ok(Bytes(value)),
-            None => Err(missing(py, &key)),
-        }
+        self.call(py, |tree| tree.get(wanted))?.map(Bytes).ok_or_else(|| missing(py, &key))
     }
 
     fn __setitem__(&self, py: Python<'_>, key: Buffer<'_, '_>, value: Buffer<'_, '_>) -> Result<()> {
@@ -132,10 +129,7 @@ impl Tree {
 
     fn __delitem__(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<()> {
         let wanted = key.as_slice();
-        match self.call(py, |tree| tree.remove(wanted))? {
-            Some(_) => Ok(()),
-            None => Err(missing(py, &key)),
-        }
+        self.call(py, |tree| tree.remove(wanted))?.map(drop).ok_or_else(|| missing(py, &key))
     }
 
     #[doc = doc!("Tree.insert")]

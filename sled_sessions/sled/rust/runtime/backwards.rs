@@ -122,58 +122,46 @@ fn common(low: &[u8], high: Option<&[u8]>) -> usize {
 
 /// The key halfway between two, the second of which is greater; None if there is none.
 fn middle(low: &[u8], high: Option<&[u8]>) -> Option<Vec<u8>> {
-    let digits = low.len().max(high.map_or(0, <[u8]>::len)) + 1;
-    let (one, other) = (number(Some(low), digits), number(high, digits));
-    let mut sum = vec![0; digits + 1];
-    let mut carry = 0;
-    for at in (0..=digits).rev() {
-        carry += u16::from(one[at]) + u16::from(other[at]);
-        sum[at] = carry as u8;
-        carry >>= 8;
-    }
-    let mut rest = 0;
-    for digit in &mut sum {
-        rest = rest << 8 | u16::from(*digit);
-        *digit = (rest / 2) as u8;
-        rest %= 2;
-    }
-    Some(key(sum)).filter(|middle| middle.as_slice() > low && high.is_none_or(|high| middle.as_slice() < high))
+    let (low_digits, high_digits) = fractions(low, high);
+    // Half of a digit is 128 times the digit one place to the right.
+    let halves = low_digits.iter().zip(&high_digits).map(|(low, high)| (low + high) * 128);
+    let middle = key([0].into_iter().chain(halves).collect())?;
+    Some(middle).filter(|middle| middle.as_slice() > low && high.is_none_or(|high| middle.as_slice() < high))
 }
 
 /// The key as far before `low` as `high` is after it; the first key of all if that is out of range.
 pub fn mirrored(low: &[u8], high: Option<&[u8]>) -> Vec<u8> {
-    let digits = low.len().max(high.map_or(0, <[u8]>::len));
-    let low = number(Some(low), digits);
-    let distance = difference(&number(high, digits), &low);
-    if distance < low { key(difference(&low, &distance)) } else { Vec::new() }
+    let (low, high) = fractions(low, high);
+    key(low.iter().zip(&high).map(|(low, high)| 2 * low - high).collect()).unwrap_or_default()
 }
 
-/// A key as a fraction: one digit before the point, then the key's bytes. The end of a tree is 1.
-fn number(key: Option<&[u8]>, digits: usize) -> Vec<u8> {
-    let mut number = vec![0; digits + 1];
-    match key {
-        Some(key) => number[1..=key.len()].copy_from_slice(key),
-        None => number[0] = 1,
-    }
-    number
+/// Two keys as fractions with as many digits: one before the point, then the bytes. The end of a tree is 1.
+fn fractions(low: &[u8], high: Option<&[u8]>) -> (Vec<i32>, Vec<i32>) {
+    let length = 1 + low.len().max(high.map_or(0, <[u8]>::len));
+    let digits = |whole: i32, key: &[u8]| {
+        let mut digits: Vec<_> = [whole].into_iter().chain(key.iter().map(|byte| i32::from(*byte))).collect();
+        digits.resize(length, 0);
+        digits
+    };
+    (digits(0, low), high.map_or_else(|| digits(1, &[]), |high| digits(0, high)))
 }
 
-fn key(number: Vec<u8>) -> Vec<u8> {
-    let end = number.iter().rposition(|digit| *digit != 0).unwrap_or(0);
-    number[1..=end].to_vec()
-}
-
-/// `one - other`, where `one` is not smaller and both have the same number of digits.
-fn difference(one: &[u8], other: &[u8]) -> Vec<u8> {
-    let mut difference = vec![0; one.len()];
-    let mut borrow = false;
-    for at in (0..one.len()).rev() {
-        let (digit, first) = one[at].overflowing_sub(other[at]);
-        let (digit, second) = digit.overflowing_sub(borrow.into());
-        difference[at] = digit;
-        borrow = first || second;
-    }
-    difference
+/// The key of a fraction whose digits may be out of range; None if it is negative.
+fn key(digits: Vec<i32>) -> Option<Vec<u8>> {
+    let mut carry = 0;
+    let mut bytes: Vec<u8> = digits
+        .iter()
+        .rev()
+        .map(|digit| {
+            carry += digit;
+            let byte = carry.rem_euclid(256) as u8;
+            carry = carry.div_euclid(256);
+            byte
+        })
+        .skip_while(|byte| *byte == 0)
+        .collect();
+    bytes.reverse();
+    (carry >= 0).then(|| bytes.split_off(bytes.len().min(1)))
 }
 
 #[cfg(test)]
