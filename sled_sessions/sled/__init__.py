@@ -1,4 +1,4 @@
-"""The embedded database sled 0.34 for Python: ordered maps from bytes to bytes, in a folder.
+"""The embedded database sled 0.34 for Python: ordered maps from bytes to bytes, stored in a folder.
 
     >>> from sled_sessions import sled
     >>> with sled.open("storage") as db:
@@ -6,15 +6,15 @@
     ...     db.get(b"key")
     b'value'
 
-A general binding over the Rust crate; it knows nothing of sessions. Left out, because 0.34.7 does nothing with it or
-Python has it already: ``mode`` and ``snapshot_after_ops`` (without effect), compression (not built in), merge
-operators (``Tree.update_and_fetch`` does the same), ``flush_async`` (``asyncio.to_thread(db.flush)``).
+A general binding of the Rust crate; it knows nothing about sessions. It leaves out what has no effect in 0.34.7
+(``mode``, ``snapshot_after_ops``), compression, and what Python already offers: merge operators
+(``Tree.update_and_fetch``) and ``flush_async`` (``asyncio.to_thread(db.flush)``).
 """
 
 import atexit
 import os
 
-from sled_sessions.sled import _check, _fork, _looks, _native  # noqa: F401 - _check comes first
+from sled_sessions.sled import _check, _fork, _looks, _native  # noqa: F401 - _check must be first
 from sled_sessions.sled._native import (
     Batch,
     Db,
@@ -23,7 +23,7 @@ from sled_sessions.sled._native import (
     Subscriber,
     TransactionTree,
     Tree,
-    open,  # noqa: A004 - the name that sled has
+    open,  # noqa: A004 - sled's name
     transaction,
 )
 from sled_sessions.sled.errors import (
@@ -61,7 +61,7 @@ __all__ = [
     "transaction",
 ]
 
-Tree._repr_html_ = _looks.html_of  # HTML is no business of Rust's; Db inherits it
+Tree._repr_html_ = _looks.html_of  # Db inherits it
 
 atexit.register(_native.close_all)
 if hasattr(os, "register_at_fork"):

@@ -1,4 +1,4 @@
-"""What must be so before the engine is loaded; the package imports it first."""
+"""Refuses to load the engine outside the main interpreter."""
 
 import importlib
 
@@ -14,5 +14,5 @@ def _is_main_interpreter() -> bool:
 
 
 if not _is_main_interpreter():
-    # Its exit would close the databases of them all, and each would need exception classes of its own.
+    # A subinterpreter's exit would close the databases of all interpreters, and each would need its own exceptions.
     raise ImportError("sled works in the main interpreter only: use another process instead")

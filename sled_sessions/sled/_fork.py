@@ -1,4 +1,4 @@
-"""What a forked child has to do: sled's threads stay behind, and so must the folder's lock."""
+"""What a forked child must do: stop using sled, and give up its copies of the folder's lock."""
 
 import contextlib
 import os
@@ -7,11 +7,11 @@ from sled_sessions.sled import _native
 
 
 def after_fork_in_child() -> None:
-    """Refuse sled's calls from now on, and give up the inherited locks.
+    """Make sled's calls raise ForkedProcess, and close the inherited descriptors that hold locks.
 
-    A file lock lives until every copy of its descriptor is closed: without this, a worker process that never uses the
-    database would keep the folder locked after its parent has closed it. Which descriptors are sled's cannot be told:
-    those that the program itself has of the same files are closed, too.
+    A file lock lasts until every copy of its descriptor is closed. Without this, a worker process that never uses the
+    database would keep the folder locked after its parent has closed it. sled's descriptors cannot be told from the
+    program's own descriptors of the same files, so those are closed too.
     """
     for path in _native.after_fork_in_child():
         with contextlib.suppress(OSError):

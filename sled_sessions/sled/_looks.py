@@ -1,15 +1,15 @@
-"""What a database and a tree look like in a notebook. Keys and values may be secrets: little of them is shown."""
+"""Databases and trees in a notebook. Keys and values may be secrets, so only the beginning of keys is shown."""
 
 from itertools import islice
 
 from sled_sessions.sled._native import Db, Tree
 from sled_sessions.sled.errors import SledError
 
-_BEGINNING = 3  # bytes of a key: as much of a session's id as its repr shows
+_BEGINNING = 3  # bytes of a key, as many as the repr of a session id shows
 
 
 def html_of(tree: Tree) -> str:
-    """A card with the first trees of a database, or the first keys of a tree; big ones are not read to their end."""
+    """A card with the first trees of a database, or the first keys of a tree. Large trees are counted only in part."""
     from sled_sessions.display import html, text
 
     facts: dict[str, object] = {"folder": tree.db.path}

@@ -1,4 +1,4 @@
-"""What the engine raises, all of it below ``SledError``; and ``TypeError`` or ``ValueError`` for a wrong argument."""
+"""The engine's exceptions, all derived from ``SledError``. Wrong arguments raise ``TypeError`` or ``ValueError``."""
 
 
 class SledError(Exception):
@@ -6,7 +6,7 @@ class SledError(Exception):
 
 
 class CollectionNotFound(SledError):
-    """The tree no longer exists: ``Db.drop_tree`` removed it while this handle was still in use."""
+    """The tree was removed by ``Db.drop_tree`` while this handle was still in use."""
 
 
 class Unsupported(SledError):
@@ -14,11 +14,11 @@ class Unsupported(SledError):
 
 
 class ReportableBug(SledError):
-    """sled broke one of its own promises, or panicked. The message says where."""
+    """sled broke one of its own invariants, or panicked. The message says where."""
 
 
 class Corruption(SledError):
-    """A file of the database is damaged. What could be read until then was correct."""
+    """A file of the database is damaged. Everything read before the error was correct."""
 
 
 class SledIOError(SledError, OSError):
@@ -26,7 +26,7 @@ class SledIOError(SledError, OSError):
 
 
 class DatabaseLocked(SledError):
-    """Another open database holds the folder. sled lets one process at a time, and once in it, open a folder."""
+    """Another open database holds the folder. A folder can be open in one process at a time, and only once there."""
 
 
 class ForkedProcess(SledError):
@@ -34,7 +34,7 @@ class ForkedProcess(SledError):
 
 
 class ClosedError(SledError):
-    """The database (or the watcher) has been closed."""
+    """The database or the watcher has been closed."""
 
 
 class EventsLost(SledError):

@@ -1,4 +1,4 @@
-"""What can still be read of a damaged database, without sled: page by page, tree by tree."""
+"""Reading a damaged database without sled, page by page."""
 
 from collections.abc import Iterator
 from os import PathLike
@@ -7,16 +7,16 @@ from sled_sessions.sled import _native
 
 
 class Pages:
-    """Iterate the pages of a database folder of sled 0.34: each a tree's name and pairs.
+    """Iterate over the readable pages of a sled 0.34 folder, each a tree's name and pairs.
 
-    The name is None for a page that no tree leads to; of some of these only the newest writes can be read, under keys
-    that lack their beginning. Pages of trees come first. Nothing is written, not even the folder's lock is taken.
+    Pages whose tree is unknown come last, with None for the name. Of some of these only the newest writes can be read,
+    under keys that lack their beginning. Writes nothing, and does not take the folder's lock.
 
     Args:
         path: The folder.
 
     Raises:
-        SledIOError: Its file ``db`` cannot be read.
+        SledIOError: The file ``db`` cannot be read.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -24,7 +24,7 @@ class Pages:
 
     @property
     def lost(self) -> int:
-        """How many places in the log, and pages, could not be read so far."""
+        """The number of pages, and places in the log, that could not be read so far."""
         return self._native.lost
 
     def __iter__(self) -> Iterator[tuple[bytes | None, list[tuple[bytes, bytes]]]]:

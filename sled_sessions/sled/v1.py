@@ -1,6 +1,6 @@
-"""The folders of sled 1.0: whole trees out of them and into them, for moving between the formats.
+"""Databases of sled 1.0, for moving whole trees between the formats.
 
-sled 1.0 is not released; this is the newest of its pre-releases. To use a database, migrate it to 0.34.
+sled 1.0 is not released; this is its newest pre-release. To work with a database, copy it into one of 0.34.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,18 +16,18 @@ _CHUNK_BYTES = 1 << 20
 
 
 class Db:
-    """A database of sled 1.0. It has the trees of `sled.Db.export` and `import_`, and nothing else of it.
+    """A database of sled 1.0, with the methods that copying needs.
 
-    A child that is forked while it is open finds every descriptor of the folder closed, the program's own included.
+    In a child that is forked while it is open, all descriptors of the folder are closed, including the program's own.
 
     Args:
-        path: The folder; made when it is not there.
+        path: The folder; created if it is missing.
 
     Raises:
-        DatabaseLocked: It is open, in another process or in this one.
-        Unsupported: It is a folder of sled 0.34, in which sled 1.0 would make an empty database.
-        Corruption: The files are damaged. Not every damage is found: a newest log that was cut short looks as after a
-            kill, and costs what it had.
+        DatabaseLocked: The folder is open in another process or in this one.
+        Unsupported: The folder is a database of sled 0.34, where sled 1.0 would make an empty one.
+        Corruption: The files are damaged. Not all damage is found: if the newest log was cut short, which looks like a
+            kill, its data is lost.
         SledIOError: The file system refused.
     """
 
@@ -35,32 +35,32 @@ class Db:
         self._native = _native.open_v1(path)
 
     def tree_names(self) -> list[bytes]:
-        """The names of all trees, sorted; the default tree's is 0.34's name for it, ``b"__sled__default"``."""
+        """The names of all trees, sorted; the default tree has its name of 0.34, ``b"__sled__default"``."""
         return self._native.tree_names()
 
     def export(self) -> Iterator[tuple[bytes, bytes, Iterator[tuple[bytes, bytes]]]]:
-        """Yield ``(b"tree", name, pairs)`` for each tree, as `sled.Db.export` gives them. Memory stays small."""
+        """Yield ``(b"tree", name, pairs)`` for each tree, like `sled.Db.export`. Needs little memory."""
         for name in self.tree_names():
             yield b"tree", name, self._pairs(name)
 
     def import_(self, export: Iterable[tuple[bytes, bytes, Iterable[tuple[bytes, bytes]]]]) -> None:
-        """Insert what an `export` gave. Memory stays small, and nothing is overwritten.
+        """Insert what an `export` returned. Needs little memory, and overwrites nothing.
 
         Raises:
-            SledError: A key is there already, or this is not what `export` gives.
+            SledError: A key exists already, or this is not an `export`.
         """
         for kind, name, pairs in export:
             if kind != b"tree":
                 raise SledError("only collections of type b'tree' can be imported")
-            self._native.insert_new(name, [])  # so that an empty tree arrives, too
+            self._native.insert_new(name, [])  # creates the tree even if it is empty
             for chunk in _chunks(pairs):
                 self._native.insert_new(name, chunk)
 
     def close(self) -> None:
-        """Write everything to the disk and free the folder.
+        """Write everything to the disk and release the folder.
 
         Raises:
-            SledError: A call that Ctrl-C has ended still runs in sled; the folder gets free when it ends.
+            SledError: A call that Ctrl-C has ended is still running in sled; the folder is released when it ends.
         """
         self._native.close()
 
@@ -75,7 +75,7 @@ class Db:
         except SledError as failure:
             if error is None:
                 raise
-            error.add_note(str(failure))  # a Ctrl-C stays one
+            error.add_note(str(failure))  # do not replace a KeyboardInterrupt
 
     def _pairs(self, name: bytes) -> Iterator[tuple[bytes, bytes]]:
         last: bytes | None = None
@@ -85,7 +85,7 @@ class Db:
 
 
 def _chunks(pairs: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
-    """The pairs in lists that are neither long nor large."""
+    """Split the pairs into lists of limited length and size."""
     chunk, size = list[tuple[bytes, bytes]](), 0
     for key, value in pairs:
         chunk.append((key, value))

@@ -1,4 +1,4 @@
-"""Every call there is on a database, and opening it from another process."""
+"""Every call on a database, and opening it from another process."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -51,7 +51,7 @@ CALLS: dict[str, Callable[[sled.Db, sled.Tree, Pairs], object]] = {
 
 
 def calls(db: sled.Db) -> dict[str, Callable[[], object]]:
-    """The calls by name, on this database and a tree and an iterator of it."""
+    """The calls by name, bound to this database and a tree and an iterator of it."""
     tree = db.open_tree("tree")
     tree.insert(b"a", b"b")
     tree.insert(b"b", b"c")

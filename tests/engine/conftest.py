@@ -1,4 +1,4 @@
-"""A database in a folder of its own, and a tree of it."""
+"""Fixtures: a database in a separate folder, and a tree of it."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What sled 0.34 writes into its files."""
+"""Contents of sled 0.34's files."""
 
 import zlib
 

@@ -1,4 +1,4 @@
-"""Other processes for the engine's tests; none of them can outlive its test."""
+"""Other processes for tests; none outlives its test."""
 
 import fcntl
 import os
@@ -25,7 +25,7 @@ def python(code: str, *arguments: str | Path) -> subprocess.CompletedProcess[str
 
 @contextmanager
 def running(code: str, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
-    """A fresh interpreter that has printed its first line and waits for its standard input to end."""
+    """Run ``code``, which prints "ready" and then waits, in a fresh interpreter."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -38,7 +38,7 @@ def running(code: str, *arguments: str | Path) -> Iterator[subprocess.Popen[str]
 
 @contextmanager
 def held_briefly(path: Path) -> Iterator[None]:
-    """The lock of this file or folder is held a moment longer, as by a process that is being started."""
+    """Hold the lock of this file or folder for a moment, like a process that is being started."""
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     release = threading.Timer(0.02, os.close, [descriptor])
@@ -51,12 +51,12 @@ def in_fork(work: Callable[[], object]) -> str:
     """Run ``work`` in a forked child; return the repr of its result, or the name of its exception."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns about forks with threads
         child = os.fork()
     if child == 0:
         try:
             answer = repr(work())
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the parent judges it
+        except BaseException as error:  # noqa: BLE001 - reported to the parent
             answer = type(error).__name__
         os.write(writer, answer.encode())
         os._exit(0)
@@ -74,7 +74,7 @@ def in_fork(work: Callable[[], object]) -> str:
 
 @contextmanager
 def living_child(first: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """For as long as the block runs, a forked child lives that has done ``first``; it has to end well."""
+    """While the block runs, keep a forked child alive that has called ``first``; it must end normally."""
     reader, writer = os.pipe()
     forked, tell_forked = os.pipe()
 

@@ -1,4 +1,4 @@
-"""Closing: the folder is free at once, every call says that the database is closed, and nothing is lost at the end."""
+"""Closing: the folder is free at once, later calls raise ClosedError, and no data is lost."""
 
 import contextlib
 import gc
@@ -21,7 +21,7 @@ from sled_sessions.sled import _native
 
 
 def test_frees_the_folder_at_once(db: sled.Db) -> None:
-    """After close() another process can open the folder, though trees, iterators and watchers are still referenced."""
+    """After close() another process can open the folder, even while trees, iterators and watchers are referenced."""
     tree = db.open_tree("tree")
     for number in range(2000):
         db.insert(number.to_bytes(4, "big"), bytes(100))
@@ -37,14 +37,14 @@ def test_frees_the_folder_at_once(db: sled.Db) -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_use_after_close(db: sled.Db, name: str) -> None:
-    """Whatever is called on a closed database raises ClosedError, and the message says which database."""
+    """Every call on a closed database raises ClosedError, and the message names the database."""
     call = calls(db)[name]
     db.close()
     with pytest.raises(sled.ClosedError, match=f"the database {db.path} is closed: open it again"):
         call()
 
 
-def test_what_a_closed_database_still_knows(db: sled.Db) -> None:
+def test_names_and_reprs_after_close(db: sled.Db) -> None:
     """Names and reprs work after close(), and closing again does nothing."""
     tree = db.open_tree("tree")
     db.close()
@@ -54,15 +54,15 @@ def test_what_a_closed_database_still_knows(db: sled.Db) -> None:
 
 
 def test_context_manager(folder: Path) -> None:
-    """A with block closes the database, also when it is left by an exception, which comes through."""
+    """A with block closes the database even if it ends with an exception, which is passed on."""
     with pytest.raises(KeyError), sled.open(folder) as db:
         raise KeyError
     with pytest.raises(sled.ClosedError):
         db.get(b"key")
 
 
-def test_forgotten(folder: Path) -> None:
-    """A database that nothing refers to any more is closed; a tree or an iterator keeps it open."""
+def test_garbage_collection(folder: Path) -> None:
+    """A database without references is closed; a tree or an iterator keeps it open."""
     iterator = iter(sled.open(folder).open_tree("tree"))
     gc.collect()
     with pytest.raises(sled.DatabaseLocked):
@@ -73,7 +73,7 @@ def test_forgotten(folder: Path) -> None:
 
 
 def test_interpreter_exit(folder: Path) -> None:
-    """A program that forgets to close loses nothing, even what no flush thread would have written."""
+    """A program that does not close its database loses nothing, even without a flush thread."""
     code = (
         "import sys; from sled_sessions import sled\n"
         "db = sled.open(sys.argv[1], flush_every_ms=None); tree = db.open_tree('t'); it = iter(db)\n"
@@ -106,8 +106,8 @@ time.sleep(0.3)
 
 
 @pytest.mark.slow
-def test_exit_with_a_transaction_that_never_ends(folder: Path) -> None:
-    """The interpreter exits though a daemon thread stays in a transaction, and says what it leaves as after a kill."""
+def test_exit_during_an_endless_transaction(folder: Path) -> None:
+    """The interpreter exits during a daemon thread's endless transaction, and names the databases it cannot close."""
     code = """
 import sys, threading
 from sled_sessions import sled
@@ -131,8 +131,8 @@ begun.wait()
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
-def test_exit_beside_transactions_that_end(folder: Path) -> None:
-    """However slow the disk is, a database is closed at exit while others' transactions come and go."""
+def test_exit_while_transactions_come_and_go(folder: Path) -> None:
+    """On a slow disk too, the exit closes a database while other databases' transactions come and go."""
     other = folder.parent / "other"
     acts = f"""
 import threading, time
@@ -149,8 +149,8 @@ threading.Thread(target=forever, daemon=True).start()
 
 
 @pytest.mark.slow
-def test_calls_after_an_exit_that_gave_up(folder: Path) -> None:
-    """What is called at exit once the transaction was given up is told that the database is closed, and never waits."""
+def test_calls_after_an_exit_that_timed_out(folder: Path) -> None:
+    """Exit handlers that run after the wait for a transaction timed out get ClosedError at once."""
     code = """
 import atexit, sys, threading
 def late():
@@ -172,8 +172,8 @@ begun.wait()
 
 
 @pytest.mark.parametrize("end", ["", "box.clear()", "try: int(box.pop())\nexcept TypeError: pass"])
-def test_a_last_write_that_fails(folder: Path, end: str) -> None:
-    """When the last write fails of a database that nobody closes, its error is printed, and no other one is lost."""
+def test_failing_last_write(folder: Path, end: str) -> None:
+    """If the last write of an unclosed database fails, the error is printed and does not hide another exception."""
     code = f"""
 import resource, signal, sys
 from sled_sessions import sled
@@ -188,18 +188,18 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
     assert re.search(f"closing the database {folder}.*SledIOError: .*File too large", done.stderr, re.DOTALL)
 
 
-def test_closing_everything_inside_a_transaction(db: sled.Db) -> None:
-    """What closes every database at exit leaves them alone inside a transaction, where it would wait for itself."""
+def test_close_all_inside_a_transaction(db: sled.Db) -> None:
+    """close_all() does nothing inside a transaction, where it would deadlock."""
     sled.transaction(lambda tree: (_native.close_all(), tree.insert(b"key", b"value")), db)
     assert db.get(b"key") == b"value"
 
 
-def test_a_lock_that_somebody_else_has_now(folder: Path) -> None:
-    """close() does not wait for a lock that another process holds, such as the one that takes the folder over."""
+def test_lock_passed_to_another_process(folder: Path) -> None:
+    """close() does not wait for a lock that another process holds, such as one that has taken over the folder."""
     code = (
         "import ctypes, os, sys; from sled_sessions import sled\n"
         "db = sled.open(sys.argv[1]); reader, writer = os.pipe()\n"
-        "if ctypes.CDLL(None).fork() == 0:\n"  # past Python's hooks: the child keeps the lock
+        "if ctypes.CDLL(None).fork() == 0:\n"  # bypasses Python's hooks, so the child keeps the lock
         "    os.close(writer); os.read(reader, 1); os._exit(0)\n"  # when its parent ends
         "print('ready', flush=True); sys.stdin.readline(); db.close(); print('closed', flush=True)\n"
     )
@@ -208,12 +208,12 @@ def test_a_lock_that_somebody_else_has_now(folder: Path) -> None:
         assert process.stdout is not None
         process.stdin.write("\n")
         process.stdin.flush()
-        ready, _, _ = select.select([process.stdout], [], [], 4)  # half of that would do, but for a busy machine
+        ready, _, _ = select.select([process.stdout], [], [], 4)  # twice what an idle machine needs
         assert ready
 
 
 def test_closing_under_load(folder: Path) -> None:
-    """While other threads call everything there is, close() ends, and each of them sees ClosedError only."""
+    """close() returns while other threads make calls, and each of them gets only ClosedError."""
     for _ in range(5):
         db = sled.open(folder)
         works = [work for name, work in calls(db).items() if name not in {"drop_tree", "watch", "import_"}]
@@ -225,7 +225,7 @@ def test_closing_under_load(folder: Path) -> None:
                     for work in mine:
                         with contextlib.suppress(StopIteration):
                             work()
-            except BaseException as error:  # noqa: BLE001 - judged below
+            except BaseException as error:  # noqa: BLE001 - checked below
                 ends.append(type(error))
 
         threads = [threading.Thread(target=forever, args=[works[start:] + works[:start]]) for start in range(0, 30, 5)]
@@ -241,7 +241,7 @@ def test_closing_under_load(folder: Path) -> None:
 
 
 def test_closing_from_many_threads(db: sled.Db) -> None:
-    """However many threads close a database, each returns when the folder is free."""
+    """When several threads close a database, each call returns when the folder is free."""
     db.insert(b"key", b"value")
     failures: list[BaseException] = []
     barrier = threading.Barrier(4)
@@ -250,7 +250,7 @@ def test_closing_from_many_threads(db: sled.Db) -> None:
         barrier.wait()
         try:
             db.close()
-        except BaseException as error:  # noqa: BLE001 - judged below
+        except BaseException as error:  # noqa: BLE001 - checked below
             failures.append(error)
 
     threads = [threading.Thread(target=close) for _ in range(4)]
@@ -264,7 +264,7 @@ def test_closing_from_many_threads(db: sled.Db) -> None:
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_fsync(folder: Path) -> None:
-    """flush(fsync=True) and close() end with an fsync of the database's file; a plain flush makes none."""
+    """flush(fsync=True) and close() fsync the database's file; a plain flush does not."""
     acts = """
 for act in (db.flush, lambda: db.flush(fsync=True), db.close):
     db.insert(os.urandom(8), b"value"); os.write(1, b"act\\n"); act()
@@ -277,7 +277,7 @@ os.write(1, b"end\\n")
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_a_new_database_is_durable(folder: Path) -> None:
-    """The mark of an unfinished database goes when the disk has its files, and the names that lead to them."""
+    """The mark of an unfinished database is removed only after its files and all parent folders are fsynced."""
     top, folder = folder.parent, folder / "below" / "it"
     before, _ = re.split(r'unlink.*/creating"', traced("db.close()", folder), maxsplit=1)
     synced = set(re.findall(r"fsync\(\d+<(.*?)>", before))
@@ -286,8 +286,8 @@ def test_a_new_database_is_durable(folder: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
-def test_a_disk_without_fsync_of_folders(folder: Path) -> None:
-    """Where a folder cannot be fsynced, as in some network file systems, a database opens all the same."""
+def test_file_system_that_cannot_fsync_folders(folder: Path) -> None:
+    """A database opens on file systems that cannot fsync a folder, such as some network file systems."""
     acts = 'db.insert(b"large", bytes(300_000)); db.flush(fsync=True); db.close(); print("closed")'
     folders = (folder.parent, folder, folder / "blobs")
     said = traced(acts, folder, "--inject=fsync:error=EINVAL", *(f"--trace-path={path}" for path in folders))
@@ -296,9 +296,9 @@ def test_a_disk_without_fsync_of_folders(folder: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_fsync_of_blobs(folder: Path) -> None:
-    """An fsync waits for the files of large values, once for each, before the log that names them is written."""
+    """An fsync syncs the files of large values, each once, before the log that names them is written."""
     acts = "db.insert(b'large', os.urandom(300_000)); db.flush(fsync=True); db.flush(fsync=True)"
-    _, after = traced(acts, folder).split('/creating"')  # which goes when the database has been made
+    _, after = traced(acts, folder).split('/creating"')  # removed when the database has been created
     calls = re.findall(rf"(fsync|pwrite64)\(\d+<{re.escape(str(folder))}/([a-z]+)", after)
     first = [("fsync", "blobs"), ("fsync", "blobs"), ("pwrite64", "db"), ("fsync", "db")]  # a file, its folder, the log
     assert calls[:4] == first
@@ -306,8 +306,8 @@ def test_fsync_of_blobs(folder: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
-def test_fsync_of_a_blob_that_is_being_written(folder: Path) -> None:
-    """A file that sled was still writing at one fsync is waited for again by the next."""
+def test_fsync_of_an_unfinished_blob(folder: Path) -> None:
+    """A file that sled was still writing during one fsync is synced again by the next."""
     acts = """
 blob = os.path.join(sys.argv[1], "blobs", "1")
 for part in (b"begun", b", and finished", b""):
@@ -318,7 +318,7 @@ for part in (b"begun", b", and finished", b""):
 
 
 def traced(acts: str, folder: Path, *options: str) -> str:
-    """What strace says of the writes, fsyncs and removals of a program that opens the folder and does this."""
+    """The strace of the writes, fsyncs and removals of a program that opens the folder and runs ``acts``."""
     code = f"import os, sys; from sled_sessions import sled\ndb = sled.open(sys.argv[1], flush_every_ms=None)\n{acts}"
     command = [
         "strace",
@@ -335,12 +335,12 @@ def traced(acts: str, folder: Path, *options: str) -> str:
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if "ptrace" in done.stderr:
-        pytest.skip("strace may not trace here")
+        pytest.skip("strace is not permitted here")
     return done.stderr
 
 
 def test_killed(folder: Path) -> None:
-    """What flush(fsync=True) acknowledged is there after the process was killed."""
+    """Everything that flush(fsync=True) acknowledged survives a kill."""
     code = (
         "import os, signal, sys; from sled_sessions import sled\n"
         "db = sled.open(sys.argv[1], flush_every_ms=None)\n"

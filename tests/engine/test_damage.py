@@ -1,4 +1,4 @@
-"""Damaged files: told in one line, and never taken for an empty database; what a crash leaves is no damage."""
+"""Damaged files are reported in one line and never taken for an empty database; a crash is not damage."""
 
 import itertools
 import os
@@ -15,8 +15,8 @@ from sled_sessions import sled
 
 PAIRS = 3000
 
-# Open, count, iterate, open again; whatever happens must be an answer or a SledError. Its I/O threads are sled's own
-# and a panic there stops them for the whole process, hence a process for each kind of damage.
+# Open, count, iterate, open again: each must succeed or raise SledError. A panic in one of sled's I/O threads stops
+# them for the whole process, hence a process for each kind of damage.
 READ = """
 import sys
 from sled_sessions import sled
@@ -48,7 +48,7 @@ attempt("open", read)
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database of several segments, with a snapshot and a value in a file of its own."""
+    """A database of several segments, with a snapshot and a blob."""
     folder = tmp_path_factory.mktemp("whole") / "storage"
     with sled.open(folder) as db:
         tree = db.open_tree("tree")
@@ -113,21 +113,21 @@ DAMAGES = {
 
 @pytest.mark.parametrize("name", DAMAGES)
 def test_damaged_files(whole: Path, folder: Path, name: str) -> None:
-    """Whatever is damaged, calls answer or raise a SledError of one line; nothing hangs, and no panic is printed."""
+    """With any damage, calls return or raise a SledError of one line; nothing hangs, and no panic is printed."""
     shutil.copytree(whole, folder)
     DAMAGES[name](folder)
     done = python(READ, folder)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines
-    assert "DatabaseLocked" not in done.stdout, "a failed open must give the lock back"
+    assert "DatabaseLocked" not in done.stdout, "a failed open must release the lock"
     assert [line for line in lines if line.startswith("then")] == [
         line for line in lines if line.startswith("then") and line.endswith("and []")
-    ], "after an error an iterator has ended"
+    ], "an iterator must end after an error"
 
 
-def test_an_error_stops_an_iterator(whole: Path, folder: Path) -> None:
-    """An iterator over a damaged tree yields what can be read, raises once and has ended, where sled never ends."""
+def test_iterators_end_after_an_error(whole: Path, folder: Path) -> None:
+    """An iterator over a damaged tree yields the readable pairs, raises once and ends; sled's own never ends."""
     shutil.copytree(whole, folder)
     DAMAGES["a page of zeros"](folder)
     with sled.open(folder) as db:
@@ -144,7 +144,7 @@ def test_an_error_stops_an_iterator(whole: Path, folder: Path) -> None:
 
 
 def test_backwards_to_a_damaged_page(whole: Path, folder: Path) -> None:
-    """An iterator that goes backwards yields what can be read behind the damage, and raises when it has come there."""
+    """A reverse iterator yields the readable pairs after the damage, then raises."""
     shutil.copytree(whole, folder)
     DAMAGES["a page of zeros"](folder)
     forwards: list[bytes] = []
@@ -163,7 +163,7 @@ def test_backwards_to_a_damaged_page(whole: Path, folder: Path) -> None:
 
 
 def test_a_damaged_tree_can_be_dropped(whole: Path, folder: Path) -> None:
-    """Damage does not keep a tree from being dropped."""
+    """A damaged tree can be dropped."""
     shutil.copytree(whole, folder)
     DAMAGES["a page of zeros"](folder)
     with sled.open(folder) as db:
@@ -180,8 +180,8 @@ def test_a_damaged_header_of_the_only_segment(folder: Path) -> None:
         sled.open(folder)
 
 
-def test_damage_that_a_transaction_meets(whole: Path, folder: Path) -> None:
-    """Damage that is met inside a transaction names the database, too."""
+def test_damage_inside_a_transaction(whole: Path, folder: Path) -> None:
+    """The error for damage found inside a transaction names the database too."""
     shutil.copytree(whole, folder)
     DAMAGES["a page of zeros"](folder)
 
@@ -193,7 +193,7 @@ def test_damage_that_a_transaction_meets(whole: Path, folder: Path) -> None:
         sled.transaction(read, db.open_tree("tree"))
 
 
-def test_a_missing_value_file(whole: Path, folder: Path) -> None:
+def test_missing_blob(whole: Path, folder: Path) -> None:
     """A value whose file is missing is an OSError; the other pairs can be read."""
     shutil.copytree(whole, folder)
     DAMAGES["no blob"](folder)
@@ -205,8 +205,8 @@ def test_a_missing_value_file(whole: Path, folder: Path) -> None:
         assert tree.get((5).to_bytes(8, "big")) == (5).to_bytes(8, "big") * 30
 
 
-def test_a_message_before_the_snapshot(whole: Path, folder: Path) -> None:
-    """Damage in the part of its segment that sled reads again before it goes on is told, though nothing is replayed."""
+def test_damage_before_the_snapshot(whole: Path, folder: Path) -> None:
+    """Damage before the snapshot but in its segment, which sled reads again, is reported."""
     shutil.copytree(whole, folder)
     (snapshot,) = folder.glob("snap.*")
     start = int(snapshot.suffix[1:], 16)
@@ -223,7 +223,7 @@ def test_a_message_before_the_snapshot(whole: Path, folder: Path) -> None:
 
 
 def changed(before: bytes, after: bytes) -> tuple[int, int]:
-    """From where to where two contents of a file differ."""
+    """The range in which two contents of a file differ."""
     places = [at for at, (old, new) in enumerate(itertools.zip_longest(before, after, fillvalue=0)) if old != new]
     return places[0], places[-1] + 1
 
@@ -237,20 +237,20 @@ def changed(before: bytes, after: bytes) -> tuple[int, int]:
         random.Random(1).randbytes(3_000_000),
         bytes(8192),
     ],
-    ids=["sqlite", "text", "a hole first", "noise", "zeros"],
+    ids=["sqlite", "text", "zeros, then text", "noise", "zeros"],
 )
 def test_a_file_of_another_program(folder: Path, content: bytes) -> None:
-    """A file `db` that sled did not write is refused, and nothing in its folder is touched."""
+    """A file `db` that sled did not write is refused, and nothing in its folder changes."""
     folder.mkdir()
     (folder / "db").write_bytes(content)
-    with pytest.raises(sled.Corruption, match="nothing that sled wrote"):
+    with pytest.raises(sled.Corruption, match="sled did not write the file db"):
         sled.open(folder)
     assert [path.name for path in folder.iterdir()] == ["db"]
     assert (folder / "db").read_bytes() == content
 
 
-def test_a_crash_may_leave_gaps(tmp_path: Path) -> None:
-    """Buffers reach the file in any order, so a crash may leave a later one and lack an earlier; that is no damage."""
+def test_gaps_after_a_crash_are_not_damage(tmp_path: Path) -> None:
+    """Buffers reach the file in any order, so after a crash a later one may be present without an earlier one."""
     chance, tried = random.Random(1), 0
     folder, file = tmp_path / "storage", tmp_path / "storage" / "db"
     with sled.open(folder, flush_every_ms=None, segment_size=32_768) as db:
@@ -261,12 +261,12 @@ def test_a_crash_may_leave_gaps(tmp_path: Path) -> None:
             db.flush()
             return file.read_bytes()
 
-        write(5_000)  # segments are used again from now on, so a gap holds what was there before
+        write(5_000)  # from here on segments are reused, so a gap contains earlier data
         for turn in range(30):
             contents = write(chance.randrange(10, 40)), write(1), write(1)
             (start, stop), later = changed(*contents[:2]), changed(*contents[1:])
             if len({at // 32_768 for at in (start, stop - 1, later[0], later[1] - 1)}) > 1:
-                continue  # a new segment was begun, whose header says what was written before it
+                continue  # a new segment was begun, and its header says what was written before it
             tried += 1
             crashed = tmp_path / str(turn)
             shutil.copytree(folder, crashed, ignore=shutil.ignore_patterns("end"))
@@ -278,8 +278,8 @@ def test_a_crash_may_leave_gaps(tmp_path: Path) -> None:
         assert tried > 10
 
 
-def test_damage_behind_a_closed_end(folder: Path) -> None:
-    """After a clean close every byte of the log counts, up to the last message."""
+def test_damage_at_the_end_of_a_closed_log(folder: Path) -> None:
+    """After a clean close, damage is reported up to the last message of the log."""
     with sled.open(folder) as db:
         for number in range(10):
             db.insert(bytes([number]), bytes(100))
@@ -290,8 +290,8 @@ def test_damage_behind_a_closed_end(folder: Path) -> None:
         sled.open(folder)
 
 
-def test_the_helper_writes_what_sled_writes(db: sled.Db) -> None:
-    """The tests below make a file conf as sled does."""
+def test_conf_helper(db: sled.Db) -> None:
+    """The tests' helper writes the same file conf as sled."""
     assert (db.path / "conf").read_bytes() == conf()
 
 
@@ -301,8 +301,8 @@ IMPOSSIBLE = [0, 1, 128, 524_280, 1 << 25, 1 << 46, 1 << 62, (1 << 64) - 1]
 @pytest.mark.parametrize(
     ("size", "is_signed"), [(262_144, False), *((size, signed) for size in IMPOSSIBLE for signed in (False, True))]
 )
-def test_a_wrong_segment_size(whole: Path, folder: Path, size: int, is_signed: bool) -> None:
-    """A segment size that was not written, or cannot be, is the fault of conf; salvaging finds the right one."""
+def test_wrong_segment_size(whole: Path, folder: Path, size: int, is_signed: bool) -> None:
+    """For a wrong or impossible segment size the error names conf, and salvaging detects the right size."""
     shutil.copytree(whole, folder)
     unsigned = conf().replace(b"524288", str(size).encode())
     (folder / "conf").write_bytes(conf(segment_size=size) if is_signed else unsigned)
@@ -321,8 +321,8 @@ print(sum(len(pairs) for _, pairs in Pages(sys.argv[1])))
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_lost_segment_size(folder: Path) -> None:
-    """When conf is lost, and the log has another segment size than the default, the error says which."""
+def test_lost_segment_size(folder: Path) -> None:
+    """If conf is lost and the segment size is not the default, the error gives the size."""
     with sled.open(folder, segment_size=1 << 20) as db:
         for number in range(8000):
             db.insert(number.to_bytes(8, "big"), bytes(200))

@@ -1,4 +1,4 @@
-"""Exports and imports: whole, in sled's own form, and bit by bit."""
+"""Exports and imports: complete, in sled's own form, and streamed."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_round_trip(db: sled.Db, tmp_path: Path) -> None:
 
 
 def test_form(db: sled.Db) -> None:
-    """An export has the form of sled's own, and anything of that form can be imported."""
+    """An export has the form of sled's own export, and anything of that form can be imported."""
     db.import_([(b"tree", "text", [(b"key", bytearray(b"value"))]), [b"tree", b"empty", iter([])]])
     exported = [(kind, name, list(pairs)) for kind, name, pairs in db.export()]
     assert exported == [
@@ -34,7 +34,7 @@ def test_form(db: sled.Db) -> None:
 
 
 def test_nothing_is_overwritten(db: sled.Db) -> None:
-    """An import over a key that exists raises and leaves its value alone, where sled overwrites it and then panics."""
+    """Importing an existing key raises and keeps its value; sled's own import overwrites it and panics."""
     tree = db.open_tree("tree")
     tree.insert(b"key", b"mine")
     with pytest.raises(sled.SledError, match="holds a key of the import already: import into an empty database"):
@@ -43,7 +43,7 @@ def test_nothing_is_overwritten(db: sled.Db) -> None:
 
 
 def test_wrong_imports(db: sled.Db) -> None:
-    """What is no export is refused, and an exception of its iterator comes through unchanged."""
+    """Anything but an export is refused, and an exception of its iterator is passed on unchanged."""
     with pytest.raises(sled.SledError, match="only collections of type b'tree'"):
         db.import_([(b"table", b"name", [])])
     with pytest.raises(TypeError, match="bytes, not str"):
@@ -60,7 +60,7 @@ def test_wrong_imports(db: sled.Db) -> None:
 
 
 def test_streams(db: sled.Db) -> None:
-    """An import reads its export bit by bit: what came first is written before the rest has been read."""
+    """An import streams: the first pairs are written before the last ones are read."""
     counts = []
 
     def pairs() -> Iterator[tuple[bytes, bytes]]:

@@ -1,4 +1,4 @@
-"""Forks: a child is told to open the database itself, never hangs, and leaves the parent's alone."""
+"""Forks: in a child every call raises ForkedProcess instead of hanging, and the parent's data stays intact."""
 
 import contextlib
 import gc
@@ -31,7 +31,7 @@ def test_every_call_in_a_child(db: sled.Db) -> None:
         for name, call in every.items():
             try:
                 call()
-            except BaseException as error:  # noqa: BLE001 - judged by the parent
+            except BaseException as error:  # noqa: BLE001 - reported to the parent
                 outcomes[name] = type(error).__name__
             else:
                 outcomes[name] = "nothing raised"
@@ -42,8 +42,8 @@ def test_every_call_in_a_child(db: sled.Db) -> None:
     assert db.insert(b"the parent", b"goes on") is None
 
 
-def test_objects_die_in_a_child(folder: Path) -> None:
-    """A child that drops the last references neither hangs nor writes; the parent's data stays whole."""
+def test_garbage_collection_in_a_child(folder: Path) -> None:
+    """A child that drops the last references neither hangs nor writes; the parent's data stays intact."""
     objects = {}
     objects["db"] = sled.open(folder, flush_every_ms=None)
     objects["tree"] = objects["db"].open_tree("tree")
@@ -66,7 +66,7 @@ def test_objects_die_in_a_child(folder: Path) -> None:
 
 
 def test_a_child_exits(folder: Path) -> None:
-    """A child that ends as a program does, running its exit handlers, ends."""
+    """A child that runs its exit handlers ends."""
     code = (
         "import os, sys; from sled_sessions import sled\n"
         "db = sled.open(sys.argv[1]); db.insert(b'key', b'value')\n"
@@ -79,25 +79,25 @@ def test_a_child_exits(folder: Path) -> None:
     assert elsewhere(folder) == "1"
 
 
-def test_a_child_that_lives_on_does_not_hold_the_lock(db: sled.Db) -> None:
-    """The folder is free after close() though a child that was forked while it was open still runs."""
+def test_a_running_child_does_not_hold_the_lock(db: sled.Db) -> None:
+    """After close() the folder is free even while a child runs that was forked while it was open."""
     with living_child():
         db.close()
         assert elsewhere(db.path) == "0"
 
 
-def test_a_child_of_a_process_that_is_opening(folder: Path) -> None:
-    """The folder is free after close() though a child lives on that was forked while another thread was opening it."""
+def test_a_child_forked_during_an_open(folder: Path) -> None:
+    """After close() the folder is free even while a child runs that was forked during another thread's open."""
     with sled.open(folder) as db:
         db.insert(b"large", bytes(300_000))
     (blob,) = (folder / "blobs").iterdir()
     content, whole = blob.read_bytes(), blob.rename(folder / "whole")
-    os.mkfifo(blob)  # who reads it waits for us
+    os.mkfifo(blob)  # its reader waits for us
     opened: list[sled.Db] = []
     opening = threading.Thread(target=lambda: opened.append(sled.open(folder)))
     opening.start()
     while opening.is_alive():
-        with contextlib.suppress(OSError):  # until it reads
+        with contextlib.suppress(OSError):  # until its reader has opened it
             inside = os.open(blob, os.O_WRONLY | os.O_NONBLOCK)
             break
     os.set_blocking(inside, True)
@@ -110,8 +110,8 @@ def test_a_child_of_a_process_that_is_opening(folder: Path) -> None:
         assert elsewhere(folder) == "1"
 
 
-def test_a_child_of_the_first_open(folder: Path) -> None:
-    """A child that was forked while another thread opened the process's first database can open that one later."""
+def test_a_child_forked_during_the_first_open(folder: Path) -> None:
+    """A child forked while another thread opens the process's first database can open that database later."""
     with sled.open(folder) as db:
         db.insert(b"large", bytes(300_000))
     code = """
@@ -120,7 +120,7 @@ from sled_sessions import sled
 folder = sys.argv[1]
 blob = os.path.join(folder, "blobs", os.listdir(os.path.join(folder, "blobs"))[0])
 os.rename(blob, folder + ".blob")
-os.mkfifo(blob)  # who reads it waits for us
+os.mkfifo(blob)  # its reader waits for us
 opening = threading.Thread(target=lambda: sled.open(folder).close())
 opening.start()
 inside = os.open(blob, os.O_WRONLY)
@@ -154,7 +154,7 @@ def test_fork_before_the_first_open(folder: Path) -> None:
 
 
 def test_fork_inside_a_transaction(db: sled.Db) -> None:
-    """Where a transaction's function forks, its child is told that nothing was written; the parent's transaction is."""
+    """If a transaction's function forks, the child gets ForkedProcess, and the parent's transaction is applied."""
 
     def function(tree: sled.TransactionTree) -> int:
         tree.insert(b"key", b"value")
@@ -175,7 +175,7 @@ def test_fork_inside_a_transaction(db: sled.Db) -> None:
 
 
 def test_fork_without_the_hook(folder: Path) -> None:
-    """The calls that would hang in a child check the process themselves when a fork went past Python's hooks."""
+    """Calls that would hang in a child raise ForkedProcess even if the fork bypassed Python's hooks."""
     code = (
         "import ctypes, os, sys; from sled_sessions import sled\n"
         "db = sled.open(sys.argv[1])\n"

@@ -1,4 +1,4 @@
-"""Other interpreters of the process: the engine belongs to the main one, and says so."""
+"""Subinterpreters: the engine works only in the main interpreter."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ print(db.insert(b"key", b"value"))
 
 
 def test_another_interpreter(folder: Path) -> None:
-    """Importing the engine in a subinterpreter is an ImportError, and the main one's databases stay open."""
+    """Importing the engine in a subinterpreter raises ImportError, and the main interpreter's databases stay open."""
     done = python(CODE, folder)
     assert done.stdout == "sled works in the main interpreter only: use another process instead\nNone\n"
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""Ctrl-C: a call that takes long ends by it, and not only when it is over."""
+"""Ctrl-C interrupts long calls."""
 
 import collections
 import functools
@@ -18,7 +18,7 @@ from sled_sessions import sled
 PAIRS = 200_000
 ATTEMPTS = 20
 
-# A call and its argument. No code of Python's runs in it, so that only the engine can take a look at signals.
+# Calls with their argument. They run no Python code, so only the engine can check for signals.
 CALLS: dict[str, Callable[[sled.Db, sled.Db], tuple[Callable[..., object], object]]] = {
     "len": lambda db, _: (len, db),
     "clear": lambda db, _: (operator.methodcaller("clear"), db),
@@ -28,7 +28,7 @@ CALLS: dict[str, Callable[[sled.Db, sled.Db], tuple[Callable[..., object], objec
 
 
 class Interrupted(BaseException):
-    """What the signal raises here, as Ctrl-C raises KeyboardInterrupt."""
+    """Raised by the signal, like KeyboardInterrupt by Ctrl-C."""
 
 
 def interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -37,16 +37,16 @@ def interrupt(_number: int, _frame: FrameType | None) -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_long_calls(name: str) -> None:
-    """A signal that comes in the middle of the call ends it there."""
+    """A signal during the call ends it."""
     before = signal.signal(signal.SIGUSR1, interrupt)
     try:
-        assert any(is_ended_in_the_middle(name) for _ in range(ATTEMPTS))
+        assert any(is_interrupted(name) for _ in range(ATTEMPTS))
     finally:
         signal.signal(signal.SIGUSR1, before)
 
 
-def is_ended_in_the_middle(name: str) -> bool:
-    """Send the signal about when the call begins; False as well when it came too early or too late."""
+def is_interrupted(name: str) -> bool:
+    """Send the signal about when the call begins; return False also if it came too early or too late."""
     with sled.open(temporary=True) as db, sled.open(temporary=True) as target:
         for start in range(0, PAIRS, 1000):
             batch = sled.Batch()
@@ -68,7 +68,7 @@ def is_ended_in_the_middle(name: str) -> bool:
 
 
 @pytest.mark.parametrize("call", ["db.checksum()", "sled.Tree.checksum(db)"])
-def test_a_checksum_that_waits(folder: Path, call: str) -> None:
+def test_waiting_checksum(folder: Path, call: str) -> None:
     """Ctrl-C ends a checksum that waits for another thread's transaction."""
     code = f"""
 import os, signal, sys, threading

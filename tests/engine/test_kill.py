@@ -1,4 +1,4 @@
-"""kill -9 while many threads write: the next open is never taken for damage, and all that was flushed is there."""
+"""kill -9 while many threads write: the next open reports no damage and has everything that was flushed."""
 
 import ast
 import random
@@ -15,7 +15,7 @@ THREADS = 24
 KILLS = 30
 SEGMENT = 1 << 16
 
-# Each thread owns a key in which it counts. It notes a count once it is flushed.
+# Each thread counts in a separate key, and notes each count once it is flushed.
 WRITE = """
 import os, random, struct, sys, threading
 from sled_sessions import sled
@@ -51,21 +51,21 @@ with sled.open(sys.argv[1]) as db:
 @pytest.mark.slow
 @pytest.mark.parametrize("is_closed", [True, False], ids=["closed in between", "never closed"])
 def test_killed_while_threads_flush(tmp_path: Path, is_closed: bool) -> None:
-    """After each of many kills the database opens, with every count that was flushed; segments are used again."""
+    """After each of many kills, with segments reused, the database opens with every count that was flushed."""
     folder, noted = tmp_path / "storage", tmp_path / "noted"
     chance = random.Random(1)
     for _ in range(KILLS // 2):
-        # The second process finds what the kill of the first has left, and `running` fails if it cannot open that.
+        # The second process opens what the first one left; `running` fails if it cannot.
         with running(WRITE, folder, str(SEGMENT), noted, str(THREADS)) as process:
             time.sleep(chance.uniform(0.03, 0.3))
             process.kill()
             process.wait()
         if is_closed:
-            assert_all_is_there(folder, noted)
-    assert_all_is_there(folder, noted)
+            assert_flushed_counts_exist(folder, noted)
+    assert_flushed_counts_exist(folder, noted)
 
 
-def assert_all_is_there(folder: Path, noted: Path) -> None:
+def assert_flushed_counts_exist(folder: Path, noted: Path) -> None:
     done = python(READ, folder)
     assert (done.returncode, done.stderr) == (0, "")
     found = ast.literal_eval(done.stdout)
@@ -74,14 +74,14 @@ def assert_all_is_there(folder: Path, noted: Path) -> None:
         assert found[number] >= count
 
 
-def test_dropping_a_tree_that_a_kill_has_left_half_merged(tmp_path: Path) -> None:
+def test_dropping_a_half_merged_tree(tmp_path: Path) -> None:
     """A tree whose pages a kill has left half merged (in `data/half_merged.tar.xz`) can be dropped."""
     with tarfile.open(DATA / "half_merged.tar.xz") as archive:
-        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # which Python 3.11.2, Debian's, has not
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # missing in Debian's Python 3.11.2
         archive.extractall(tmp_path / "storage")
     code = """
 import resource, sys
-resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))  # sled's own way goes on until memory ends
+resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))  # sled's own drop_tree uses all memory
 from sled_sessions import sled
 with sled.open(sys.argv[1]) as db:
     print(db.tree_names(), db.drop_tree("tree"), db.tree_names())

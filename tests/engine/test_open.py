@@ -1,4 +1,4 @@
-"""Opening: options, locks, and folders that are somebody else's."""
+"""Opening: options, paths, and folders that are not databases of this format."""
 
 import errno
 import inspect
@@ -21,7 +21,7 @@ HOLD = "import sys; from sled_sessions import sled; db = sled.open(sys.argv[1]);
 
 
 def test_signature() -> None:
-    """The options of a database can be read from the signature."""
+    """The signature shows the options and their defaults."""
     parameters = inspect.signature(sled.open).parameters
     assert parameters["cache_capacity"].default == 1 << 30
     assert parameters["flush_every_ms"].default == 500
@@ -35,7 +35,7 @@ def test_signature() -> None:
 
 
 def test_recovered(folder: Path) -> None:
-    """A database knows whether it was there before, and has what was written."""
+    """A database knows whether it existed before, and has what was written."""
     with sled.open(folder) as db:
         assert not db.was_recovered
         assert db.path == folder
@@ -47,15 +47,15 @@ def test_recovered(folder: Path) -> None:
         assert db.get(b"key") == b"value"
 
 
-def test_the_rust_crate_wrote_it(rust_storage: Path) -> None:
-    """A folder that a Rust program wrote opens with everything in it."""
+def test_folder_of_the_rust_crate(rust_storage: Path) -> None:
+    """A folder that a Rust program wrote opens with all its data."""
     with sled.open(rust_storage) as db:
         assert db.was_recovered
         assert len(db.open_tree("session")) == 60
 
 
 def test_a_path_that_is_a_file(tmp_path: Path) -> None:
-    """A path that is a file is refused as an OSError that says so, and the file is left alone."""
+    """A path that is a file raises an OSError that says so, and the file is unchanged."""
     file = tmp_path / "file"
     file.write_text("mine")
     with pytest.raises(sled.SledIOError, match="a database is a folder, and this is a file") as raised:
@@ -69,7 +69,7 @@ def test_a_path_that_is_a_file(tmp_path: Path) -> None:
 
 
 def test_create_new(folder: Path) -> None:
-    """create_new refuses a folder that holds a database, and keeps what it holds."""
+    """create_new refuses an existing database and leaves it unchanged."""
     with sled.open(folder, create_new=True) as db:
         db.insert(b"key", b"value")
     with pytest.raises(sled.SledIOError) as raised:
@@ -80,7 +80,7 @@ def test_create_new(folder: Path) -> None:
 
 
 def test_temporary(folder: Path) -> None:
-    """A temporary database leaves nothing behind, with a path or without."""
+    """A temporary database, with or without a path, is deleted on close."""
     for path in (None, folder):
         db = sled.open(path, temporary=True)
         db.insert(b"key", b"value")
@@ -90,15 +90,15 @@ def test_temporary(folder: Path) -> None:
 
 
 def test_temporary_spares_files(tmp_path: Path) -> None:
-    """A temporary database is not opened in a folder whose files it would delete."""
+    """A temporary database is refused in a folder whose files it would delete."""
     (tmp_path / "mine").touch()
-    with pytest.raises(sled.SledError, match="holds files already"):
+    with pytest.raises(sled.SledError, match="already contains files"):
         sled.open(tmp_path, temporary=True)
     assert (tmp_path / "mine").exists()
 
 
 def test_no_path() -> None:
-    """A database that is to stay needs a path, and that is text or a path object."""
+    """A database that is not temporary needs a path, which is text or a path object."""
     with pytest.raises(TypeError, match="needs a path unless temporary=True"):
         sled.open()
     with pytest.raises(TypeError, match=r"a folder is str or os\.PathLike, not bytes"):
@@ -123,7 +123,7 @@ def test_no_path() -> None:
     ],
 )
 def test_options_out_of_range(folder: Path, options: dict[str, int], capfd: pytest.CaptureFixture[str]) -> None:
-    """An option that sled would panic on, or misbehave with, is a SledError; nothing is printed, and no folder made."""
+    """An option that sled cannot handle raises SledError; nothing is printed, and no folder is created."""
     with pytest.raises(sled.SledError):
         sled.open(folder, **options)  # type: ignore[arg-type]
     assert capfd.readouterr() == ("", "")
@@ -132,7 +132,7 @@ def test_options_out_of_range(folder: Path, options: dict[str, int], capfd: pyte
 
 
 def test_smallest_options(folder: Path) -> None:
-    """The smallest cache works, and so does no flush thread; the segment size of a database is found again."""
+    """The smallest cache and no flush thread work; a database keeps its segment size."""
     with sled.open(folder, cache_capacity=256, flush_every_ms=None, segment_size=4096) as db:
         for number in range(3000):
             db.insert(number.to_bytes(4, "big"), bytes(100))
@@ -143,7 +143,7 @@ def test_smallest_options(folder: Path) -> None:
 
 
 def test_another_process_holds_the_lock(folder: Path) -> None:
-    """A second process is told which folder is locked and by whom, and gets it when the first has closed it."""
+    """In a second process, opening names the locked folder and its holder, and works once the first has closed it."""
     with running(HOLD, folder) as holder:
         with pytest.raises(sled.DatabaseLocked, match=f"another process has the database {folder} open"):
             sled.open(folder)
@@ -152,8 +152,8 @@ def test_another_process_holds_the_lock(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("is_new", [True, False])
-def test_a_lock_that_is_gone_soon(folder: Path, is_new: bool) -> None:
-    """A child that is being started holds every lock until it runs its program; opening waits for that."""
+def test_briefly_held_lock(folder: Path, is_new: bool) -> None:
+    """Opening waits for a child process that is being started and holds copies of its parent's locks."""
     folder.mkdir()
     if not is_new:
         sled.open(folder).close()
@@ -163,7 +163,7 @@ def test_a_lock_that_is_gone_soon(folder: Path, is_new: bool) -> None:
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
 def test_a_file_system_without_locks(folder: Path) -> None:
-    """A lock that the file system refuses is an error of it, and nobody else's lock."""
+    """If the file system has no locks, the error is its own and names no other process."""
     sled.open(folder).close()
     code = "import sys; from sled_sessions import sled; sled.open(sys.argv[1])"
     trace = ["strace", "-f", "-qq", "-e", "trace=flock", "--inject=flock:error=ENOLCK"]
@@ -173,8 +173,8 @@ def test_a_file_system_without_locks(folder: Path) -> None:
     assert f"SledIOError: [Errno {errno.ENOLCK}] " in done.stderr
 
 
-def test_damage_behind_a_lock_that_is_gone_soon(folder: Path) -> None:
-    """The files are looked at, though their lock was somebody else's for a moment."""
+def test_damage_with_a_briefly_held_lock(folder: Path) -> None:
+    """The files are checked even if another process held their lock for a moment."""
     sled.open(folder).close()
     (folder / "db").write_bytes(b"")
     with held_briefly(folder / "db"), pytest.raises(sled.Corruption, match="db is empty"):
@@ -182,7 +182,7 @@ def test_damage_behind_a_lock_that_is_gone_soon(folder: Path) -> None:
 
 
 def test_this_process_holds_the_lock(db: sled.Db, tmp_path: Path) -> None:
-    """Opening a folder twice, also by another name, says that this process has it open."""
+    """Opening a folder twice, also through another path, says that this process has it open."""
     (tmp_path / "link").symlink_to(db.path)
     for path in (db.path, tmp_path / "link", Path(os.path.relpath(db.path))):
         with pytest.raises(sled.DatabaseLocked, match="open in this process already"):
@@ -190,7 +190,7 @@ def test_this_process_holds_the_lock(db: sled.Db, tmp_path: Path) -> None:
 
 
 def test_change_of_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative path stays the folder that it was when the program changes its directory."""
+    """A relative path keeps its meaning when the program changes its directory."""
     monkeypatch.chdir(tmp_path)
     with sled.open("storage") as db:
         (tmp_path / "elsewhere").mkdir()
@@ -202,7 +202,7 @@ def test_change_of_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_format_of_sled_1(tmp_path: Path) -> None:
-    """A folder of sled 1.0, which 0.34 would open as an empty database, is refused and left as it is."""
+    """A folder of sled 1.0, which 0.34 would open as an empty database, is refused and unchanged."""
     (tmp_path / "durability_cookie").write_bytes(b"cookie")
     (tmp_path / "metadata").mkdir()
     before = sorted(tmp_path.rglob("*"))
@@ -212,7 +212,7 @@ def test_format_of_sled_1(tmp_path: Path) -> None:
 
 
 def test_compressed_database(folder: Path) -> None:
-    """A database that was made with compression is refused with the cure."""
+    """A compressed database is refused, and the error says what to do."""
     sled.open(folder).close()
     (folder / "conf").write_bytes(conf(use_compression="true"))
     with pytest.raises(sled.Unsupported, match="compression, which is not built in: export it"):
@@ -228,7 +228,7 @@ def test_older_format(folder: Path) -> None:
 
 
 def test_crash_while_opening(folder: Path) -> None:
-    """What a crash during an open left behind is removed, where sled alone would call the database corrupt for ever."""
+    """The leftover of a crash during an open is removed; sled alone would report corruption for ever."""
     with sled.open(folder) as db:
         db.insert(b"key", b"value")
     leftover = folder / "snap.00000000000000FF.generating"
@@ -248,25 +248,25 @@ def test_a_running_snapshot_is_left_alone(folder: Path) -> None:
         assert unfinished.exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write everywhere")
 def test_read_only_folder(tmp_path: Path) -> None:
-    """A folder that may not be written to is an OSError with its number."""
+    """A read-only folder raises an OSError with its errno."""
     tmp_path.chmod(0o500)
     with pytest.raises(sled.SledIOError) as raised:
         sled.open(tmp_path)
     assert raised.value.errno == errno.EACCES
 
 
-def test_opening_is_possible_after_a_failure(folder: Path) -> None:
-    """A failed open keeps no lock, in this process or for others."""
+def test_opening_after_a_failure(folder: Path) -> None:
+    """A failed open holds no lock, in this process or for others."""
     with pytest.raises(sled.SledError):
         sled.open(folder, segment_size=1000)
     done = python("import sys; from sled_sessions import sled; sled.open(sys.argv[1]).close()", folder)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_kill_while_it_is_made(folder: Path) -> None:
-    """A database whose making was cut off is made anew; one that lost its content is not taken for that."""
+def test_kill_during_creation(folder: Path) -> None:
+    """A database whose creation was interrupted is created again; one that lost its content is reported as damaged."""
     conf = b"segment_size: 524288\nuse_compression: false\n"
     sealed = conf + zlib.crc32(conf).to_bytes(4, "little")
     for leftovers in (
@@ -293,8 +293,8 @@ def test_a_kill_while_it_is_made(folder: Path) -> None:
         sled.open(folder)
 
 
-def test_a_kill_just_before_the_mark_is_removed(folder: Path) -> None:
-    """A mark that was left beside a finished database is removed, so that a later loss is not taken for a new one."""
+def test_kill_before_the_mark_is_removed(folder: Path) -> None:
+    """A leftover mark beside a finished database is removed, so that it cannot hide a later loss."""
     with sled.open(folder) as db:
         db.insert(b"key", b"value")
     (folder / "creating").touch()
@@ -305,11 +305,11 @@ def test_a_kill_just_before_the_mark_is_removed(folder: Path) -> None:
     for _ in range(2):
         with pytest.raises(sled.Corruption, match="db is missing"):
             sled.open(folder)
-        (folder / "creating").touch()  # the note of a clean close speaks against it
+        (folder / "creating").touch()  # the note of a clean close contradicts the mark
 
 
 def test_a_new_database_beside_an_old_note(folder: Path) -> None:
-    """A database that is made anew has nothing to do with the noted end of one that was deleted."""
+    """A new database ignores the note that a deleted one has left."""
     with sled.open(folder) as db:
         for number in range(3000):
             db.insert(number.to_bytes(8, "big"), bytes(300))
@@ -326,7 +326,7 @@ def test_a_new_database_beside_an_old_note(folder: Path) -> None:
 
 
 def test_an_older_copy_beside_a_newer_note(folder: Path, tmp_path: Path) -> None:
-    """When an older copy was put back without its note, the error names the file to delete, and then it opens."""
+    """For an older copy beside a newer note the error names the file to delete, and then it opens."""
     with sled.open(folder) as db:
         db.insert(b"key", b"value")
     shutil.copytree(folder, tmp_path / "copy")
@@ -343,8 +343,8 @@ def test_an_older_copy_beside_a_newer_note(folder: Path, tmp_path: Path) -> None
         assert dict(db) == {b"key": b"value"}
 
 
-def test_threads_that_open_one_folder(folder: Path) -> None:
-    """Of several threads one gets the database, and the others are told that this process has it."""
+def test_threads_open_one_folder(folder: Path) -> None:
+    """If several threads open a folder, one gets the database and the others are told that this process has it."""
     for _ in range(20):
         with ThreadPoolExecutor(4) as threads:
             outcomes = list(threads.map(open_together, [folder] * 4, [threading.Barrier(4)] * 4))
@@ -362,8 +362,8 @@ def open_together(folder: Path, start: threading.Barrier) -> sled.Db | sled.Data
         return error
 
 
-def test_a_log_goes_on_behind_its_noted_end(folder: Path) -> None:
-    """The note of a clean close never speaks against what was written later, not even after a kill."""
+def test_a_log_continues_after_its_noted_end(folder: Path) -> None:
+    """The note of a clean close never makes later data look damaged, even after a kill."""
     for _ in range(3):
         sled.open(folder).close()
         with running(WRITE, folder) as process:

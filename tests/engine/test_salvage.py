@@ -1,4 +1,4 @@
-"""A log that is taken apart without sled gives what sled would give, and counts as lost only what is."""
+"""Salvaging yields what sled would, and counts as lost only what is unreadable."""
 
 import itertools
 import random
@@ -14,7 +14,7 @@ SEGMENT = 524_288
 
 
 def salvaged(folder: Path) -> tuple[dict[bytes | None, dict[bytes, bytes]], int]:
-    """The pairs of each tree, and how much was lost."""
+    """The pairs of each tree, and the number of unreadable places."""
     pages = Pages(folder)
     trees: dict[bytes | None, dict[bytes, bytes]] = {}
     for name, pairs in pages:
@@ -23,8 +23,8 @@ def salvaged(folder: Path) -> tuple[dict[bytes | None, dict[bytes, bytes]], int]
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_pages_that_were_merged(tmp_path: Path, seed: int) -> None:
-    """Pages that became too small, and whose numbers went to other trees, are not followed: every tree gets its own."""
+def test_merged_pages(tmp_path: Path, seed: int) -> None:
+    """A merged page, whose number another tree may have, is not followed: every tree gets its own pairs."""
     chance = random.Random(seed)
     folder = tmp_path / "storage"
     with sled.open(folder, flush_every_ms=None) as db:
@@ -46,8 +46,8 @@ def test_pages_that_were_merged(tmp_path: Path, seed: int) -> None:
             assert salvaged(copy) == (expected, 0)
 
 
-def test_a_log_that_ends_with_its_segment(tmp_path: Path) -> None:
-    """A log that ends where its segment does is whole, though sled rounds that position up to the next segment."""
+def test_log_that_fills_its_segment(tmp_path: Path) -> None:
+    """A log that ends with its segment is complete; sled continues it in the next segment."""
     for attempt in itertools.count():
         folder = tmp_path / str(attempt)
         with sled.open(folder, flush_every_ms=None) as db:
@@ -68,8 +68,8 @@ def test_a_log_that_ends_with_its_segment(tmp_path: Path) -> None:
     assert (len(trees[b"__sled__default"]), lost) == (min(pairs, 300) + 1, 0)
 
 
-def test_a_blob_that_cannot_be_read(tmp_path: Path) -> None:
-    """A value whose file is damaged in any way is counted as lost, and the others come out."""
+def test_unreadable_blob(tmp_path: Path) -> None:
+    """A value whose blob is damaged in any way is counted as lost, and the others are salvaged."""
     with sled.open(tmp_path / "storage") as db:
         for number in range(100):
             db.insert(number.to_bytes(8, "big"), bytes(30))

@@ -36,7 +36,7 @@ def test_over_two_trees(db: sled.Db) -> None:
 
 
 def test_an_exception_aborts(db: sled.Db) -> None:
-    """An exception undoes all that the function wrote and comes through unchanged, whatever it is."""
+    """Any exception undoes all writes of the function and is passed on unchanged."""
     for error in (KeyError("mine"), KeyboardInterrupt(), sled.SledError("mine")):
 
         def fail(tree: sled.TransactionTree, error: BaseException = error) -> None:
@@ -52,7 +52,7 @@ def test_an_exception_aborts(db: sled.Db) -> None:
 
 @pytest.mark.parametrize("name", [*CALLS, "close"])
 def test_plain_calls_inside(db: sled.Db, name: str) -> None:
-    """A plain call or another transaction inside a transaction raises at once, where sled would wait for ever."""
+    """A plain call or another transaction inside a transaction raises at once; sled would deadlock."""
     plain = (calls(db) | {"close": db.close})[name]
 
     def function(tree: sled.TransactionTree) -> None:
@@ -65,7 +65,7 @@ def test_plain_calls_inside(db: sled.Db, name: str) -> None:
 
 
 def test_another_database_inside(db: sled.Db) -> None:
-    """The lock of sled spans databases, so a call of another one is refused inside a transaction too."""
+    """Sled's lock is global, so calls of another database are refused inside a transaction too."""
     with sled.open(temporary=True) as other:
 
         def function(_: sled.TransactionTree) -> None:
@@ -78,7 +78,7 @@ def test_another_database_inside(db: sled.Db) -> None:
 
 
 def test_wrong_trees(db: sled.Db) -> None:
-    """A transaction needs at least one tree, and trees of one database; the function is not called otherwise."""
+    """A transaction needs at least one tree, and trees of one database; otherwise the function is not called."""
     called: list[object] = []
     with pytest.raises(sled.SledError, match="at least one tree"):
         sled.transaction(called.append)
@@ -90,7 +90,7 @@ def test_wrong_trees(db: sled.Db) -> None:
 
 
 def test_one_tree_twice(db: sled.Db) -> None:
-    """A tree that is given twice, also by two handles, is one tree: each sees what the other wrote."""
+    """A tree that is given twice, even as two handles, is one tree: each sees the other's writes."""
 
     def function(first: sled.TransactionTree, other: sled.TransactionTree, second: sled.TransactionTree) -> None:
         first.insert(b"key", b"value")
@@ -102,7 +102,7 @@ def test_one_tree_twice(db: sled.Db) -> None:
 
 
 def test_trees_end_with_their_transaction(db: sled.Db) -> None:
-    """A transaction's tree that was kept, or given to another thread, raises instead of reading or writing anything."""
+    """A transaction's tree raises when it is used later or in another thread."""
     kept: list[sled.TransactionTree] = []
     failures: list[type[BaseException]] = []
 
@@ -127,7 +127,7 @@ def test_trees_end_with_their_transaction(db: sled.Db) -> None:
 
 
 def test_threads(db: sled.Db) -> None:
-    """Threads that run transactions, plain calls and iterations beside each other never deadlock, and add up."""
+    """Concurrent transactions, plain calls and iterations never deadlock, and lose no write."""
     one, other = db.open_tree("one"), db.open_tree("other")
     one.insert(b"sum", b"1000")
     other.insert(b"sum", b"0")
@@ -171,8 +171,8 @@ def test_threads(db: sled.Db) -> None:
     assert (one.get(b"sum"), other.get(b"sum")) == (b"700", b"300")
 
 
-def test_a_database_dies_inside(db: sled.Db, tmp_path: Path) -> None:
-    """A database whose last reference goes inside a transaction is closed all the same, and nothing waits for it."""
+def test_last_reference_dropped_inside(db: sled.Db, tmp_path: Path) -> None:
+    """A database whose last reference is dropped inside a transaction is closed without blocking it."""
     holder = [sled.open(tmp_path / "other")]
     holder[0].insert(b"key", b"value")
 
@@ -191,8 +191,8 @@ def test_a_database_dies_inside(db: sled.Db, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_database_dies_inside_when_no_thread_can_be_made(folder: Path) -> None:
-    """Where no thread can be made that would close such a database, it stays open instead of ending the program."""
+def test_last_reference_dropped_inside_without_threads(folder: Path) -> None:
+    """If no thread can be started to close such a database, it stays open and the program continues."""
     code = """
 import resource, sys
 from sled_sessions import sled
@@ -213,7 +213,7 @@ print(db.get(b"key"))
 
 
 def test_dropping_waits_for_a_transaction(db: sled.Db) -> None:
-    """A tree that another thread drops meanwhile is dropped when the transaction has been written, to all its trees."""
+    """drop_tree() in another thread waits until the transaction has been applied to all its trees."""
     trees = db.open_tree("kept"), db.open_tree("dropped")
     dropped: list[bool] = []
     dropper = threading.Thread(target=lambda: dropped.append(db.drop_tree("dropped")))
@@ -233,7 +233,7 @@ def test_dropping_waits_for_a_transaction(db: sled.Db) -> None:
 
 
 def test_many_trees_in_a_small_stack(db: sled.Db) -> None:
-    """A transaction takes any number of trees, also in a thread with little room for its calls."""
+    """A transaction takes any number of trees, even in a thread with a small stack."""
     trees = [db.open_tree(f"tree {number}") for number in range(1000)]
     before = threading.stack_size(262_144)
     try:
@@ -248,7 +248,7 @@ def test_many_trees_in_a_small_stack(db: sled.Db) -> None:
 
 
 def test_closing_waits_for_a_transaction(db: sled.Db) -> None:
-    """close() in another thread waits until the transaction has been written; reprs do not wait."""
+    """close() in another thread waits until the transaction has been applied; reprs do not wait."""
     started = threading.Event()
     closer = threading.Thread(target=lambda: (started.wait(), db.close()))
     closer.start()

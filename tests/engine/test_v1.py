@@ -1,4 +1,4 @@
-"""Databases of sled 1.0 in one process: Ctrl-C, locks, and folders that are somebody else's now."""
+"""Databases of sled 1.0: Ctrl-C, locks, and folders that were replaced."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def pairs(db: v1.Db) -> list[tuple[bytes, bytes]]:
 
 
 def test_use_after_close(folder: Path) -> None:
-    """A call on a closed database says how to open it again; closing again does nothing."""
+    """A call on a closed database raises ClosedError, which says how to open it again; closing again does nothing."""
     db = v1.Db(folder)
     db.close()
     db.close()
@@ -32,15 +32,15 @@ def test_use_after_close(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [".", "metadata"])
-def test_a_lock_that_is_gone_soon(folder: Path, name: str) -> None:
-    """A child that is being started holds every lock until it runs its program; opening waits for that."""
+def test_briefly_held_lock(folder: Path, name: str) -> None:
+    """Opening waits for a child process that is being started and holds copies of its parent's locks."""
     v1.Db(folder).close()
     with held_briefly(folder / name):
         v1.Db(folder).close()
 
 
 def test_another_type_of_collection(folder: Path) -> None:
-    """What is no tree is refused, as by 0.34, before anything of it is written."""
+    """Collections of other types than tree are refused before anything is written, as by 0.34."""
     with v1.Db(folder) as db:
         with pytest.raises(sled.SledError, match="only collections of type b'tree'"):
             db.import_([(b"table", b"name", PAIRS)])
@@ -48,7 +48,7 @@ def test_another_type_of_collection(folder: Path) -> None:
 
 
 def test_closing_after_an_interrupt(folder: Path) -> None:
-    """When Ctrl-C has ended a call, close() waits for what goes on of it, and the folder is free."""
+    """After Ctrl-C has ended a call, close() waits until it has ended in sled too, and the folder is free."""
     code = """
 import os, signal, sys, threading
 from sled_sessions import sled
@@ -72,7 +72,7 @@ with v1.Db(sys.argv[1]) as again: print(sum(1 for _, name, pairs in again.export
 
 @pytest.mark.slow
 def test_closing_while_a_call_hangs(folder: Path) -> None:
-    """When what goes on of an interrupted call never ends, closing says so, and that the folder stays locked."""
+    """If an interrupted call never ends in sled, closing says so, and that the folder stays locked."""
     fill(folder)
     (log,) = folder.glob("metadata/log_*")
     os.truncate(log, log.stat().st_size // 3)
@@ -90,8 +90,8 @@ except KeyboardInterrupt as error: print(*error.__notes__)
     assert f"and keeps {folder} locked" in done.stdout
 
 
-def test_a_backup_in_place_of_a_damaged_folder(folder: Path, tmp_path: Path) -> None:
-    """A folder that failed to open is told apart from the backup that has its path now."""
+def test_backup_in_place_of_a_damaged_folder(folder: Path, tmp_path: Path) -> None:
+    """A backup opens at the path of a folder that failed to open."""
     fill(folder)
     shutil.copytree(folder, tmp_path / "backup")
     for slab in folder.glob("slabs/*"):

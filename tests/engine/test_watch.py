@@ -1,4 +1,4 @@
-"""Watchers: what has changed, in order, and no writer ever waits for them."""
+"""Watchers yield changes in order, and no writer ever waits for them."""
 
 import contextlib
 import gc
@@ -32,8 +32,8 @@ def test_events(tree: sled.Tree) -> None:
     assert len({*events, events[0]}) == 3
 
 
-def test_after_writes_that_change_nothing(tree: sled.Tree) -> None:
-    """A write that changes nothing is no event, and the watcher goes on after it, however many there were."""
+def test_writes_without_a_change(tree: sled.Tree) -> None:
+    """Writes that change nothing yield no events, and do not stop the watcher."""
     watcher = tree.watch()
     tree.insert(b"key", b"value")
     for _ in range(5000):
@@ -48,7 +48,7 @@ def test_after_writes_that_change_nothing(tree: sled.Tree) -> None:
 
 
 def test_swaps_to_the_same_value(tree: sled.Tree) -> None:
-    """A swap or an update that leaves the value as it was is an event, as the documentation says."""
+    """A swap or an update to the same value is an event, as documented."""
     tree.insert(b"key", b"value")
     watcher = tree.watch()
     tree.compare_and_swap(b"key", b"value", b"value")
@@ -57,7 +57,7 @@ def test_swaps_to_the_same_value(tree: sled.Tree) -> None:
 
 
 def watcher_event(key: bytes, value: bytes | None) -> sled.Event:
-    """An event of these, from a database of its own."""
+    """An event with this key and value, from another database."""
     with sled.open(temporary=True) as db:
         db.insert(key, b"")
         watcher = db.watch()
@@ -71,7 +71,7 @@ def watcher_event(key: bytes, value: bytes | None) -> sled.Event:
 
 
 def test_transactions_and_batches(db: sled.Db) -> None:
-    """What a transaction or a batch writes is an event as well."""
+    """Writes of transactions and batches are events too."""
     watcher = db.watch()
     sled.transaction(lambda tree: tree.insert(b"transaction", b"value"), db)
     batch = sled.Batch()
@@ -80,8 +80,8 @@ def test_transactions_and_batches(db: sled.Db) -> None:
     assert [next(watcher).key, next(watcher).key] == [b"transaction", b"batch"]
 
 
-def test_nobody_reads(tree: sled.Tree) -> None:
-    """Writers never wait for a watcher that nobody reads; its reader learns how much it missed and goes on."""
+def test_slow_reader(tree: sled.Tree) -> None:
+    """Writers never wait for an unread watcher; its reader learns how many events it has missed and continues."""
     watcher = tree.watch(capacity=10)
     for number in range(5000):
         tree.insert(b"key", b"%d" % number)
@@ -102,7 +102,7 @@ def test_nobody_reads(tree: sled.Tree) -> None:
 
 
 def test_closing_the_watcher(tree: sled.Tree) -> None:
-    """Closing a watcher wakes who waits for it, lets what is there be read, and leaves writers alone."""
+    """Closing a watcher wakes its waiting thread, and does not disturb writers."""
     watcher = tree.watch()
     tree.insert(b"key", b"value")
     first = next(watcher)
@@ -120,7 +120,7 @@ def test_closing_the_watcher(tree: sled.Tree) -> None:
 
 
 def test_closing_the_database(db: sled.Db) -> None:
-    """Closing the database ends the iteration of a watcher after the events that it still had."""
+    """Closing the database ends a watcher's iteration after its remaining events."""
     watcher = db.watch()
     db.insert(b"key", b"value")
     ended: list[list[bytes]] = []
@@ -132,7 +132,7 @@ def test_closing_the_database(db: sled.Db) -> None:
 
 
 def test_dropped_tree(db: sled.Db) -> None:
-    """Dropping a tree ends its watchers; a dropped tree cannot be watched, and a new one of that name can."""
+    """Dropping a tree ends its watchers; a dropped tree cannot be watched, but a new tree of that name can."""
     tree = db.open_tree("tree")
     watcher = tree.watch()
     tree.insert(b"key", b"value")
@@ -147,8 +147,8 @@ def test_dropped_tree(db: sled.Db) -> None:
     assert next(watcher).value == b"again"
 
 
-def test_what_came_before_a_tree_was_dropped(db: sled.Db) -> None:
-    """A watcher gets every change that was made before its tree was dropped, however soon after that was."""
+def test_events_before_a_drop(db: sled.Db) -> None:
+    """A watcher gets every change made before its tree was dropped, even if that was right after."""
     for _ in range(100):
         tree = db.open_tree("tree")
         watcher = tree.watch()
@@ -159,7 +159,7 @@ def test_what_came_before_a_tree_was_dropped(db: sled.Db) -> None:
 
 
 def test_the_default_tree_by_its_name(db: sled.Db) -> None:
-    """The database and the tree that it is have the same watchers, however it was opened."""
+    """The database and its default tree, opened by name, share their watchers."""
     tree = db.open_tree("__sled__default")
     watchers = [db.watch(), tree.watch()]
     db.insert(b"one", b"1")
@@ -169,8 +169,8 @@ def test_the_default_tree_by_its_name(db: sled.Db) -> None:
         assert [next(watcher).key for _ in range(3)] == [b"one", b"two", b"three"]
 
 
-def test_closed_watchers_take_no_memory(db: sled.Db) -> None:
-    """What was watched and is not any more is forgotten, also by a tree that nobody writes to."""
+def test_closed_watchers_are_freed(db: sled.Db) -> None:
+    """Closed watchers are freed, even if the tree is never written to."""
     db.watch().close()
     before = memory()
     for _ in range(200_000):
@@ -184,7 +184,7 @@ def memory() -> int:
 
 
 def test_watchers_come_and_go_under_load(tree: sled.Tree) -> None:
-    """Watchers that are opened, closed and forgotten while threads write never stop a writer."""
+    """Opening, closing and abandoning watchers under load never stops a writer."""
     done = threading.Event()
     written = [0, 0]
 
@@ -231,7 +231,7 @@ def test_interrupt(folder: Path) -> None:
 
 @pytest.mark.parametrize("timeout", [1e300, float("inf")])
 def test_endless_timeouts(tree: sled.Tree, timeout: float) -> None:
-    """A timeout beyond all clocks waits as None does."""
+    """A timeout beyond the clock's range waits like None."""
     with tree.watch() as watcher:
         tree.insert(b"key", b"value")
         assert watcher.get(timeout=timeout)
@@ -239,13 +239,13 @@ def test_endless_timeouts(tree: sled.Tree, timeout: float) -> None:
 
 @pytest.mark.parametrize("timeout", [-1, float("-inf"), float("nan")])
 def test_wrong_timeouts(tree: sled.Tree, timeout: float) -> None:
-    """A timeout that is no length of time is a ValueError."""
+    """A negative timeout or NaN raises ValueError."""
     with pytest.raises(ValueError, match="number of seconds"):
         tree.watch().get(timeout=timeout)
 
 
-def test_no_bytes_in_the_repr(tree: sled.Tree) -> None:
-    """An event's repr shows sizes, because keys and values may be secrets."""
+def test_repr_shows_only_sizes(tree: sled.Tree) -> None:
+    """An event's repr shows only sizes, because keys and values may be secrets."""
     with tree.watch() as watcher:
         tree.insert(b"secret", b"secret")
         assert repr(next(watcher)) == "<sled.Event insert: key of 6 bytes, value of 6>"

@@ -71,7 +71,7 @@ def test_damage_is_reported_or_harmless(tmp_path, databases, state, pattern, nam
         return
     assert isinstance(found, Exception), f"{len(found)} of {COUNT} sessions, without an error"
     assert "\n" not in str(found)
-    for text in (folder, "sled-sessions restore", "sled-sessions salvage"):
+    for text in (folder, "Restore a backup", "salvage what can be read"):
         assert str(text) in str(found)
 
 
@@ -105,7 +105,7 @@ def test_damaged_blob_is_reported_or_harmless(tmp_path, large, name):
             continue
         reported += 1
         assert isinstance(found, sled.Corruption), f"{len(found)} of {len(expected)} sessions, without an error"
-        for text in (folder, f"blobs/{blob.name}", "sled-sessions restore", "sled-sessions salvage"):
+        for text in (folder, f"blobs/{blob.name}", "Restore a backup", "salvage what can be read"):
             assert str(text) in str(found)
         operate.salvage(folder, tmp_path / f"rest of {blob.name}")
     assert reported

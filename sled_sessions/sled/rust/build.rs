@@ -1,4 +1,4 @@
-//! The docstrings of `_native.pyi`, each in a file of its own, so that the library has them at run time as well.
+//! Writes each docstring of `_native.pyi` to a file for `doc!`, so that `help()` shows it at run time.
 
 use std::{env, error::Error, fs, path::Path};
 
@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Each with what it belongs to, such as `Tree.insert`.
+/// Each docstring with the name it belongs to, such as `Tree.insert`.
 fn docstrings(stub: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let (mut class, mut name) = (String::new(), String::new());

@@ -1,49 +1,30 @@
 //! Python binding of the embedded database sled 0.34.
 //!
-//! One module for each concept; what a Python user reads stands in `_native.pyi`.
+//! `binding` is what Python sees, `runtime` keeps databases open and calls into them safe, `disk` reads sled's files,
+//! and `v1` drives sled 1.0. What a Python user reads is in `_native.pyi`.
 
-/// The docstring that `_native.pyi` has for this name; `build.rs` takes it from there.
+/// The docstring that `_native.pyi` has for this name; `build.rs` extracts it.
 macro_rules! doc {
     ($name:literal) => {
         include_str!(concat!(env!("OUT_DIR"), "/", $name))
     };
 }
 
-mod allocator;
-mod batch;
-mod blobs;
-mod buffer;
-mod conf;
-mod config;
-mod creation;
-mod db;
-mod engine;
+mod binding;
+mod disk;
 mod error;
-mod files;
-mod guard;
-mod iter;
-mod locks;
-mod log;
-mod reverse;
-mod salvage;
-mod transaction;
-mod tree;
+mod runtime;
 mod v1;
-mod v1_log;
-mod watch;
 
-use pyo3::prelude::*;
-
-#[pymodule]
+#[pyo3::pymodule]
 mod _native {
     #[pymodule_export]
-    use super::{
+    use crate::binding::{
         batch::Batch,
-        config::open,
         db::Db,
-        engine::close_all,
-        guard::after_fork_in_child,
         iter::Iter,
+        open::open,
+        process::{after_fork_in_child, close_all},
         salvage::Salvage,
         transaction::{TransactionTree, transaction},
         tree::Tree,
@@ -53,6 +34,6 @@ mod _native {
 
     #[pymodule_init]
     fn init() {
-        super::guard::quiet_caught_panics();
+        crate::runtime::guard::silence_caught_panics();
     }
 }

@@ -9,34 +9,33 @@ use pyo3::{exceptions::PyKeyError, prelude::*, types::PyBytes};
 use sled::{CompareAndSwapError, IVec};
 
 use crate::{
-    batch::Batch,
-    buffer::{Blob, Data, pair},
-    db::Db,
-    engine::Handle,
+    binding::{
+        batch::Batch,
+        bytes::{Buffer, Bytes, pair},
+        iter::{Iter, Part, Span},
+        watch::Subscriber,
+    },
     error::{Error, Result},
-    guard,
-    iter::{Iter, Part, Span},
-    reverse,
-    watch::{Queue, Subscriber},
+    runtime::{backwards, engine::TreeHandle, events::Queue, guard},
 };
 
-/// Keys that a call goes through before it looks whether Ctrl-C was pressed.
+/// How many keys a long call handles before it checks for signals such as Ctrl-C.
 const CHUNK: usize = 4096;
 
 #[doc = doc!("Tree")]
 #[pyclass(subclass, frozen, weakref, module = "sled_sessions.sled")]
 pub struct Tree {
-    handle: Arc<Handle>,
-    /// Keeps the database open; absent in the database itself, which is its own default tree.
-    db: Option<Py<Db>>,
+    handle: Arc<TreeHandle>,
+    /// The `Db`, which keeps the database open; None in the `Db` itself, which is its own default tree.
+    db: Option<Py<PyAny>>,
 }
 
 impl Tree {
-    pub fn new(handle: Arc<Handle>, db: Option<Py<Db>>) -> Self {
+    pub fn new(handle: Arc<TreeHandle>, db: Option<Py<PyAny>>) -> Self {
         Tree { handle, db }
     }
 
-    pub fn handle(&self) -> &Arc<Handle> {
+    pub fn handle(&self) -> &Arc<TreeHandle> {
         &self.handle
     }
 
@@ -45,7 +44,12 @@ impl Tree {
         guard::call(py, || self.handle.with(|tree| Ok(work(tree)?)))
     }
 
-    /// Do something with each key, and look in between whether Ctrl-C was pressed.
+    fn iterate(slf: Py<Self>, part: Part, span: Span, reverse: bool) -> Iter {
+        let handle = slf.get().handle.clone();
+        Iter::new(slf.into_any(), handle, part, span, reverse)
+    }
+
+    /// Do something with each key, and check for signals in between.
     fn for_each(
         &self,
         py: Python<'_>,
@@ -65,13 +69,12 @@ impl Tree {
         }
     }
 
-    /// The loop of `update_and_fetch` and `fetch_and_update`: sled's own would hold its locks while Python runs.
-    /// Returns the value before and the value after.
+    /// Returns the values before and after. sled's own update methods would hold its locks while Python runs.
     fn update(&self, py: Python<'_>, key: &[u8], function: &Bound<'_, PyAny>) -> Result<(Option<IVec>, Option<IVec>)> {
         let mut before = self.call(py, |tree| tree.get(key))?;
         loop {
-            let answer = function.call1((before.clone().map(Blob),))?;
-            let after = answer.extract::<Option<Data<'_, '_>>>()?.map(|value| value.to_ivec());
+            let answer = function.call1((before.clone().map(Bytes),))?;
+            let after = answer.extract::<Option<Buffer<'_, '_>>>()?.map(|value| value.to_ivec());
             let (old, new) = (before.as_deref(), after.clone());
             match self.call(py, |tree| tree.compare_and_swap(key, old, new))? {
                 Ok(()) => return Ok((before, after)),
@@ -93,82 +96,86 @@ impl Tree {
     #[getter]
     fn db<'py>(slf: &Bound<'py, Self>) -> Bound<'py, PyAny> {
         match &slf.get().db {
-            Some(db) => db.bind(slf.py()).clone().into_any(),
+            Some(db) => db.bind(slf.py()).clone(),
             None => slf.clone().into_any(),
         }
     }
 
     #[doc = doc!("Tree.get")]
-    fn get(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<Blob>> {
+    fn get(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<Option<Bytes>> {
         let key = key.as_slice();
-        Ok(self.call(py, |tree| tree.get(key))?.map(Blob))
+        Ok(self.call(py, |tree| tree.get(key))?.map(Bytes))
     }
 
     #[doc = doc!("Tree.contains")]
-    fn contains(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<bool> {
+    fn contains(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<bool> {
         let key = key.as_slice();
         self.call(py, |tree| tree.contains_key(key))
     }
 
-    fn __contains__(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<bool> {
+    fn __contains__(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<bool> {
         self.contains(py, key)
     }
 
-    fn __getitem__(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Blob> {
+    fn __getitem__(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<Bytes> {
         let wanted = key.as_slice();
-        match self.call(py, |tree| tree.get(wanted))? {
-            Some(value) => Ok(Blob(value)),
-            None => Err(missing(py, &key)),
-        }
+        self.call(py, |tree| tree.get(wanted))?.map(Bytes).ok_or_else(|| missing(py, &key))
     }
 
-    fn __setitem__(&self, py: Python<'_>, key: Data<'_, '_>, value: Data<'_, '_>) -> Result<()> {
+    fn __setitem__(&self, py: Python<'_>, key: Buffer<'_, '_>, value: Buffer<'_, '_>) -> Result<()> {
         self.insert(py, key, value)?;
         Ok(())
     }
 
-    fn __delitem__(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<()> {
+    fn __delitem__(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<()> {
         let wanted = key.as_slice();
-        match self.call(py, |tree| tree.remove(wanted))? {
-            Some(_) => Ok(()),
-            None => Err(missing(py, &key)),
-        }
+        self.call(py, |tree| tree.remove(wanted))?.map(drop).ok_or_else(|| missing(py, &key))
     }
 
     #[doc = doc!("Tree.insert")]
-    fn insert(&self, py: Python<'_>, key: Data<'_, '_>, value: Data<'_, '_>) -> Result<Option<Blob>> {
+    fn insert(&self, py: Python<'_>, key: Buffer<'_, '_>, value: Buffer<'_, '_>) -> Result<Option<Bytes>> {
         let (key, value) = (key.as_slice(), value.as_slice());
-        Ok(self.call(py, |tree| tree.insert(key, value))?.map(Blob))
+        Ok(self.call(py, |tree| tree.insert(key, value))?.map(Bytes))
     }
 
     #[doc = doc!("Tree.remove")]
-    fn remove(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<Blob>> {
+    fn remove(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<Option<Bytes>> {
         let key = key.as_slice();
-        Ok(self.call(py, |tree| tree.remove(key))?.map(Blob))
+        Ok(self.call(py, |tree| tree.remove(key))?.map(Bytes))
     }
 
     #[doc = doc!("Tree.compare_and_swap")]
     fn compare_and_swap(
         &self,
         py: Python<'_>,
-        key: Data<'_, '_>,
-        old: Option<Data<'_, '_>>,
-        new: Option<Data<'_, '_>>,
+        key: Buffer<'_, '_>,
+        old: Option<Buffer<'_, '_>>,
+        new: Option<Buffer<'_, '_>>,
     ) -> Result<bool> {
         let key = key.as_slice();
-        let old = old.as_ref().map(Data::as_slice);
-        let new = new.as_ref().map(Data::as_slice);
+        let old = old.as_ref().map(Buffer::as_slice);
+        let new = new.as_ref().map(Buffer::as_slice);
         Ok(self.call(py, |tree| tree.compare_and_swap(key, old, new))?.is_ok())
     }
 
     #[doc = doc!("Tree.update_and_fetch")]
-    fn update_and_fetch(&self, py: Python<'_>, key: Data<'_, '_>, function: &Bound<'_, PyAny>) -> Result<Option<Blob>> {
-        Ok(self.update(py, key.as_slice(), function)?.1.map(Blob))
+    fn update_and_fetch(
+        &self,
+        py: Python<'_>,
+        key: Buffer<'_, '_>,
+        function: &Bound<'_, PyAny>,
+    ) -> Result<Option<Bytes>> {
+        Ok(self.update(py, key.as_slice(), function)?.1.map(Bytes))
     }
 
     #[doc = doc!("Tree.fetch_and_update")]
-    fn fetch_and_update(&self, py: Python<'_>, key: Data<'_, '_>, function: &Bound<'_, PyAny>) -> Result<Option<Blob>> {
-        Ok(self.update(py, key.as_slice(), function)?.0.map(Blob))
+    fn fetch_and_update(
+        &self,
+        py: Python<'_>,
+        key: Buffer<'_, '_>,
+        function: &Bound<'_, PyAny>,
+    ) -> Result<Option<Bytes>> {
+        Ok(self.update(py, key.as_slice(), function)?.0.map(Bytes))
     }
 
     #[doc = doc!("Tree.apply_batch")]
@@ -178,36 +185,36 @@ impl Tree {
     }
 
     #[doc = doc!("Tree.first")]
-    fn first(&self, py: Python<'_>) -> Result<Option<(Blob, Blob)>> {
+    fn first(&self, py: Python<'_>) -> Result<Option<(Bytes, Bytes)>> {
         Ok(self.call(py, |tree| tree.first())?.map(pair))
     }
 
     #[doc = doc!("Tree.last")]
-    fn last(&self, py: Python<'_>) -> Result<Option<(Blob, Blob)>> {
-        Ok(self.call(py, |tree| reverse::last(tree, None))?.map(pair))
+    fn last(&self, py: Python<'_>) -> Result<Option<(Bytes, Bytes)>> {
+        Ok(self.call(py, |tree| backwards::last(tree, None))?.map(pair))
     }
 
     #[doc = doc!("Tree.get_lt")]
-    fn get_lt(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<(Blob, Blob)>> {
+    fn get_lt(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<Option<(Bytes, Bytes)>> {
         let key = key.as_slice();
-        Ok(self.call(py, |tree| reverse::last(tree, Some(key)))?.map(pair))
+        Ok(self.call(py, |tree| backwards::last(tree, Some(key)))?.map(pair))
     }
 
     #[doc = doc!("Tree.get_gt")]
-    fn get_gt(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<(Blob, Blob)>> {
+    fn get_gt(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<Option<(Bytes, Bytes)>> {
         let key = key.as_slice();
         Ok(self.call(py, |tree| tree.get_gt(key))?.map(pair))
     }
 
     #[doc = doc!("Tree.pop_min")]
-    fn pop_min(&self, py: Python<'_>) -> Result<Option<(Blob, Blob)>> {
+    fn pop_min(&self, py: Python<'_>) -> Result<Option<(Bytes, Bytes)>> {
         Ok(self.call(py, |tree| tree.pop_min())?.map(pair))
     }
 
     #[doc = doc!("Tree.pop_max")]
-    fn pop_max(&self, py: Python<'_>) -> Result<Option<(Blob, Blob)>> {
+    fn pop_max(&self, py: Python<'_>) -> Result<Option<(Bytes, Bytes)>> {
         let pop = |tree: &sled::Tree| {
-            while let Some((key, value)) = reverse::last(tree, None)? {
+            while let Some((key, value)) = backwards::last(tree, None)? {
                 if tree.compare_and_swap(&key, Some(&value), None::<&[u8]>)?.is_ok() {
                     return Ok(Some((key, value)));
                 }
@@ -219,37 +226,37 @@ impl Tree {
 
     #[doc = doc!("Tree.range")]
     #[pyo3(signature = (start = None, stop = None, *, reverse = false))]
-    fn range(slf: Py<Self>, start: Option<Data<'_, '_>>, stop: Option<Data<'_, '_>>, reverse: bool) -> Iter {
-        Iter::new(slf, Part::Items, Span::range(start, stop), reverse)
+    fn range(slf: Py<Self>, start: Option<Buffer<'_, '_>>, stop: Option<Buffer<'_, '_>>, reverse: bool) -> Iter {
+        Self::iterate(slf, Part::Items, Span::range(start, stop), reverse)
     }
 
     #[doc = doc!("Tree.prefix")]
     #[pyo3(signature = (prefix, *, reverse = false))]
-    fn prefix(slf: Py<Self>, prefix: Data<'_, '_>, reverse: bool) -> Iter {
-        Iter::new(slf, Part::Items, Span::prefix(prefix.as_slice()), reverse)
+    fn prefix(slf: Py<Self>, prefix: Buffer<'_, '_>, reverse: bool) -> Iter {
+        Self::iterate(slf, Part::Items, Span::prefix(prefix.as_slice()), reverse)
     }
 
     #[doc = doc!("Tree.keys")]
     #[pyo3(signature = (start = None, stop = None, *, reverse = false))]
-    fn keys(slf: Py<Self>, start: Option<Data<'_, '_>>, stop: Option<Data<'_, '_>>, reverse: bool) -> Iter {
-        Iter::new(slf, Part::Keys, Span::range(start, stop), reverse)
+    fn keys(slf: Py<Self>, start: Option<Buffer<'_, '_>>, stop: Option<Buffer<'_, '_>>, reverse: bool) -> Iter {
+        Self::iterate(slf, Part::Keys, Span::range(start, stop), reverse)
     }
 
     #[doc = doc!("Tree.values")]
     #[pyo3(signature = (start = None, stop = None, *, reverse = false))]
-    fn values(slf: Py<Self>, start: Option<Data<'_, '_>>, stop: Option<Data<'_, '_>>, reverse: bool) -> Iter {
-        Iter::new(slf, Part::Values, Span::range(start, stop), reverse)
+    fn values(slf: Py<Self>, start: Option<Buffer<'_, '_>>, stop: Option<Buffer<'_, '_>>, reverse: bool) -> Iter {
+        Self::iterate(slf, Part::Values, Span::range(start, stop), reverse)
     }
 
-    fn __iter__(slf: Py<Self>) -> Iter {
-        Iter::over(slf)
+    pub fn __iter__(slf: Py<Self>) -> Iter {
+        Self::iterate(slf, Part::Items, Span::range(None, None), false)
     }
 
     fn __reversed__(slf: Py<Self>) -> Iter {
-        Iter::new(slf, Part::Items, Span::range(None, None), true)
+        Self::iterate(slf, Part::Items, Span::range(None, None), true)
     }
 
-    // sled's `len` counts errors too, and after damage they never end.
+    // sled's own `len` counts errors too, and after damage they never end.
     fn __len__(&self, py: Python<'_>) -> Result<usize> {
         let mut count = 0;
         self.for_each(py, |_, _| {
@@ -276,7 +283,7 @@ impl Tree {
     #[doc = doc!("Tree.checksum")]
     fn checksum(&self, py: Python<'_>) -> Result<u32> {
         let handle = self.handle.clone();
-        guard::call(py, || guard::apart(move || handle.with(|tree| Ok(tree.checksum()?))))
+        guard::call(py, || guard::call_interruptibly(move || handle.with(|tree| Ok(tree.checksum()?))))
     }
 
     #[doc = doc!("Tree.flush")]
@@ -287,14 +294,14 @@ impl Tree {
 
     #[doc = doc!("Tree.watch")]
     #[pyo3(signature = (prefix = None, *, capacity = 65536))]
-    fn watch(slf: &Bound<'_, Self>, prefix: Option<Data<'_, '_>>, capacity: usize) -> Result<Subscriber> {
+    fn watch(slf: &Bound<'_, Self>, prefix: Option<Buffer<'_, '_>>, capacity: usize) -> Result<Subscriber> {
         if capacity == 0 {
             return Err(Error::Value("capacity must be at least 1".into()));
         }
-        let queue = Queue::new(prefix.as_ref().map_or(&[], Data::as_slice), capacity);
+        let queue = Queue::new(prefix.as_ref().map_or(&[], Buffer::as_slice), capacity);
         let handle = slf.get().handle();
         guard::call(slf.py(), || handle.watch(queue.clone()))?;
-        Ok(Subscriber::new(slf.clone().unbind(), queue))
+        Ok(Subscriber::new(slf.clone().into_any().unbind(), queue))
     }
 
     fn __repr__(&self) -> String {
@@ -306,6 +313,6 @@ impl Tree {
     }
 }
 
-fn missing(py: Python<'_>, key: &Data<'_, '_>) -> Error {
+fn missing(py: Python<'_>, key: &Buffer<'_, '_>) -> Error {
     PyKeyError::new_err(PyBytes::new(py, key.as_slice()).unbind()).into()
 }

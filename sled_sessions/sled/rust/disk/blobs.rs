@@ -1,5 +1,4 @@
-//! The files in `blobs/`, where sled puts pages of more than a quarter of a segment. It never waits for the disk to have
-//! them, so an fsync has to.
+//! The files in `blobs/`, where sled stores pages larger than a quarter of a segment. sled never fsyncs them.
 
 use std::{
     collections::HashMap,
@@ -7,15 +6,15 @@ use std::{
     fs::{self, DirEntry, File},
     io,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
 };
 
-use crate::{files::sync_folder, locks::lock};
+use crate::disk::files::sync_folder;
 
 pub struct Blobs {
     folder: PathBuf,
-    /// How long a file was when an fsync of it began. sled writes a blob once, from its beginning to its end, so one that
-    /// has not grown since is on the disk.
+    /// Each file's length when its last fsync began. sled writes a blob once, from beginning to end, so a file that has
+    /// not grown since then is on the disk.
     synced: Mutex<HashMap<OsString, u64>>,
 }
 
@@ -24,9 +23,9 @@ impl Blobs {
         Blobs { folder: database.join("blobs"), synced: Mutex::default() }
     }
 
-    /// Wait until the disk has all that are there.
+    /// Wait until all current files are on the disk.
     pub fn sync(&self) -> io::Result<()> {
-        let mut synced = lock(&self.synced);
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = |name: &OsString, length: &u64| synced.get(name) != Some(length);
         let sync_file = |entry: &DirEntry| -> io::Result<u64> {
             let length = entry.metadata()?.len();
@@ -40,7 +39,7 @@ impl Blobs {
             let entry = entry?;
             match sync_file(&entry) {
                 Ok(length) => drop(found.insert(entry.file_name(), length)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // sled has removed it meanwhile
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // sled has just removed it
                 Err(error) => return Err(error),
             }
         }

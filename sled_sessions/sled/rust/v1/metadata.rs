@@ -1,12 +1,12 @@
-//! The metadata of sled 1.0, looked through before sled gets it: it says where everything else lies.
+//! Checking the metadata of sled 1.0, which says where all other data is, before sled reads it.
 //!
-//! `metadata/snapshot_N` is a single frame that has all up to log N. The logs behind it, without a gap, are rows of
-//! frames; each is on the disk before the next is written. On opening, sled makes the next snapshot of all that and begins
-//! an empty log. It takes the first frame of a log that it cannot read for the log's end, and does not miss a file: damage
-//! there costs what it named, or everything, without a word.
+//! `metadata/snapshot_N` is a single frame that covers all logs up to N. The logs after it, numbered without a gap, are
+//! rows of frames; each frame is on the disk before the next is written. On opening, sled combines all that into the
+//! next snapshot and begins an empty log. It takes the first frame that it cannot read for the end of its log and does
+//! not notice a missing file, so damage there silently costs what it named, or everything.
 //!
-//! A kill leaves a frame that the end of the newest log cuts off, and nothing else. So does a newest log that was cut
-//! short: that cannot be told, nor can the loss of the newest log while an older one is there.
+//! A kill leaves at most an incomplete frame at the end of the newest log. A newest log that was cut short looks the
+//! same, and its loss cannot be noticed while an older one is present.
 
 use std::{
     collections::BTreeSet,
@@ -16,30 +16,31 @@ use std::{
 };
 
 use crate::{
-    error::{Error, Result},
-    files::{at, lock_file},
+    disk::files::lock_file,
+    error::{At, Result},
+    v1::damaged_v1,
 };
 
-/// Six bytes of length, and two of their CRC-32.
+/// Six bytes of length, and two bytes of their CRC-32.
 const HEADER: usize = 8;
 
-/// CRC-32 of header and content.
+/// The CRC-32 of header and content.
 const TRAILER: usize = 4;
 
-/// Refuse a database whose metadata is damaged in a way that sled would not notice and lose data by.
-pub fn check(folder: &Path) -> Result<()> {
-    // Only under the lock, for a running process may be writing.
-    let lock = File::open(folder).map_err(|error| at(error, folder))?;
+/// Return an error if the metadata is damaged in a way that sled would not notice and lose data by.
+pub fn check_metadata(folder: &Path) -> Result<()> {
+    // Only under the lock, because a running process may be writing.
+    let lock = File::open(folder).at(folder)?;
     lock_file(&lock, folder)?;
     let metadata = folder.join("metadata");
-    let snapshots = numbers(&metadata, "snapshot_").map_err(|error| at(error, &metadata))?;
-    let logs = numbers(&metadata, "log_").map_err(|error| at(error, &metadata))?;
+    let snapshots = numbers(&metadata, "snapshot_").at(&metadata)?;
+    let logs = numbers(&metadata, "log_").at(&metadata)?;
     let Some(snapshot) = snapshots.last() else {
-        // It is written before anything else, so without it there is a database whose making was cut off.
+        // The snapshot is written first. Without any other file, creation was interrupted.
         return if logs.is_empty() && !has_data(folder) {
             Ok(())
         } else {
-            Err(damaged(folder, "the file metadata/snapshot_… is missing"))
+            Err(damaged_v1(folder, "the file metadata/snapshot_… is missing"))
         };
     };
     check_snapshot(folder, &format!("metadata/snapshot_{snapshot:016x}"))?;
@@ -51,7 +52,7 @@ pub fn check(folder: &Path) -> Result<()> {
             let what = format!(
                 "the file {name} is missing (if a process was killed while it opened the database, make an empty one)"
             );
-            return Err(damaged(folder, &what));
+            return Err(damaged_v1(folder, &what));
         }
         check_log(folder, &name, number == newest)?;
     }
@@ -59,24 +60,24 @@ pub fn check(folder: &Path) -> Result<()> {
 }
 
 fn check_snapshot(folder: &Path, name: &str) -> Result<()> {
-    match frame(&read(folder, name)?) {
+    match parse_frame(&read_file(folder, name)?) {
         Frame::Whole(_) => Ok(()),
-        _ => Err(damaged(folder, &format!("the file {name} is not what was written"))),
+        _ => Err(damaged_v1(folder, &format!("the file {name} is not what sled wrote"))),
     }
 }
 
 fn check_log(folder: &Path, name: &str, is_newest: bool) -> Result<()> {
-    let content = read(folder, name)?;
+    let content = read_file(folder, name)?;
     let mut rest = content.as_slice();
     while !rest.is_empty() {
-        match frame(rest) {
+        match parse_frame(rest) {
             Frame::Whole(length) => rest = &rest[length..],
             Frame::CutOff if is_newest => break,
             _ => {
                 let place = content.len() - rest.len();
                 let what =
                     format!("the file {name} is, at byte {place} (cut off there, it opens without what follows)");
-                return Err(damaged(folder, &what));
+                return Err(damaged_v1(folder, &what));
             }
         }
     }
@@ -84,15 +85,15 @@ fn check_log(folder: &Path, name: &str, is_newest: bool) -> Result<()> {
 }
 
 enum Frame {
-    /// It has so many bytes.
+    /// Its length in bytes.
     Whole(usize),
-    /// What there is of it may be right.
+    /// Its beginning may be right.
     CutOff,
     Wrong,
 }
 
 /// The frame at the beginning of `bytes`.
-fn frame(bytes: &[u8]) -> Frame {
+fn parse_frame(bytes: &[u8]) -> Frame {
     let Some((&[a, b, c, d, e, f, crc @ ..], _)) = bytes.split_first_chunk::<HEADER>() else {
         return Frame::CutOff;
     };
@@ -108,7 +109,7 @@ fn frame(bytes: &[u8]) -> Frame {
     }
 }
 
-/// The numbers of the files of this kind; sled names them in hexadecimal.
+/// The numbers in the names of the files with this prefix; they are hexadecimal.
 fn numbers(metadata: &Path, prefix: &str) -> io::Result<BTreeSet<u64>> {
     let mut numbers = BTreeSet::new();
     let entries = match fs::read_dir(metadata) {
@@ -128,10 +129,24 @@ fn has_data(folder: &Path) -> bool {
     fs::read_dir(folder.join("slabs")).is_ok_and(|slabs| slabs.flatten().any(has_bytes))
 }
 
-fn read(folder: &Path, name: &str) -> Result<Vec<u8>> {
-    fs::read(folder.join(name)).map_err(|error| at(error, &folder.join(name)))
+fn read_file(folder: &Path, name: &str) -> Result<Vec<u8>> {
+    let file = folder.join(name);
+    fs::read(&file).at(&file)
 }
 
-pub fn damaged(folder: &Path, what: &str) -> Error {
-    Error::Damaged(format!("{} is damaged: {what}. Restore a backup", folder.display()))
+#[test]
+fn a_frame_is_whole_cut_off_or_wrong() {
+    let content = b"content";
+    let mut bytes = (content.len() as u64).to_le_bytes()[..6].to_vec();
+    bytes.extend((crc32fast::hash(&bytes) as u16).to_le_bytes());
+    bytes.extend(content);
+    bytes.extend((crc32fast::hash(&bytes) ^ 0xAF).to_le_bytes());
+    let length = bytes.len();
+    assert!(matches!(parse_frame(&[&bytes[..], b"the next"].concat()), Frame::Whole(found) if found == length));
+    assert!((0..length).all(|cut| matches!(parse_frame(&bytes[..cut]), Frame::CutOff)));
+    for place in 0..length {
+        bytes[place] ^= 1;
+        assert!(matches!(parse_frame(&bytes), Frame::Wrong));
+        bytes[place] ^= 1;
+    }
 }

@@ -1,8 +1,8 @@
 //! Transactions over several trees of one database.
 //!
-//! sled runs the callback under a lock that is global to the process, and its transactional trees belong to one
-//! thread. They stay in a thread-local while the callback runs; the objects that Python gets only name them, so one
-//! that was kept for later, or handed to another thread, finds nothing there.
+//! sled runs the function under a lock that is global to the process, and its transactional trees belong to one thread.
+//! They stay in a thread-local while the function runs. Python's objects only refer to them, so that an object that is
+//! kept for later, or passed to another thread, has no access.
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,17 +17,22 @@ use sled::transaction::{
 };
 
 use crate::{
-    batch::Batch,
-    buffer::{Blob, Data},
-    engine::Handle,
+    binding::{
+        batch::Batch,
+        bytes::{Buffer, Bytes},
+        tree::Tree,
+    },
     error::{Error, Result},
-    guard,
-    tree::Tree,
+    runtime::{
+        engine::TreeHandle,
+        fork,
+        guard::{self, OnDrop},
+    },
 };
 
 thread_local! {
     static CURRENT: RefCell<Vec<TransactionalTree>> = const { RefCell::new(Vec::new()) };
-    /// Counts the attempts of this thread, so that a tree of an earlier one is recognized.
+    /// Counts this thread's attempts, so that a tree of an earlier attempt is recognized.
     static ATTEMPT: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -40,7 +45,7 @@ pub fn transaction(py: Python<'_>, function: Py<PyAny>, trees: &Bound<'_, PyTupl
         .map(|tree| Ok(tree.cast_into::<Tree>().map_err(PyErr::from)?.unbind()))
         .collect::<Result<Vec<_>>>()?;
     let handles = distinct(&trees)?;
-    // A tree that was given twice is one tree with one set of pending writes.
+    // A tree that is given twice is one tree with one set of pending writes.
     let positions: Vec<_> = trees.iter().map(|tree| position(&handles, tree.get().handle())).collect();
     guard::call(py, || {
         let held = handles.iter().map(|handle| handle.hold()).collect::<Result<Vec<_>>>()?;
@@ -54,8 +59,8 @@ pub fn transaction(py: Python<'_>, function: Py<PyAny>, trees: &Bound<'_, PyTupl
     })
 }
 
-fn distinct(trees: &[Py<Tree>]) -> Result<Vec<&Arc<Handle>>> {
-    let mut handles: Vec<&Arc<Handle>> = Vec::new();
+fn distinct(trees: &[Py<Tree>]) -> Result<Vec<&Arc<TreeHandle>>> {
+    let mut handles: Vec<&Arc<TreeHandle>> = Vec::new();
     for handle in trees.iter().map(|tree| tree.get().handle()) {
         if position(&handles, handle) == handles.len() {
             handles.push(handle);
@@ -64,33 +69,30 @@ fn distinct(trees: &[Py<Tree>]) -> Result<Vec<&Arc<Handle>>> {
     match handles.split_first() {
         None => Err(Error::Misuse("a transaction needs at least one tree".into())),
         Some((first, others)) if others.iter().any(|other| !Arc::ptr_eq(first.engine(), other.engine())) => {
-            Err(Error::Sled(sled::Error::Unsupported("a transaction's trees must belong to one database".into())))
+            Err(Error::unsupported("a transaction's trees must belong to one database".into()))
         }
         Some(_) => Ok(handles),
     }
 }
 
-fn position(handles: &[&Arc<Handle>], wanted: &Arc<Handle>) -> usize {
-    let same = |handle: &&Arc<Handle>| handle.name() == wanted.name() && Arc::ptr_eq(handle.engine(), wanted.engine());
+fn position(handles: &[&Arc<TreeHandle>], wanted: &Arc<TreeHandle>) -> usize {
+    let same =
+        |handle: &&Arc<TreeHandle>| handle.name() == wanted.name() && Arc::ptr_eq(handle.engine(), wanted.engine());
     handles.iter().position(same).unwrap_or(handles.len())
 }
 
-/// Run the callback once. sled holds its lock; the GIL comes and goes.
+/// Call the function once. sled holds its lock meanwhile.
 fn attempt(
     function: &Py<PyAny>,
     views: &[TransactionalTree],
     positions: &[usize],
-    handles: &[&Arc<Handle>],
+    handles: &[&Arc<TreeHandle>],
 ) -> std::result::Result<Py<PyAny>, ConflictableTransactionError<Error>> {
-    struct Leave;
-    impl Drop for Leave {
-        fn drop(&mut self) {
-            ATTEMPT.set(ATTEMPT.get() + 1);
-            CURRENT.take();
-        }
-    }
     CURRENT.set(views.to_vec());
-    let _leave = Leave;
+    let _leave = OnDrop(|| {
+        ATTEMPT.set(ATTEMPT.get() + 1);
+        CURRENT.take();
+    });
     guard::inside_transaction(|| {
         Python::attach(|py| -> Result<_> {
             let tree = |&index: &usize| TransactionTree {
@@ -101,8 +103,7 @@ fn attempt(
             };
             let trees = positions.iter().map(|index| Py::new(py, tree(index))).collect::<PyResult<Vec<_>>>()?;
             let answer = function.call1(py, PyTuple::new(py, trees)?)?;
-            // It may have forked: only the parent's transaction is written.
-            guard::check_process()?;
+            fork::check_process()?; // if the function has forked, only the parent writes the transaction
             Ok(answer)
         })
     })
@@ -115,7 +116,7 @@ pub struct TransactionTree {
     thread: ThreadId,
     number: u64,
     index: usize,
-    /// The database's, for errors.
+    /// The database's folder, for errors.
     folder: PathBuf,
 }
 
@@ -129,7 +130,7 @@ impl TransactionTree {
             CURRENT.with_borrow(|trees| {
                 let mine = self.thread == thread::current().id() && self.number == ATTEMPT.get();
                 let tree = trees.get(self.index).filter(|_| mine).ok_or_else(|| {
-                    Error::Misuse("a transaction's tree lives only in its function and its thread".into())
+                    Error::Misuse("a transaction's tree can be used only in its function and its thread".into())
                 })?;
                 let outcome = work(tree).map_err(|error| match error {
                     UnabortableTransactionError::Storage(error) => error,
@@ -146,21 +147,21 @@ impl TransactionTree {
 #[pymethods]
 impl TransactionTree {
     #[doc = doc!("TransactionTree.get")]
-    fn get(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<Blob>> {
+    fn get(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<Option<Bytes>> {
         let key = key.as_slice();
-        Ok(self.call(py, |tree| tree.get(key))?.map(Blob))
+        Ok(self.call(py, |tree| tree.get(key))?.map(Bytes))
     }
 
     #[doc = doc!("TransactionTree.insert")]
-    fn insert(&self, py: Python<'_>, key: Data<'_, '_>, value: Data<'_, '_>) -> Result<Option<Blob>> {
+    fn insert(&self, py: Python<'_>, key: Buffer<'_, '_>, value: Buffer<'_, '_>) -> Result<Option<Bytes>> {
         let (key, value) = (key.as_slice(), value.as_slice());
-        Ok(self.call(py, |tree| tree.insert(key, value))?.map(Blob))
+        Ok(self.call(py, |tree| tree.insert(key, value))?.map(Bytes))
     }
 
     #[doc = doc!("TransactionTree.remove")]
-    fn remove(&self, py: Python<'_>, key: Data<'_, '_>) -> Result<Option<Blob>> {
+    fn remove(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<Option<Bytes>> {
         let key = key.as_slice();
-        Ok(self.call(py, |tree| tree.remove(key))?.map(Blob))
+        Ok(self.call(py, |tree| tree.remove(key))?.map(Bytes))
     }
 
     #[doc = doc!("TransactionTree.apply_batch")]

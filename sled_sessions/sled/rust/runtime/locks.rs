@@ -1,4 +1,5 @@
-//! Locks that a panic does not spoil: a panic under one of ours leaves nothing half done, and sled keeps its own order.
+//! Locks that ignore poisoning: a panic while one of ours is held leaves nothing half done, and sled guards its own
+//! data.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 

@@ -1,32 +1,31 @@
-//! A database: its trees, its files, its life. It is its own default tree, so it inherits what a tree does.
+//! A database: its trees, its files, its life cycle. It is its own default tree, so it inherits a tree's methods.
 
 use std::{path::PathBuf, sync::Arc};
 
-use pyo3::prelude::*;
+use pyo3::{prelude::*, types::PyTuple};
 use sled::IVec;
 
 use crate::{
-    buffer::{Blob, CHUNK_BYTES, Data, Name},
-    engine::{Engine, Handle},
+    binding::{
+        bytes::{Buffer, Bytes, TreeName},
+        iter::Iter,
+        tree::Tree,
+    },
     error::{Error, Result},
-    guard,
-    iter::Iter,
-    tree::Tree,
+    runtime::{
+        CHUNK_BYTES, DEFAULT_TREE,
+        engine::{Engine, TreeHandle},
+        guard::{self, OnDrop},
+    },
 };
 
-/// What sled calls the only type of collection that it exports.
+/// The only type of collection in sled's exports.
 const TREE: &[u8] = b"tree";
 
-/// The name of the tree that the database itself is.
-pub const DEFAULT_TREE: &[u8] = b"__sled__default";
+/// A collection's type, its name, its pairs.
+type Exported = (Bytes, Bytes, Iter);
 
-/// What an import says when a key is there.
-pub const NOT_EMPTY: &str = "holds a key of the import already: import into an empty database";
-
-/// The type of a collection, its name, its pairs.
-type Exported = (Blob, Blob, Iter);
-
-/// Pairs that `import_` writes in one go, before it looks whether Ctrl-C was pressed.
+/// How many pairs `import_` writes before it checks for signals such as Ctrl-C.
 const IMPORT_CHUNK: usize = 512;
 
 #[doc = doc!("Db")]
@@ -45,8 +44,14 @@ impl Db {
         guard::call(py, || self.engine.with(work))
     }
 
-    fn handle(&self, py: Python<'_>, name: &[u8]) -> Result<Arc<Handle>> {
-        // Of its default tree sled would make another one, with watchers of its own.
+    fn sorted_names(&self, py: Python<'_>) -> Result<Vec<IVec>> {
+        let mut names = self.call(py, |db| Ok(db.tree_names()))?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn handle(&self, py: Python<'_>, name: &[u8]) -> Result<Arc<TreeHandle>> {
+        // sled would open the default tree a second time, with separate watchers.
         let open = |db: &sled::Db| if name == DEFAULT_TREE { Ok((**db).clone()) } else { db.open_tree(name) };
         self.call(py, |db| Ok(self.engine.handle(open(db)?)))
     }
@@ -54,16 +59,8 @@ impl Db {
 
 impl Drop for Db {
     fn drop(&mut self) {
-        guard::release(Closing(self.engine.clone()));
-    }
-}
-
-/// Closes on drop, so that `guard::release` decides where that happens, or whether.
-struct Closing(Arc<Engine>);
-
-impl Drop for Closing {
-    fn drop(&mut self) {
-        self.0.close_unattended();
+        let engine = self.engine.clone();
+        guard::release(OnDrop(move || engine.close_unattended()));
     }
 }
 
@@ -82,20 +79,18 @@ impl Db {
     }
 
     #[doc = doc!("Db.open_tree")]
-    fn open_tree(slf: &Bound<'_, Self>, name: Name) -> Result<Tree> {
+    fn open_tree(slf: &Bound<'_, Self>, name: TreeName) -> Result<Tree> {
         let handle = slf.get().handle(slf.py(), &name.0)?;
-        Ok(Tree::new(handle, Some(slf.clone().unbind())))
+        Ok(Tree::new(handle, Some(slf.clone().into_any().unbind())))
     }
 
     #[doc = doc!("Db.tree_names")]
-    fn tree_names(&self, py: Python<'_>) -> Result<Vec<Blob>> {
-        let mut names = self.call(py, |db| Ok(db.tree_names()))?;
-        names.sort_unstable();
-        Ok(names.into_iter().map(Blob).collect())
+    fn tree_names(&self, py: Python<'_>) -> Result<Vec<Bytes>> {
+        Ok(self.sorted_names(py)?.into_iter().map(Bytes).collect())
     }
 
     #[doc = doc!("Db.drop_tree")]
-    fn drop_tree(&self, py: Python<'_>, name: Name) -> Result<bool> {
+    fn drop_tree(&self, py: Python<'_>, name: TreeName) -> Result<bool> {
         guard::call(py, || self.engine.drop_tree(&name.0))
     }
 
@@ -112,35 +107,33 @@ impl Db {
     #[doc = doc!("Db.checksum")]
     fn checksum(&self, py: Python<'_>) -> Result<u32> {
         let engine = self.engine.clone();
-        guard::call(py, || guard::apart(move || engine.with(|db| Ok(db.checksum()?))))
+        guard::call(py, || guard::call_interruptibly(move || engine.with(|db| Ok(db.checksum()?))))
     }
 
     #[doc = doc!("Db.export")]
     fn export(slf: &Bound<'_, Self>) -> Result<Vec<Exported>> {
         let py = slf.py();
-        let mut names = slf.get().call(py, |db| Ok(db.tree_names()))?;
-        names.sort_unstable();
         let export = |name: IVec| {
             let handle = slf.get().handle(py, &name)?;
-            let tree = Py::new(py, Tree::new(handle, Some(slf.clone().unbind())))?;
-            Ok((Blob(TREE.into()), Blob(name), Iter::over(tree)))
+            let tree = Py::new(py, Tree::new(handle, Some(slf.clone().into_any().unbind())))?;
+            Ok((Bytes(TREE.into()), Bytes(name), Tree::__iter__(tree)))
         };
-        names.into_iter().map(export).collect()
+        slf.get().sorted_names(py)?.into_iter().map(export).collect()
     }
 
     #[doc = doc!("Db.import_")]
     fn import_(&self, py: Python<'_>, export: &Bound<'_, PyAny>) -> Result<()> {
         for collection in export.try_iter()? {
             let [kind, name, items]: [Bound<'_, PyAny>; 3] = collection?.extract()?;
-            if kind.extract::<Data<'_, '_>>()?.as_slice() != TREE {
+            if kind.extract::<Buffer<'_, '_>>()?.as_slice() != TREE {
                 return Err(Error::Misuse("only collections of type b'tree' can be imported".into()));
             }
-            let handle = self.handle(py, &name.extract::<Name>()?.0)?;
+            let handle = self.handle(py, &name.extract::<TreeName>()?.0)?;
             let mut items = items.try_iter()?;
             loop {
                 let (mut chunk, mut bytes) = (Vec::new(), 0);
                 for item in items.by_ref() {
-                    let (key, value) = pair(&item?)?;
+                    let (key, value) = extract_pair(&item?)?;
                     bytes += key.len() + value.len();
                     chunk.push((key, value));
                     if chunk.len() == IMPORT_CHUNK || bytes > CHUNK_BYTES {
@@ -168,7 +161,7 @@ impl Db {
     }
 
     #[pyo3(signature = (*_exception))]
-    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, pyo3::types::PyTuple>) -> Result<()> {
+    fn __exit__(&self, py: Python<'_>, _exception: &Bound<'_, PyTuple>) -> Result<()> {
         self.close(py)
     }
 
@@ -178,16 +171,16 @@ impl Db {
     }
 }
 
-fn pair(item: &Bound<'_, PyAny>) -> Result<(IVec, IVec)> {
+fn extract_pair(item: &Bound<'_, PyAny>) -> Result<(IVec, IVec)> {
     let [key, value]: [Bound<'_, PyAny>; 2] = item.extract()?;
-    Ok((key.extract::<Data<'_, '_>>()?.to_ivec(), value.extract::<Data<'_, '_>>()?.to_ivec()))
+    Ok((key.extract::<Buffer<'_, '_>>()?.to_ivec(), value.extract::<Buffer<'_, '_>>()?.to_ivec()))
 }
 
-/// Where sled overwrites the value and then panics, this leaves it alone.
+/// Insert pairs whose keys do not exist yet. sled's own import overwrites the existing value and then panics.
 fn insert_new(tree: &sled::Tree, pairs: Vec<(IVec, IVec)>) -> Result<()> {
     for (key, value) in pairs {
         if tree.compare_and_swap(key, None::<&[u8]>, Some(value))?.is_err() {
-            return Err(Error::Misuse(format!("the tree {:?} {NOT_EMPTY}", String::from_utf8_lossy(&tree.name()))));
+            return Err(Error::import_conflict(&format!("tree {:?}", String::from_utf8_lossy(&tree.name()))));
         }
     }
     Ok(())

@@ -1,0 +1,97 @@
+//! Errors as Python sees them; the exception classes are defined in `errors.py`.
+
+use std::{io, path::PathBuf};
+
+use pyo3::{exceptions::PyValueError, prelude::*};
+use sled::DiskPtr;
+
+use crate::{disk::damaged, error::Error};
+
+mod python {
+    use pyo3::import_exception;
+    import_exception!(sled_sessions.sled.errors, SledError);
+    import_exception!(sled_sessions.sled.errors, CollectionNotFound);
+    import_exception!(sled_sessions.sled.errors, Unsupported);
+    import_exception!(sled_sessions.sled.errors, ReportableBug);
+    import_exception!(sled_sessions.sled.errors, Corruption);
+    import_exception!(sled_sessions.sled.errors, SledIOError);
+    import_exception!(sled_sessions.sled.errors, DatabaseLocked);
+    import_exception!(sled_sessions.sled.errors, ForkedProcess);
+    import_exception!(sled_sessions.sled.errors, ClosedError);
+    import_exception!(sled_sessions.sled.errors, EventsLost);
+}
+
+impl From<Error> for PyErr {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Sled(error) => from_sled(error, None),
+            Error::SledAt(error, path) => from_sled(error, Some(path)),
+            Error::Python(error) => error,
+            Error::Panic(what) => python::ReportableBug::new_err(format!("sled panicked: {what}")),
+            Error::Damaged(what) => python::Corruption::new_err(what),
+            Error::Closed(why) => python::ClosedError::new_err(why),
+            Error::WatcherClosed => python::ClosedError::new_err("the watcher or its database is closed"),
+            Error::EventsLost(count) => python::EventsLost::new_err(format!(
+                "{count} events were dropped because the watcher was read too slowly: read the tree again, \
+                 or give watch() a larger capacity"
+            )),
+            Error::Forked => python::ForkedProcess::new_err(
+                "this process was forked after its parent opened sled, whose I/O threads exist only in the parent: \
+                 open the database after the fork, or start the process with 'spawn'",
+            ),
+            Error::InTransaction => python::SledError::new_err(
+                "this thread is inside a transaction, where the call would deadlock: \
+                 use the trees that the transaction passed to its function",
+            ),
+            Error::Locked(why) => python::DatabaseLocked::new_err(why),
+            Error::Misuse(why) => python::SledError::new_err(why),
+            Error::Value(why) => PyValueError::new_err(why),
+        }
+    }
+}
+
+fn from_sled(error: sled::Error, path: Option<PathBuf>) -> PyErr {
+    let place = path.as_ref().map(|path| format!(" ({})", path.display())).unwrap_or_default();
+    match error {
+        sled::Error::CollectionNotFound(_) => {
+            python::CollectionNotFound::new_err("this tree was dropped: open it again with Db.open_tree()")
+        }
+        sled::Error::Unsupported(why) => python::Unsupported::new_err(format!("{why}{place}")),
+        sled::Error::ReportableBug(what) => python::ReportableBug::new_err(format!("{what}{place}")),
+        sled::Error::Corruption { at, .. } => {
+            let what = match at {
+                Some(DiskPtr::Inline(offset)) => format!("the file db is, at byte {offset}"),
+                Some(DiskPtr::Blob(_, name)) => format!("the file blobs/{name} is not what sled wrote"),
+                None => "one of its files is".to_owned(),
+            };
+            damaged(&path.unwrap_or_default(), &what).into()
+        }
+        sled::Error::Io(error) => from_io(error, path, &place),
+    }
+}
+
+/// `OSError(errno, text, filename)` if the number is known.
+fn from_io(error: io::Error, path: Option<PathBuf>, place: &str) -> PyErr {
+    let error = cloned_number(&error.to_string()).map_or(error, io::Error::from_raw_os_error);
+    let text = error.to_string();
+    let Some(errno) = error.raw_os_error() else {
+        return python::SledIOError::new_err(format!("{text}{place}"));
+    };
+    let text = text.replace(&format!(" (os error {errno})"), "");
+    match path {
+        Some(path) => python::SledIOError::new_err((errno, text, path.into_os_string())),
+        None => python::SledIOError::new_err((errno, text)),
+    }
+}
+
+/// The number in an error that sled has cloned, which keeps only its debug text: `Os { code: 28, kind: StorageFull, …
+/// }`.
+fn cloned_number(text: &str) -> Option<i32> {
+    text.split_once("Os { code: ")?.1.split_once(',')?.0.parse().ok()
+}
+
+#[test]
+fn the_number_of_a_cloned_error_is_found() {
+    assert_eq!(cloned_number(&format!("{:?}", io::Error::from_raw_os_error(28))), Some(28));
+    assert_eq!(cloned_number("No such file or directory (os error 2)"), None);
+}

@@ -1,0 +1,68 @@
+//! `open()`: sled's options, checked.
+
+use pyo3::{exceptions::PyTypeError, prelude::*};
+
+use crate::{
+    binding::{
+        bytes::{Folder, Number},
+        db::Db,
+        tree::Tree,
+    },
+    disk::conf::{SEGMENT_SIZES, is_segment_size},
+    error::{Error, Result},
+    runtime::{guard, opening},
+};
+
+/// sled panics below this.
+const MIN_CACHE_CAPACITY: u64 = 256;
+
+// Options of sled that are left out: `mode` and `snapshot_after_ops` do nothing in 0.34, `compression_factor` needs a
+// feature that is not built in, `print_profile_on_drop` needs sled's metrics, `snapshot_path` is gone, and changing a
+// database's `idgen_persist_interval` makes sled issue ids twice.
+#[doc = doc!("open")]
+#[pyfunction]
+#[pyo3(signature = (
+    path = None,
+    *,
+    cache_capacity = Number(1024 * 1024 * 1024),
+    flush_every_ms = Some(Number(500)),
+    create_new = false,
+    temporary = false,
+    segment_size = None,
+), text_signature = "(path=None, *, cache_capacity=1073741824, flush_every_ms=500, create_new=False, temporary=False, \
+    segment_size=None)")]
+pub fn open(
+    py: Python<'_>,
+    path: Option<Folder>,
+    cache_capacity: Number,
+    flush_every_ms: Option<Number>,
+    create_new: bool,
+    temporary: bool,
+    segment_size: Option<Number>,
+) -> Result<Py<Db>> {
+    if path.is_none() && !temporary {
+        return Err(PyTypeError::new_err("open() needs a path unless temporary=True").into());
+    }
+    if cache_capacity.0 < MIN_CACHE_CAPACITY {
+        return Err(Error::Misuse(format!("cache_capacity must be at least {MIN_CACHE_CAPACITY} bytes")));
+    }
+    let flush_every_ms = flush_every_ms.map(|Number(milliseconds)| milliseconds);
+    if flush_every_ms == Some(0) {
+        return Err(Error::Misuse("flush_every_ms must be at least 1, or None to flush only on request".into()));
+    }
+    let segment_size = segment_size.map(|Number(size)| usize::try_from(size).unwrap_or(usize::MAX));
+    if segment_size.is_some_and(|size| !is_segment_size(size)) {
+        let (least, most) = SEGMENT_SIZES.into_inner();
+        return Err(Error::Misuse(format!("segment_size must be a power of two from {least} to {most}")));
+    }
+    let config = sled::Config::new()
+        .cache_capacity(cache_capacity.0)
+        .flush_every_ms(flush_every_ms)
+        .create_new(create_new)
+        .temporary(temporary);
+    let path = path.as_ref().map(|Folder(path)| path.as_path());
+    let engine = guard::call(py, || opening::open(config, path, temporary, segment_size))?;
+    let (tree, recovered) = engine.with(|db| Ok(((**db).clone(), db.was_recovered())))?;
+    let base = Tree::new(engine.handle(tree), None);
+    Ok(Py::new(py, PyClassInitializer::from(base).add_subclass(Db::new(engine, recovered)))?)
+}

@@ -1,0 +1,21 @@
+//! Hooks for the end of the interpreter and for forks.
+
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+
+use crate::runtime::{engine, fork, guard};
+
+#[doc = doc!("close_all")]
+#[pyfunction]
+pub fn close_all(py: Python<'_>) {
+    if fork::check_process().and(guard::check()).is_ok() {
+        py.detach(engine::close_all);
+    }
+}
+
+#[doc = doc!("after_fork_in_child")]
+#[pyfunction]
+pub fn after_fork_in_child() -> Vec<PathBuf> {
+    fork::enter_child()
+}

@@ -1,0 +1,282 @@
+//! Reading a damaged database without sled.
+//!
+//! The log holds pages: a `NODE` replaces a page, a `LINK` changes one key or child of it, a `FREE` ends it. The `META`
+//! page names the trees and their root pages. All readable messages are put into the order of the log, then each tree
+//! is walked from its root. Leaves that cannot be reached from a root come last, without a tree's name.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    io,
+    path::PathBuf,
+};
+
+use crate::{
+    disk::{
+        check::noted_end,
+        conf::{SEGMENT_SIZE, stored_segment_size},
+        log::{
+            BLOB_LINK, BLOB_META, BLOB_NODE, FREE, LINK, Log, META, Message, NODE, detect_segment_size, last_snapshot,
+            read_blob, varint,
+        },
+    },
+    error::{At, Result},
+};
+
+pub type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Where a message's content is: in the log, or, for a blob, in the file that the log names.
+#[derive(Clone, Copy)]
+struct Place {
+    offset: u64,
+    length: usize,
+    blob_kind: Option<u8>,
+}
+
+#[derive(Default)]
+struct Page {
+    base: Option<Place>,
+    links: Vec<Place>,
+}
+
+struct Node {
+    prefix: Vec<u8>,
+    next: u64,
+    content: NodeContent,
+}
+
+enum NodeContent {
+    Leaf(Pairs),
+    Index(Vec<u64>),
+}
+
+pub struct Salvager {
+    source: Source,
+    pages: BTreeMap<u64, Page>,
+    /// Pages to read, each with its tree's index in `names`.
+    queue: VecDeque<(usize, u64)>,
+    seen: BTreeSet<u64>,
+    names: Vec<Vec<u8>>,
+    /// Places in the log, and pages, that could not be read.
+    pub lost: u64,
+}
+
+struct Source {
+    folder: PathBuf,
+    log: Log,
+}
+
+impl Salvager {
+    pub fn open(folder: PathBuf) -> Result<Self> {
+        let db = folder.join("db");
+        let stored = stored_segment_size(&folder).ok().flatten().or_else(|| detect_segment_size(&folder));
+        let log = Log::open(&folder, stored.unwrap_or(SEGMENT_SIZE)).at(&db)?;
+        let mut salvager = Salvager {
+            source: Source { folder, log },
+            pages: BTreeMap::new(),
+            queue: VecDeque::new(),
+            seen: BTreeSet::new(),
+            names: Vec::new(),
+            lost: 0,
+        };
+        salvager.scan().at(&db)?;
+        Ok(salvager)
+    }
+
+    /// Go through the log in order and note where each page's parts are.
+    fn scan(&mut self) -> io::Result<()> {
+        let Source { folder, log } = &self.source;
+        let size = log.segment_size as u64;
+        let mut order = Vec::new();
+        for segment in log.segments()? {
+            if let Some(header) = segment.header {
+                order.push((header.lsn / size, segment));
+                continue;
+            }
+            let bytes = log.read(&segment)?;
+            let first = log.first_message(&bytes, |_| true);
+            self.lost += u64::from(first.is_some() || bytes.iter().any(|byte| *byte != 0));
+            order.extend(first.map(|message| (message.segment, segment)));
+        }
+        order.sort_by_key(|(number, _)| *number);
+        let (mut meta, mut end) = (None, 0);
+        for (number, segment) in order {
+            let bytes = log.read(&segment)?;
+            let mut messages = log.messages(&bytes, number);
+            loop {
+                for message in &mut messages {
+                    note_message(&mut self.pages, &mut meta, &message, segment.offset);
+                }
+                end = number * size + messages.at as u64;
+                match log.search(&bytes, messages.at, |message| message.segment == number) {
+                    Some((next, _)) => {
+                        self.lost += 1;
+                        messages.at = next;
+                    }
+                    None => break,
+                }
+            }
+        }
+        if last_snapshot(folder)?.max(noted_end(folder)).is_some_and(|position| position > log.continuation(end)) {
+            self.lost += 1; // the end of the log
+        }
+        if let Some(meta) = meta.and_then(|place| self.source.content(place)) {
+            self.queue_roots(&meta);
+        }
+        Ok(())
+    }
+
+    fn queue_roots(&mut self, mut meta: &[u8]) {
+        while let Some(name) = take_bytes(&mut meta) {
+            let Some(root) = varint(&mut meta) else { break };
+            self.queue.push_back((self.names.len(), root));
+            self.names.push(name.to_vec());
+        }
+    }
+
+    /// The next page's tree and pairs; the name is None for a leaf that cannot be reached from a root.
+    pub fn next_page(&mut self) -> Option<(Option<Vec<u8>>, Pairs)> {
+        while let Some((tree, number)) = self.queue.pop_front() {
+            if !self.seen.insert(number) {
+                continue;
+            }
+            let Some(node) = self.pages.get(&number).and_then(|page| self.source.node(page, &mut self.lost)) else {
+                self.lost += 1;
+                continue;
+            };
+            if node.next != 0 {
+                self.queue.push_back((tree, node.next));
+            }
+            match node.content {
+                NodeContent::Leaf(pairs) => return Some((Some(self.names[tree].clone()), pairs)),
+                NodeContent::Index(children) => self.queue.extend(children.into_iter().map(|child| (tree, child))),
+            }
+        }
+        while let Some((number, page)) = self.pages.pop_last() {
+            if self.seen.contains(&number) {
+                continue;
+            }
+            match self.source.node(&page, &mut self.lost) {
+                Some(Node { content: NodeContent::Leaf(pairs), .. }) => return Some((None, pairs)),
+                Some(_) => {}
+                // Without the page's base, its newer writes are readable under keys that lack their beginning.
+                None => {
+                    self.lost += 1;
+                    let mut pairs = Pairs::new();
+                    let links = self.source.links(&page, &mut self.lost);
+                    links.iter().for_each(|link| change_pair(&mut pairs, &[], link));
+                    return Some((None, pairs));
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Source {
+    /// A page with its links applied; unreadable links are added to `lost`.
+    fn node(&self, page: &Page, lost: &mut u64) -> Option<Node> {
+        let mut node = parse_node(&self.content(page.base?)?)?;
+        for link in self.links(page, lost) {
+            match &mut node.content {
+                NodeContent::Leaf(pairs) => change_pair(pairs, &node.prefix, &link),
+                NodeContent::Index(children) => remove_merged_child(children, &link),
+            }
+        }
+        Some(node)
+    }
+
+    fn links(&self, page: &Page, lost: &mut u64) -> Vec<Vec<u8>> {
+        let links: Vec<_> = page.links.iter().filter_map(|link| self.content(*link)).collect();
+        *lost += (page.links.len() - links.len()) as u64;
+        links
+    }
+
+    fn content(&self, place: Place) -> Option<Vec<u8>> {
+        let content = self.log.read_range(place.offset, place.length).ok()?;
+        match place.blob_kind {
+            Some(kind) => read_blob(&self.folder, kind, &content).ok()?,
+            None => Some(content),
+        }
+    }
+}
+
+fn note_message(pages: &mut BTreeMap<u64, Page>, meta: &mut Option<Place>, message: &Message, segment: u64) {
+    let place = Place {
+        offset: segment + message.body.start as u64,
+        length: message.body.len(),
+        blob_kind: message.is_blob().then_some(message.kind),
+    };
+    match message.kind {
+        META | BLOB_META => *meta = Some(place),
+        NODE | BLOB_NODE => drop(pages.insert(message.page, Page { base: Some(place), links: Vec::new() })),
+        LINK | BLOB_LINK => pages.entry(message.page).or_default().links.push(place),
+        FREE => drop(pages.remove(&message.page)),
+        _ => {}
+    }
+}
+
+/// Apply a link to a leaf's pairs: kind 0 sets a value, kind 1 removes it.
+fn change_pair(pairs: &mut Pairs, prefix: &[u8], link: &[u8]) {
+    let Some((kind, mut rest)) = link.split_first() else { return };
+    let Some(key) = take_bytes(&mut rest).map(|key| [prefix, key].concat()) else { return };
+    match (kind, take_bytes(&mut rest)) {
+        (0, Some(value)) => drop(pairs.insert(key, value.to_vec())),
+        (1, _) => drop(pairs.remove(&key)),
+        _ => {}
+    }
+}
+
+/// Apply a link to an index page's children.
+///
+/// sled merges a child that became too small into its left neighbour. The index page first names the child (kind 2) and
+/// confirms once the neighbour has its pairs (kind 3); then sled frees the child, and another tree may get its number.
+/// Until the neighbour has the pairs it links to the child, so the index can drop the child from the first step on.
+fn remove_merged_child(children: &mut Vec<u64>, link: &[u8]) {
+    if let Some((2, mut rest)) = link.split_first()
+        && let Some(child) = varint(&mut rest)
+    {
+        children.retain(|other| *other != child);
+    }
+}
+
+fn parse_node(content: &[u8]) -> Option<Node> {
+    let mut rest = content;
+    let next = varint(&mut rest)?;
+    let merging_child = varint(&mut rest)?;
+    let (&[_merging, prefix_length], mut rest) = rest.split_first_chunk::<2>()?;
+    let low = take_bytes(&mut rest)?;
+    take_bytes(&mut rest)?; // the upper bound
+    let prefix = low.get(..usize::from(prefix_length))?.to_vec();
+    let (&kind, mut rest) = rest.split_first()?;
+    let count = usize::try_from(varint(&mut rest)?).ok()?;
+    let keys = (0..count).map(|_| take_bytes(&mut rest)).collect::<Option<Vec<_>>>()?;
+    let content = if kind == 0 {
+        let values = (0..count).map(|_| take_bytes(&mut rest)).collect::<Option<Vec<_>>>()?;
+        let pairs = keys.iter().zip(values).map(|(key, value)| ([&prefix, *key].concat(), value.to_vec()));
+        NodeContent::Leaf(pairs.collect())
+    } else {
+        let mut children = (0..count).map(|_| varint(&mut rest)).collect::<Option<Vec<_>>>()?;
+        children.retain(|child| *child != merging_child); // 0, for none, is not a tree's page
+        NodeContent::Index(children)
+    };
+    Some(Node { prefix, next, content })
+}
+
+/// A length, then that many bytes.
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(varint(rest)?).ok()?;
+    let (found, after) = rest.split_at_checked(length)?;
+    *rest = after;
+    Some(found)
+}
+
+#[test]
+fn links_set_and_remove_pairs() {
+    let mut pairs = Pairs::new();
+    change_pair(&mut pairs, b"pre", &[0, 1, b'a', 2, b'v', b'w']);
+    assert_eq!(pairs, Pairs::from([(b"prea".to_vec(), b"vw".to_vec())]));
+    change_pair(&mut pairs, b"pre", &[0, 9, b'a']); // cut short
+    assert_eq!(pairs.len(), 1);
+    change_pair(&mut pairs, b"pre", &[1, 1, b'a']);
+    assert!(pairs.is_empty());
+}

@@ -1,0 +1,338 @@
+//! An open database and its trees.
+//!
+//! sled releases the folder's lock when the last reference to any part of the database is gone. `close()` must release
+//! it at once although Python still holds trees and iterators, so Python objects never own a part of sled: they own a
+//! `TreeHandle`, whose content `close()` takes away. Iterators own nothing; they seek again for each chunk.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    fs::{self, File},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    disk::{blobs::Blobs, check::note_end, files::LOCK_PATIENCE},
+    error::{At, Error, Result},
+    runtime::{
+        DEFAULT_TREE,
+        claims::Claim,
+        events::{Hub, Queue},
+        fork, guard,
+        locks::{lock, read, write},
+    },
+};
+
+/// How long `close()` waits for sled's I/O threads to release the folder.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the interpreter's exit waits for a transaction's function.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Every open database, for the interpreter's exit.
+static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
+
+pub struct Engine {
+    path: PathBuf,
+    temporary: bool,
+    /// Set before `database` is emptied. Asking `database` itself would wait for whatever `close()` waits for.
+    closed: AtomicBool,
+    /// The interpreter's exit has stopped waiting for this database.
+    abandoned: AtomicBool,
+    database: RwLock<Option<Database>>,
+    handles: Mutex<Vec<Weak<TreeHandle>>>,
+    /// By the tree's name.
+    hubs: Mutex<HashMap<Vec<u8>, Arc<Hub>>>,
+}
+
+struct Database {
+    db: sled::Db,
+    /// A second descriptor of the file `db`, for fsync: sled does not expose its own.
+    file: File,
+    blobs: Blobs,
+    claim: Claim,
+}
+
+/// A tree for as long as its database is open.
+pub struct TreeHandle {
+    engine: Arc<Engine>,
+    name: Vec<u8>,
+    tree: RwLock<Option<sled::Tree>>,
+}
+
+impl Engine {
+    pub fn new(db: sled::Db, path: PathBuf, temporary: bool, claim: Claim) -> Result<Arc<Self>> {
+        let file = File::open(path.join("db")).at(&path)?;
+        let blobs = Blobs::of(&path);
+        let engine = Arc::new(Engine {
+            path,
+            temporary,
+            closed: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            database: RwLock::new(Some(Database { db, file, blobs, claim })),
+            handles: Mutex::default(),
+            hubs: Mutex::default(),
+        });
+        push_weak(&mut lock(&ENGINES), &engine);
+        Ok(engine)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn check_open(&self) -> Result<()> {
+        if self.closed.load(Relaxed) { Err(self.closed_error()) } else { Ok(()) }
+    }
+
+    fn closed_error(&self) -> Error {
+        Error::Closed(format!("the database {} is closed: open it again with sled.open()", self.path.display()))
+    }
+
+    /// Run `work` on the database, which cannot be closed meanwhile.
+    pub fn with<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T>) -> Result<T> {
+        self.with_database(|database| work(&database.db))
+    }
+
+    fn with_database<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
+        self.check_open()?; // before waiting for a `close()` that may never end
+        match &*read(&self.database) {
+            Some(database) => work(database).map_err(|error| error.at(&self.path)),
+            None => Err(self.closed_error()),
+        }
+    }
+
+    /// Write everything to the file and, with `fsync`, wait for the disk. sled's own flush leaves that to the kernel.
+    pub fn flush(&self, fsync: bool) -> Result<usize> {
+        fork::check_process()?;
+        self.with_database(|database| self.flush_database(database, fsync))
+    }
+
+    fn flush_database(&self, database: &Database, fsync: bool) -> Result<usize> {
+        let sync_blobs = || database.blobs.sync().at(&self.path.join("blobs"));
+        if fsync {
+            sync_blobs()?; // before the log that names them
+        }
+        let written = database.db.flush()?;
+        if fsync {
+            sync_blobs()?; // other threads may have written some meanwhile
+            database.file.sync_all().at(&self.path.join("db"))?;
+        }
+        Ok(written)
+    }
+
+    pub fn handle(self: &Arc<Self>, tree: sled::Tree) -> Arc<TreeHandle> {
+        let name = tree.name().to_vec();
+        let handle = Arc::new(TreeHandle { engine: self.clone(), name, tree: RwLock::new(Some(tree)) });
+        push_weak(&mut lock(&self.handles), &handle);
+        handle
+    }
+
+    /// Remove a tree once no call is using it: sled's removal may never return beside a thread that removes keys, and a
+    /// running transaction would be written in part. sled's removal does not return either if a crash has left pages
+    /// half merged, so all pages are read first, which completes the merges. Watchers get the events that are on their
+    /// way.
+    pub fn drop_tree(&self, name: &[u8]) -> Result<bool> {
+        self.with(|db| {
+            let exists = || db.tree_names().iter().any(|it| it == name);
+            if name != DEFAULT_TREE && exists() {
+                match db.open_tree(name)?.iter().keys().try_for_each(|key| key.map(drop)) {
+                    Err(sled::Error::Corruption { .. }) | Ok(()) => {} // a damaged tree can be dropped too
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let mut hubs = lock(&self.hubs);
+            let handles = lock(&self.handles);
+            let of_tree: Vec<_> = handles.iter().filter_map(Weak::upgrade).filter(|it| it.name == name).collect();
+            let mut slots: Vec<_> = of_tree.iter().map(|handle| write(&handle.tree)).collect();
+            let dropped = match db.drop_tree(name) {
+                Err(sled::Error::Corruption { .. }) if !exists() => true, // some of its pages could not be freed
+                outcome => outcome?,
+            };
+            slots.iter_mut().for_each(|slot| drop(slot.take()));
+            hubs.remove(name);
+            Ok(dropped)
+        })
+    }
+
+    /// Flush, drop everything, and return when the folder is free. The lock is held throughout, so that a concurrent
+    /// `close()` returns no earlier than this one.
+    pub fn close(&self) -> Result<()> {
+        fork::check_process()?;
+        if self.abandoned.load(Relaxed) {
+            return Ok(());
+        }
+        self.closed.store(true, Relaxed);
+        let mut slot = write(&self.database);
+        let Some(database) = slot.take() else { return Ok(()) };
+        // The handles first: running calls end before the flush, and none starts after it.
+        for handle in lock(&self.handles).drain(..).filter_map(|handle| handle.upgrade()) {
+            let tree = write(&handle.tree).take();
+            drop(tree);
+        }
+        let flushed = guard::catch(|| self.flush_database(&database, true).map_err(|error| error.at(&self.path)));
+        if flushed.is_ok() && !self.temporary {
+            note_end(&self.path);
+        }
+        let Database { db, file, claim, .. } = database;
+        let dropped = guard::catch(|| {
+            drop((db, file));
+            Ok(())
+        });
+        self.wait_until_free();
+        drop(claim);
+        lock(&ENGINES).retain(|engine| !std::ptr::eq(engine.as_ptr(), self));
+        flushed.and(dropped)
+    }
+
+    /// Close where no caller can catch an error. It means that data is lost, so it is printed.
+    pub fn close_unattended(&self) {
+        self.report(guard::catch(|| self.close()));
+    }
+
+    fn report(&self, outcome: Result<()>) {
+        if let Err(error) = outcome {
+            guard::report(error, &format!("closing the database {}", self.path.display()));
+        }
+    }
+
+    /// Close, unless a transaction's function is running, which may never end: then the database is left as a kill
+    /// would leave it. sled writes nothing of a transaction before its function returns.
+    fn close_at_exit(self: Arc<Self>) {
+        let (sender, receiver) = mpsc::channel();
+        let engine = self.clone();
+        let closing = move || {
+            let _ = sender.send(guard::catch(|| engine.close()));
+        };
+        if thread::Builder::new().spawn(closing).is_err() {
+            return self.close_unattended();
+        }
+        let mut before = guard::running_transaction();
+        let outcome = loop {
+            match receiver.recv_timeout(EXIT_TIMEOUT) {
+                Ok(outcome) => break outcome,
+                Err(RecvTimeoutError::Disconnected) => break Ok(()), // impossible: `catch` always returns
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = guard::running_transaction();
+                    if now.is_none() || now != before {
+                        before = now;
+                        continue;
+                    }
+                    self.abandoned.store(true, Relaxed);
+                    break Err(Error::Misuse(format!(
+                        "{} is left as a kill would leave it: a transaction's function is still running",
+                        self.path.display()
+                    )));
+                }
+            }
+        };
+        self.report(outcome);
+    }
+
+    /// sled's I/O threads may hold the last references for some microseconds more.
+    fn wait_until_free(&self) {
+        let began = Instant::now();
+        let timeout = || if self.is_held_here() { RELEASE_TIMEOUT } else { LOCK_PATIENCE };
+        while !self.is_free() && began.elapsed() < timeout() {
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    /// Whether this process has a descriptor of the file `db`. If not, another process holds the lock.
+    fn is_held_here(&self) -> bool {
+        let identity = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+        let file = identity(&self.path.join("db"));
+        match fs::read_dir("/dev/fd") {
+            Ok(mut descriptors) if !self.temporary => {
+                descriptors.any(|entry| entry.is_ok_and(|entry| identity(&entry.path()) == file))
+            }
+            _ => true,
+        }
+    }
+
+    fn is_free(&self) -> bool {
+        if self.temporary {
+            return !self.path.join("db").exists(); // the folder itself may be impossible to remove
+        }
+        match File::open(self.path.join("db")) {
+            Ok(file) => file.try_lock().is_ok(),
+            Err(_) => true,
+        }
+    }
+}
+
+impl TreeHandle {
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Send the tree's events to `queue` from now on.
+    pub fn watch(&self, queue: Arc<Queue>) -> Result<()> {
+        let mut hubs = lock(&self.engine.hubs);
+        self.with(|tree| {
+            tree.contains_key([])?; // fails for a dropped tree, which sled itself would silently watch
+            let hub = match hubs.entry(self.name.clone()) {
+                Entry::Occupied(hub) => hub.into_mut(),
+                Entry::Vacant(place) => place.insert(Hub::start(tree)?),
+            };
+            hub.add(queue);
+            Ok(())
+        })
+    }
+
+    /// Run `work` on the tree. Meanwhile neither can the tree be dropped nor the database be closed.
+    #[inline]
+    pub fn with<T>(&self, work: impl FnOnce(&sled::Tree) -> Result<T>) -> Result<T> {
+        let held = self.hold()?;
+        work(self.living(&held)?).map_err(|error| error.at(&self.engine.path))
+    }
+
+    /// Keep the tree, if it still exists, from being dropped.
+    pub fn hold(&self) -> Result<RwLockReadGuard<'_, Option<sled::Tree>>> {
+        self.engine.check_open()?; // before waiting for a `close()` that may never end
+        Ok(read(&self.tree))
+    }
+
+    /// The tree that is held, unless it was dropped or its database closed.
+    pub fn living<'a>(&self, held: &'a Option<sled::Tree>) -> Result<&'a sled::Tree> {
+        held.as_ref().ok_or_else(|| {
+            let dropped = || Error::Sled(sled::Error::CollectionNotFound(self.name.as_slice().into()));
+            self.engine.check_open().err().unwrap_or_else(dropped)
+        })
+    }
+}
+
+impl Drop for TreeHandle {
+    fn drop(&mut self) {
+        // Dropping a clone of an existing tree is quick; dropping the last clone of a removed tree flushes.
+        if let Some(tree) = self.tree.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            guard::release(tree);
+        }
+    }
+}
+
+/// Close every open database; called when the interpreter exits.
+pub fn close_all() {
+    let engines: Vec<_> = lock(&ENGINES).iter().filter_map(Weak::upgrade).collect();
+    engines.into_iter().for_each(Engine::close_at_exit);
+}
+
+/// Append a weak reference. Dead ones are removed before the list would grow, so it stays proportional to the live
+/// ones.
+fn push_weak<T>(list: &mut Vec<Weak<T>>, item: &Arc<T>) {
+    if list.len() == list.capacity() {
+        list.retain(|weak| weak.strong_count() > 0);
+    }
+    list.push(Arc::downgrade(item));
+}

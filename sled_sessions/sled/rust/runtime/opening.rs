@@ -1,0 +1,114 @@
+//! Opening a database: the checks that sled does not make, and errors that name the folder.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, ErrorKind},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    disk::{
+        check::check_files,
+        conf::{SEGMENT_SIZE, WRONG_CONF, stored_segment_size},
+        creation::{CREATING, Creation},
+        damaged,
+        files::{is_v1, lock_file, locked, prepare_folder, retry_while_locked},
+        log::detect_segment_size,
+    },
+    error::{At, Error, Result},
+    runtime::{
+        claims::{Claim, FolderKey},
+        engine::Engine,
+        fork, guard,
+    },
+};
+
+/// Open the database in the folder `path`, creating both if they are missing; without a path, a temporary one.
+pub fn open(
+    config: sled::Config,
+    path: Option<&Path>,
+    temporary: bool,
+    segment_size: Option<usize>,
+) -> Result<Arc<Engine>> {
+    let Some(path) = path else {
+        let path = config.get_path();
+        let claim = claim(&path)?;
+        return start(config.segment_size(segment_size.unwrap_or(SEGMENT_SIZE)), path, temporary, claim);
+    };
+    let path = prepare_folder(path, temporary)?;
+    let claim = claim(&path)?;
+    if is_v1(&path) {
+        return Err(Error::unsupported(format!(
+            "{} was written by sled 1.0, whose format 0.34 cannot read: import the export of its v1.Db into a new \
+             database",
+            path.display()
+        )));
+    }
+    let creation = Creation::begin(&path)?;
+    let stored = stored_segment_size(&path)?;
+    inspect(&path, stored, segment_size)?;
+    let segment_size = segment_size.or(stored).unwrap_or(SEGMENT_SIZE);
+    let engine = start(config.path(&path).segment_size(segment_size), path, temporary, claim)?;
+    if let Some(creation) = creation {
+        engine.flush(true)?;
+        creation.end()?;
+    }
+    Ok(engine)
+}
+
+fn claim(path: &Path) -> Result<Claim> {
+    Claim::begin(FolderKey::Path(path.to_owned()), path, ["db", CREATING])
+}
+
+fn start(config: sled::Config, path: PathBuf, temporary: bool, claim: Claim) -> Result<Arc<Engine>> {
+    fork::claim_process()?;
+    let db = retry_while_locked(|| guard::catch(|| Ok(config.open()?)).map_err(|error| explain(error, &path)))?;
+    Engine::new(db, path, temporary, claim)
+}
+
+/// Name the folder, and tell a lock from other I/O errors, which sled words alike.
+fn explain(error: Error, path: &Path) -> Error {
+    match error {
+        Error::Sled(sled::Error::Io(error)) if error.to_string().starts_with("could not acquire lock") => locked(path),
+        Error::Sled(sled::Error::Io(error)) if error.kind() == ErrorKind::AlreadyExists => {
+            Error::SledAt(error.into(), path.join("db"))
+        }
+        Error::Sled(sled::Error::Corruption { .. }) => {
+            damaged(path, "the file db was cut short or lost, or the file snap.… or conf is not what sled wrote")
+        }
+        Error::Sled(sled::Error::Unsupported(why)) if why.contains("earlier than 0.29") => damaged(path, WRONG_CONF),
+        // Whichever broken promise the panic names, on opening its cause is damaged files.
+        Error::Panic(what) => damaged(path, &format!("sled panicked: {what}")),
+        other => other.at(path),
+    }
+}
+
+/// Check that the files are whole. Only under the lock, because a running process may be writing.
+fn inspect(path: &Path, stored: Option<usize>, wanted: Option<usize>) -> Result<()> {
+    let file = File::open(path.join("db"));
+    if let Ok(file) = &file {
+        lock_file(file, path)?;
+    }
+    remove_unfinished_snapshots(path).at(path)?;
+    let size = stored.or(wanted).unwrap_or(SEGMENT_SIZE);
+    if stored.is_none()
+        && let Some(detected) = detect_segment_size(path)
+        && detected != size
+    {
+        let what = format!("the file conf is missing, which would say segment_size={detected} (open it with that)");
+        return Err(damaged(path, &what));
+    }
+    check_files(path, size)
+}
+
+/// Remove incomplete snapshots of a process that crashed while it opened the database. sled would report them as damage
+/// each time; the log holds everything that a snapshot holds.
+fn remove_unfinished_snapshots(path: &Path) -> io::Result<()> {
+    fs::read_dir(path)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|file| file.extension() == Some(OsStr::new("generating")))
+        .filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")))
+        .try_for_each(fs::remove_file)
+}
