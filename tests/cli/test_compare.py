@@ -31,7 +31,7 @@ def test_usage_errors(run, tmp_path):
         (("--expired", 0), "--expired"),
         (("--resolution", "soon"), "15m"),
         (("--resolution", "0s"), "longer than zero"),
-        (("--resolution", "99999999999999d"), "calendar"),
+        (("--resolution", "99999999999999d"), "too long"),
         (("--plot", tmp_path / "a.doc"), "png"),
         (("--plot", tmp_path / "nowhere" / "a.png"), "nowhere"),
     ]:
