@@ -143,14 +143,14 @@ class _Lines:
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Put]:
         with self._open(1, os.O_RDWR | os.O_CREAT, "wb" if self.path == "-" else "r+b") as lines:
-            there = {key: hash(value) for key, value in written_sessions(lines)} if lines.readable() else {}
+            written = {key: hash(value) for key, value in written_sessions(lines)} if lines.readable() else {}
 
             async def put(record: Record) -> Outcome:
                 key, value = record.id.key, record.encode()
-                if key in there:
-                    return "there" if there[key] == hash(value) else "differs"
+                if key in written:
+                    return "there" if written[key] == hash(value) else "differs"
                 lines.write(jsonl.to_line(key, value) + b"\n")
-                there[key] = hash(value)
+                written[key] = hash(value)
                 return "copied"
 
             yield put
@@ -176,8 +176,8 @@ def _refuse_name_of_file(path: str) -> None:
 
 def _into(store: AsyncSessionStore) -> Put:
     async def put(record: Record) -> Outcome:
-        there = await store.load(record.id)
-        if there is not None and (there == record or there.expiry_date > record.expiry_date):
+        stored = await store.load(record.id)
+        if stored is not None and (stored == record or stored.expiry_date > record.expiry_date):
             return "there"
         await store.save(record)
         return "copied"

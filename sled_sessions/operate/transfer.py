@@ -21,7 +21,7 @@ from sled_sessions.stores.sled.indexed_tree import IndexedTree, expiry_of
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
 _BATCH = 64
-"""Sessions in flight at once, so that a server's latency is paid once for so many."""
+"""Sessions in flight at once, so that a server's latency is paid once per batch."""
 
 
 @attrs.frozen
@@ -59,11 +59,12 @@ class ImportReport:
 
 
 async def copy_sessions(source: Place, target: Place, *, progress: Progress | None = None) -> CopyReport:
-    """Copy the live sessions with their ids and expiries, so that nobody is logged out. O(n).
+    """Copy the live sessions with their ids and expiries, so that visitors stay logged in. O(n).
 
-    A session that the target has already is overwritten, unless it expires later there: then it was used since. In a
-    file it is left alone and counted as `differs` if it is not the same; the file's ids are kept in memory. An
-    interrupted copy is simply started again. Stop programs that use either place: their writes may be missed.
+    A session that the target has already is overwritten, unless it expires later there, which means that it has been
+    used since. In a file it is left alone, and counted as `differs` if it is not the same; the file's ids are kept in
+    memory. To continue an interrupted copy, start it again. Stop programs that use either place: their writes may be
+    missed.
 
     Raises:
         OperationError: Also if a line of a file is not a session, or a URL has an unknown scheme.
@@ -127,7 +128,7 @@ def import_sessions(
 ) -> ImportReport:
     """Write sessions from lines into a store, with their ids and expiries. O(log n) for each.
 
-    Importing the same lines again writes nothing, so an interrupted import is simply started again.
+    Importing the same lines again writes nothing, so to continue an interrupted import, start it again.
 
     Args:
         store: The store to write to.
@@ -141,8 +142,8 @@ def import_sessions(
     sessions = IndexedTree.of(store.tree)
     written = kept = unreadable = 0
     for key, value in read_lines(lines if progress is None else _counted(lines, progress)):
-        there = store.tree.get(key)
-        if there is not None and (there == value or not replace):
+        stored = store.tree.get(key)
+        if stored is not None and (stored == value or not replace):
             kept += 1
             continue
         expiry = expiry_of(key, value)

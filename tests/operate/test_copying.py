@@ -1,4 +1,4 @@
-"""`sled-sessions copy`: live sessions between databases, servers and files, so that nobody is logged out."""
+"""`sled-sessions copy`: live sessions between databases, servers and files, so that visitors stay logged in."""
 
 import asyncio
 import json
@@ -315,8 +315,8 @@ def test_errors_are_one_line(new_place, tmp_path):
         (("http://:secret@localhost", target), 1, "redis://"),
         ((source, tmp_path / "folder" / "that" / "lacks.jsonl"), 1, "No such file"),
         ((source, target, "--tree", "other"), 1, "no tree 'other'"),
-        ((f"redis://:secret@127.0.0.1:{port_of_nobody()}", target), 1, "Connect"),
-        ((source, f"redis+cluster://127.0.0.1:{port_of_nobody()}"), 1, "luster"),
+        ((f"redis://:secret@127.0.0.1:{unused_port()}", target), 1, "Connect"),
+        ((source, f"redis+cluster://127.0.0.1:{unused_port()}"), 1, "luster"),
     ]:
         result = run(*arguments)
         assert (result.returncode, len(result.stderr.splitlines())) == (code, 1), result.stderr
@@ -345,6 +345,6 @@ def test_server_without_scheme(new_place, tmp_path, monkeypatch, name):
     assert copy(source, name) == CopyReport(copied=1)
 
 
-def port_of_nobody() -> int:
+def unused_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
