@@ -35,5 +35,6 @@ mod _native {
     #[pymodule_init]
     fn init() {
         crate::runtime::guard::silence_caught_panics();
+        crate::runtime::step_limit::install();
     }
 }

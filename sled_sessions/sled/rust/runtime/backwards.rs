@@ -1,26 +1,28 @@
-//! Reading backwards by reading forwards.
+//! Reading backwards.
 //!
-//! sled's own reverse iteration searches for the leaf before a leaf at a key that ends in four bytes of 255. If that
-//! leaf begins after such a key, as with timestamps that count down, sled retries a million times, for seconds, and
-//! panics with a message that lists the whole tree: hundreds of megabytes for 500,000 sessions. Whether it will cannot
-//! be seen in advance, so it is not even tried first.
+//! sled's own reverse iteration is fast, and right where it ends. But it searches for the leaf before a leaf at a key
+//! that ends in four bytes of 255. If that leaf begins after such a key, as with timestamps that count down, sled
+//! retries a million times, for seconds, and panics with a message that lists the whole tree. So its steps are limited.
 //!
-//! Reading forwards has no such case, but needs a key shortly before the end to begin at. Guess one, then move it
-//! closer or farther: by halving and doubling, with keys as fractions to base 256, and by skipping or passing a common
-//! prefix, which may be long.
+//! Beyond the limit, and for many pairs, this reads forwards, which has no such case but needs a key shortly before the
+//! end to begin at. It guesses one, then moves it closer or farther: by halving and doubling, with keys as fractions to
+//! base 256, and by skipping or passing a common prefix, which may be long.
 
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use sled::{IVec, Tree};
 
-use crate::runtime::CHUNK_BYTES;
+use crate::runtime::{CHUNK_BYTES, step_limit::limited};
 
 pub type Pair = (IVec, IVec);
+
+/// How many messages sled may log in one search. A successful one logs some tens.
+const STEPS: u32 = 300;
 
 /// The number of steps towards the end before reading on to see whether it is near.
 const PROBES: usize = 8;
 
-/// Enough pairs to find the last one in few rounds.
+/// Enough pairs to find the last one in few rounds, and few enough for sled's own way.
 const FEW: usize = 16;
 
 /// How many times to retry closer to the end after reaching a damaged page.
@@ -28,13 +30,15 @@ const MOST_FAILURES: usize = 64;
 
 /// The last pair before `stop`, or of the whole tree.
 pub fn last(tree: &Tree, stop: Option<&[u8]>) -> sled::Result<Option<Pair>> {
-    Ok(last_pairs(tree, &[], stop, FEW, Vec::new())?.pop())
+    match sleds_last_pairs(tree, &[], stop, 1) {
+        Some(mut pairs) => Ok(pairs.pop()),
+        None => Ok(forwards(tree, &[], stop, FEW, Vec::new())?.pop()),
+    }
 }
 
 /// The last pairs from `start` up to but without `stop`: at least one if there are any, and at most `most`.
 ///
-/// They may begin at `guess`. With a good guess this takes one round, otherwise some tens. An unreadable page is an
-/// error only if nothing between it and `stop` can be read.
+/// They may begin at `guess`.
 pub fn last_pairs(
     tree: &Tree,
     start: &[u8],
@@ -42,6 +46,33 @@ pub fn last_pairs(
     most: usize,
     guess: Vec<u8>,
 ) -> sled::Result<Vec<Pair>> {
+    let own = if most <= FEW { sleds_last_pairs(tree, start, stop, most) } else { None };
+    own.map_or_else(|| forwards(tree, start, stop, most, guess), Ok)
+}
+
+/// The last pairs, found by sled; None if it fails or takes too long.
+fn sleds_last_pairs(tree: &Tree, start: &[u8], stop: Option<&[u8]>, most: usize) -> Option<Vec<Pair>> {
+    let range = (Included(start), stop.map_or(Unbounded, Excluded));
+    let mut bytes = 0;
+    let mut pairs = limited(STEPS, || {
+        tree.range::<&[u8], _>(range)
+            .rev()
+            .take(most)
+            .take_while(|pair| {
+                let fits = bytes <= CHUNK_BYTES;
+                bytes += pair.as_ref().map_or(0, |(key, value)| key.len() + value.len());
+                fits
+            })
+            .collect::<sled::Result<Vec<_>>>()
+    })?
+    .ok()?;
+    pairs.reverse();
+    Some(pairs)
+}
+
+/// The last pairs, found by reading forwards. With a good guess this takes one round, otherwise some tens. An
+/// unreadable page is an error only if nothing between it and `stop` can be read.
+fn forwards(tree: &Tree, start: &[u8], stop: Option<&[u8]>, most: usize, guess: Vec<u8>) -> sled::Result<Vec<Pair>> {
     let from = |low: &[u8]| tree.range::<&[u8], _>((Included(low), stop.map_or(Unbounded, Excluded)));
     let is_between = |key: &[u8]| key > start && stop.is_none_or(|stop| key < stop);
     let mut low = if is_between(&guess) { guess } else { start.to_vec() };

@@ -9,6 +9,7 @@ pub mod fork;
 pub mod guard;
 pub mod locks;
 pub mod opening;
+pub mod step_limit;
 
 /// Reads and writes that go in chunks end a chunk early when its pairs exceed this many bytes.
 pub const CHUNK_BYTES: usize = 1 << 20;
