@@ -61,13 +61,7 @@ def restore(file: str | PathLike[str], folder: str | PathLike[str], *, progress:
 
 
 def check_backup(file: str | PathLike[str], *, progress: Progress | None = None) -> Contents:
-    """Read a backup file to its end and return what it contains.
-
-    Raises:
-        NoDatabase: It is not a backup.
-        ContentsDiffer: It is damaged; the message says where.
-        OSError: It could not be read.
-    """
+    """Read a backup file to its end and return what it contains. If it is damaged, the error says where."""
     source = _Blocks(Path(file))
     read = contents_of(source, progress)
     return source.contents.require(read, str(file))
@@ -97,12 +91,7 @@ def _write_block(out: IO[bytes], block: object) -> None:
 
 
 class _Blocks:
-    """The trees of a backup file, and, once they have been iterated, the contents that the file says it has.
-
-    Raises:
-        NoDatabase: It is not a backup.
-        OSError: It could not be read.
-    """
+    """The trees of a backup file, and, once they have been iterated, the contents that the file says it has."""
 
     contents: Contents
 

@@ -30,11 +30,7 @@ class Contents:
     checksum: str
 
     def require(self, read_back: "Contents", what: str) -> "Contents":
-        """Return this, if `read_back` is the same.
-
-        Raises:
-            ContentsDiffer: It is not.
-        """
+        """Return this; ContentsDiffer if `read_back`, the contents of a copy, are not the same."""
         if read_back != self:
             raise ContentsDiffer(
                 f"{what} differs from what was written: {read_back.pairs:,} keys in {read_back.trees} trees with "
@@ -44,13 +40,7 @@ class Contents:
 
 
 class Reading:
-    """Passes trees on, and counts and hashes them on the way.
-
-    Args:
-        trees: The trees.
-        progress: Called with the number of pairs passed on.
-        total: The total for `progress`, if it is known.
-    """
+    """Passes trees on, and counts and hashes them on the way; `total` is for `progress`."""
 
     def __init__(self, trees: Trees, progress: Progress | None = None, total: int | None = None) -> None:
         self._source = trees

@@ -27,11 +27,7 @@ class Format(enum.Enum):
 
 
 def format_of(path: str | PathLike[str]) -> Format:
-    """The format of a database, told by its files: each version of sled leaves one that the other does not.
-
-    Raises:
-        NoDatabase: The folder is not a database.
-    """
+    """The format of a database, told by its files: each version of sled leaves one that the other does not."""
     folder = Path(path)
     if (folder / "durability_cookie").is_file():
         return Format.V1_0
@@ -58,8 +54,7 @@ def kept_store(db: sled.Db, tree: str | bytes) -> SledStore:
     """A store on an existing tree, with the index that it has: none is built, changed or dropped.
 
     Raises:
-        NoDatabase: There is no such tree, or it is an expiry index.
-        OperationError: The index has a newer version.
+        OperationError: Also if the index has a newer version.
     """
     name = os.fsencode(tree)
     names = db.tree_names()
@@ -101,14 +96,7 @@ def appearing(path: str | PathLike[str], *, like: str | PathLike[str] | None = N
     """A folder to fill, which appears at `path` if the block succeeds, and is removed otherwise.
 
     Until then it is called `.<name>.….partial`; after a kill or a power cut such a folder is left and can be deleted.
-
-    Args:
-        path: The folder to create.
-        like: The folder whose sessions it will hold: it gets the same permissions. Without it, the owner's only.
-
-    Raises:
-        TargetExists: `path` exists already.
-        OperationError: It would be in a folder that is not writable, or inside `like`.
+    It gets the permissions of `like`, the folder that it is made from; without that it is for its owner only.
     """
     target = refuse_existing(path)
     if like is not None:
@@ -149,16 +137,7 @@ def _parents_of(target: Path) -> Iterator[list[Path]]:
 
 @contextmanager
 def copied(path: str | PathLike[str], near: Path) -> Iterator[Path]:
-    """A temporary copy of a database's files, to be opened in its place: sled writes to what it opens.
-
-    Args:
-        path: The database.
-        near: The copy is made beside this folder.
-
-    Raises:
-        NoDatabase: `path` is not a database.
-        sled.DatabaseLocked: Another process has it open.
-    """
+    """A temporary copy of a database's files beside `near`, to be opened in its place: sled writes to what it opens."""
     lock = Path(path) if format_of(path) is Format.V1_0 else Path(path) / "db"
     with tempfile.TemporaryDirectory(prefix=f"{near.name}.", suffix=".partial", dir=near.parent) as place:
         copy = Path(place) / "copy"
@@ -228,12 +207,6 @@ def appearing_file(
         source: The folder of the database that it is made from.
         keep: Keep the partial file if the block fails.
         resume: Continue an existing partial file instead of removing it.
-
-    Raises:
-        TargetExists: `path` exists already.
-        OperationError: Its folder is missing or not writable, it would be inside `source`, or the file to continue is a
-            symbolic link.
-        OSError: It could not be opened, or belongs to another user.
     """
     target = refuse_existing(path)  # this and the other checks come before there is a partial file
     _refuse_inside(target, source)

@@ -108,12 +108,7 @@ def find_id(store: SledStore, text: str) -> Id | None:
 
 
 def find_session(store: SledStore, text: str) -> Record | None:
-    """The session that `find_id` finds.
-
-    Raises:
-        OperationError: Several ids have this prefix.
-        DecodeError: It is neither an id nor a prefix of one, or the record cannot be decoded.
-    """
+    """The session that `find_id` finds; DecodeError also if its record cannot be decoded."""
     id = find_id(store, text)
     value = None if id is None else store.tree.get(id.key)
     return None if id is None or value is None else Record.decode_stored(id.key, value)

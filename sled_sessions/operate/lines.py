@@ -14,11 +14,7 @@ _STARTS = (b'{"id":"', b'{"key":"')
 
 
 def read_lines(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """The key and the value of each line; empty lines are skipped.
-
-    Raises:
-        OperationError: A line is not a session; the message says which.
-    """
+    """The key and the value of each line; OperationError names a line that is not a session. Empty ones are skipped."""
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:
@@ -29,11 +25,7 @@ def read_lines(lines: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def checked_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """The same lines, once the first one has been checked: a wrong file is refused before a database is created.
-
-    Raises:
-        OperationError: The first line is not a session.
-    """
+    """The same lines, once the first one has been checked: a wrong file is refused before a database is created."""
     lines = iter(lines)
     head = list(islice(lines, 1))
     list(read_lines(head))
@@ -44,9 +36,6 @@ def written_sessions(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
     """The sessions in a file that is to be continued; once they are read, the file ends where a line may be added.
 
     A last line that an interruption cut off is removed. Anything else that is not a session is an error, and stays.
-
-    Raises:
-        OperationError: A line is not a session; the message says which.
     """
     last = b""
 

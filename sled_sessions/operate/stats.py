@@ -11,13 +11,7 @@ from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
 @attrs.frozen
 class TreeStats:
-    """One tree.
-
-    Attributes:
-        name: Its name.
-        keys: Number of keys.
-        size: Bytes of all keys and values.
-    """
+    """One tree: its name, the number of its keys, and the bytes of its keys and values."""
 
     name: str
     keys: int

@@ -34,12 +34,6 @@ class StoreCall:
     outcome: CallOutcome = "ok"
     report: SweepReport | None = None
 
-    def found(self, answer: _T) -> _T:
-        """Record whether the store found the session, and return its answer."""
-        if not answer:
-            self.outcome = "missing"
-        return answer
-
 
 Observer: TypeAlias = Callable[[StoreCall], object]
 """Called after each call, on the caller's thread; an exception it raises reaches the caller of the store."""
@@ -84,15 +78,15 @@ class _AsyncObserved:
 
     async def load(self, id: Id) -> Record | None:
         with self._timed("load") as call:
-            return call.found(await self.store.load(id))
+            return _found(call, await self.store.load(id))
 
     async def delete(self, id: Id) -> bool:
         with self._timed("delete") as call:
-            return call.found(await self.store.delete(id))
+            return _found(call, await self.store.delete(id))
 
     async def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         with self._timed("update") as call:
-            return call.found(await self.store.update(id, change, seen=seen))
+            return _found(call, await self.store.update(id, change, seen=seen))
 
     async def delete_expired(
         self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]
@@ -113,6 +107,12 @@ class _AsyncObserved:
         finally:
             call.seconds = time.perf_counter() - start
             self.observer(call)
+
+
+def _found(call: StoreCall, answer: _T) -> _T:
+    if not answer:
+        call.outcome = "missing"
+    return answer
 
 
 class _BlockingObserved(BlockingStore):

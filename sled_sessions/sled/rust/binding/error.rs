@@ -90,8 +90,6 @@ fn cloned_number(text: &str) -> Option<i32> {
     text.split_once("Os { code: ")?.1.split_once(',')?.0.parse().ok()
 }
 
-#[test]
-fn the_number_of_a_cloned_error_is_found() {
-    assert_eq!(cloned_number(&format!("{:?}", io::Error::from_raw_os_error(28))), Some(28));
-    assert_eq!(cloned_number("No such file or directory (os error 2)"), None);
-}
+#[cfg(test)]
+#[path = "../../../../tests/engine/rust/error.rs"]
+mod tests;
