@@ -1,1 +1,1 @@
-"""Small applications to read and to run: `sled-sessions example NAME`."""
+"""Small applications to read and to run with `sled-sessions example NAME`."""

@@ -1,7 +1,7 @@
-"""A visitor's counter: each request adds one, and ten seconds without a request end the session.
+"""A visit counter: each request adds one, and the session expires after ten seconds without a request.
 
-What to look at: the session is a dict that survives between requests, and the store is a folder of files that needs no
-server. The lifespan runs the Sweeper, which deletes what has expired from the disk.
+What to look at: `request.session` is a dict that survives between requests, and the store is a folder, with no server
+to run. The application's lifespan runs a Sweeper, which deletes expired sessions from the disk.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from sled_sessions import Expiry, SessionMiddleware, SessionStore, Sweeper
 
 
 async def count(request: Request) -> PlainTextResponse:
-    """Answer with how often this visitor has been here before."""
+    """Show how many requests this visitor has made before."""
     counter = request.session.get("counter", 0)
     request.session["counter"] = counter + 1
     return PlainTextResponse(f"Current count: {counter}")
@@ -27,7 +27,7 @@ async def count(request: Request) -> PlainTextResponse:
 def make_app(
     store: SessionStore, *, expiry: timedelta = timedelta(seconds=10), sweep_every: timedelta = timedelta(seconds=60)
 ) -> Starlette:
-    """The application, on this store."""
+    """Create the application with its sessions in `store`."""
 
     @contextlib.asynccontextmanager
     async def sweeping(app: Starlette) -> AsyncIterator[None]:

@@ -1,11 +1,11 @@
-"""A login: who you are lives in the session, and the session's id changes when that does.
+"""A login: the session holds the user's name, and gets a new id when the user logs in.
 
 What to look at:
 
-- `log_in` calls `cycle_id`, so that an id that somebody planted in this browser before is worth nothing afterwards;
-- `log_out` calls `flush`: the session is deleted on the server, and a copy of its cookie opens nothing any more;
-- the private page is sent with `Cache-Control: no-store`, so that the browser's back button shows nothing after that;
-- a session ends after `idle` without a request, and `at_most` after it began, however busy it was.
+- `log_in` calls `cycle_id`, so that an attacker who planted an id in this browser before cannot use it afterwards;
+- `log_out` calls `flush`, which deletes the session on the server, so that a copied cookie is worthless;
+- pages have `Cache-Control: no-store`, so that the browser's back button shows nothing after the log-out;
+- a session expires after `idle` without a request, and in any case `at_most` after it began.
 """
 
 import html
@@ -23,11 +23,11 @@ from starlette.routing import Route
 from sled_sessions import AsyncSessionStore, Expiry, Session, SessionMiddleware, SessionStore
 
 PASSWORDS: Final = {"ada": "lovelace"}
-"""For an example. An application keeps salted hashes, made with scrypt or Argon2."""
+"""For this example only. A real application stores salted hashes, made with scrypt or Argon2."""
 
 
 async def index(request: Request) -> Response:
-    """The login form, or the way to the private page."""
+    """Show the login form, or redirect a logged-in user to the private page."""
     if "user" in request.session:
         return RedirectResponse("/private", 303)
     return page(
@@ -38,7 +38,7 @@ async def index(request: Request) -> Response:
 
 
 async def log_in(request: Request) -> Response:
-    """Check the password and begin anew under another id."""
+    """Check the password, and give the session a new id."""
     form = parse_qs((await request.body()).decode("utf-8", "replace"))
     user, password = (form.get(name, [""])[0] for name in ("user", "password"))
     expected = PASSWORDS.get(user, secrets.token_hex())
@@ -51,7 +51,7 @@ async def log_in(request: Request) -> Response:
 
 
 async def private(request: Request) -> Response:
-    """A page for those who are logged in."""
+    """Show a page to logged-in users only."""
     session = request.session
     if "user" not in session:
         return RedirectResponse("/", 303)
@@ -65,7 +65,7 @@ async def private(request: Request) -> Response:
 
 
 async def rotate(request: Request) -> Response:
-    """Change the id and keep the data, as after each change of rights."""
+    """Change the id and keep the data, as an application should after any change of rights."""
     session: Session = request.scope["session"]
     session.cycle_id()
     return RedirectResponse("/private", 303)
@@ -79,7 +79,7 @@ async def log_out(request: Request) -> Response:
 
 
 def page(title: str, body: str, *, status: int = 200) -> HTMLResponse:
-    """A page that no cache keeps, the browser's own included."""
+    """Render a page that no cache stores, including the browser's."""
     text = f"<!doctype html><title>{html.escape(title)}</title><h1>{html.escape(title)}</h1>{body}"
     return HTMLResponse(text, status, {"cache-control": "no-store"})
 
@@ -91,13 +91,13 @@ def make_app(
     idle: timedelta = timedelta(minutes=15),
     at_most: timedelta = timedelta(hours=8),
 ) -> Starlette:
-    """The application, on this store; `secure` for a server behind HTTPS."""
+    """Create the application with its sessions in `store`; `secure` is for a server behind HTTPS."""
     sessions = Middleware(
         SessionMiddleware,
         store=store,
         name="__Host-id" if secure else "id",
         secure=secure,
-        same_site="lax",  # a link from another site finds the visitor logged in; its forms do not
+        same_site="lax",  # stay logged in when following a link from another site, but not for its forms
         expiry=Expiry.on_inactivity(idle, at_most=at_most),
     )
     return Starlette(

@@ -1,4 +1,4 @@
-"""A database that a Rust program wrote with `tower-sessions-sled-store` 0.2: 60 sessions, every tenth long expired."""
+"""A database written by the Rust crate `tower-sessions-sled-store` 0.2: 60 sessions, every tenth expired."""
 
 import tarfile
 from os import PathLike
@@ -8,8 +8,8 @@ _ARCHIVE = Path(__file__).with_name("rust_database.tar.gz")
 
 
 def unpack(folder: str | PathLike[str]) -> Path:
-    """Put the database into a folder, and return its own one below that, ready for `SledStore.open`."""
+    """Unpack the database into a new folder below `folder`, and return its path for `SledStore.open`."""
     with tarfile.open(_ARCHIVE) as archive:
-        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # which Python 3.11.2, Debian's, has not
-        archive.extractall(folder)  # noqa: S202 - what it holds is known
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Debian's Python 3.11.2 does not have it
+        archive.extractall(folder)  # noqa: S202 - our own archive
     return Path(folder) / "storage"

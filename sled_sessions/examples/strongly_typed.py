@@ -1,7 +1,7 @@
-"""Session data with types: a class describes it, and nothing else in the application knows the keys.
+"""Typed session data: a class describes the data, and only this class uses the session's keys.
 
-What to look at: `Guest.of` checks what it reads, since a session may be older than the program that reads it, and
-`save` writes it back under one key. With msgspec that is two calls, and a wrong type is an error with a path in it.
+What to look at: `Guest.of` validates what it reads, since an older version of the program may have written it, and
+`save` writes it back under one key. Each takes one call of msgspec, whose errors name the path to a wrong value.
 """
 
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from sled_sessions import AsyncSessionStore, SessionMiddleware, SessionStore
 
 
 class Guest(msgspec.Struct):
-    """What this application remembers of a visitor."""
+    """What this application remembers about a visitor."""
 
     pageviews: int = 0
     first_seen: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
@@ -26,25 +26,25 @@ class Guest(msgspec.Struct):
 
     @classmethod
     def of(cls, session: dict[str, Any]) -> Self:
-        """The guest of a session, a new one if it has none.
+        """The guest stored in a session, or a new one.
 
         Raises:
-            msgspec.ValidationError: Something else lies under the key.
+            msgspec.ValidationError: The stored value is not a valid guest.
         """
         return msgspec.convert(session.get("guest", {}), cls)
 
     def save(self, session: dict[str, Any]) -> None:
-        """Put the guest into the session; `to_builtins` turns the datetimes into text, which JSON can hold."""
+        """Store the guest in the session. `to_builtins` turns datetimes into text, since sessions hold JSON."""
         session["guest"] = msgspec.to_builtins(self)
 
     def see(self) -> None:
-        """Count one more page."""
+        """Count a page view."""
         self.pageviews += 1
         self.last_seen = datetime.now(UTC)
 
 
 async def index(request: Request) -> JSONResponse:
-    """Count the page and show what is known."""
+    """Count this page view and show the guest."""
     guest = Guest.of(request.session)
     guest.see()
     guest.save(request.session)
@@ -52,6 +52,6 @@ async def index(request: Request) -> JSONResponse:
 
 
 def make_app(store: SessionStore | AsyncSessionStore) -> Starlette:
-    """The application, on this store."""
+    """Create the application with its sessions in `store`."""
     sessions = Middleware(SessionMiddleware, store=store, secure=False)
     return Starlette(routes=[Route("/", index)], middleware=[sessions])

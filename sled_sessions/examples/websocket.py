@@ -1,11 +1,11 @@
-"""A chat line over a WebSocket that knows its visitor.
+"""A WebSocket that numbers a visitor's lines, continuing after a reload.
 
-What to look at: the handshake is an HTTP request, so the cookie comes with it, and the WebSocket sees the same session
-as the pages. It is loaded at the handshake and saved when the socket is accepted and when it closes; what other
-requests change meanwhile stays, key by key. Open the page, send lines, and reload.
+What to look at: the handshake is an HTTP request with the cookie, so the WebSocket has the same session as the pages.
+The session is loaded at the handshake, and saved when the socket is accepted and when it closes. Saving merges changes
+key by key, so that those of concurrent requests are kept. Open the page, send some lines, and reload.
 
-A page of another site can open a WebSocket here, too: the `same_site="strict"` of the cookie keeps the visitor's
-session out of it.
+A page of another site can open a WebSocket to this server as well, but `same_site="strict"`, the default, keeps the
+cookie and thus the session from it.
 """
 
 from starlette.applications import Starlette
@@ -18,7 +18,7 @@ from starlette.websockets import WebSocket
 from sled_sessions import AsyncSessionStore, SessionMiddleware, SessionStore
 
 PAGE = """<!doctype html><title>Echo</title>
-<p>Lines sent in this session before: <span id="lines">{lines}</span></p>
+<p>Lines sent earlier in this session: <span id="lines">{lines}</span></p>
 <form><input name="line" autofocus><button>Send</button></form><ul></ul>
 <script>
   const socket = new WebSocket(location.href.replace(/^http/, "ws") + "echo");
@@ -34,13 +34,13 @@ PAGE = """<!doctype html><title>Echo</title>
 
 
 async def index(request: Request) -> HTMLResponse:
-    """The page; it begins the session, so that the WebSocket finds one."""
+    """Show the page. It stores the session, so that the WebSocket's handshake has its cookie."""
     lines = request.session.setdefault("lines", 0)
     return HTMLResponse(PAGE.format(lines=lines))
 
 
 async def echo(websocket: WebSocket) -> None:
-    """Number the lines that come in, going on where the session's last WebSocket ended."""
+    """Send each line back with its number in this session."""
     await websocket.accept()
     session = websocket.session
     async for line in websocket.iter_text():
@@ -49,6 +49,6 @@ async def echo(websocket: WebSocket) -> None:
 
 
 def make_app(store: SessionStore | AsyncSessionStore) -> Starlette:
-    """The application, on this store."""
+    """Create the application with its sessions in `store`."""
     sessions = Middleware(SessionMiddleware, store=store, secure=False)
     return Starlette(routes=[Route("/", index), WebSocketRoute("/echo", echo)], middleware=[sessions])
