@@ -59,16 +59,9 @@ _decode_head = msgspec.msgpack.Decoder(_Head).decode
 
 
 def encode(key: bytes, data: dict[str, Any], expiry_date: datetime, is_checked: bool = False) -> bytes:
-    """Encode a record.
+    """Encode a record; `is_checked` if the caller has already checked that JSON can hold the data.
 
-    Args:
-        key: The id's bytes.
-        data: The data.
-        expiry_date: An aware datetime.
-        is_checked: Whether the caller has already checked that JSON can hold the data.
-
-    Raises:
-        EncodeError: JSON cannot hold the data (the message names the path), or `expiry_date` is naive.
+    Raises EncodeError if JSON cannot hold the data (the message names the path), or if `expiry_date` is naive.
     """
     moment = to_moment(expiry_date)
     if not isinstance(data, dict):
@@ -83,11 +76,7 @@ def encode(key: bytes, data: dict[str, Any], expiry_date: datetime, is_checked: 
 
 
 def decode(value: bytes) -> tuple[bytes, dict[str, Any], datetime]:
-    """Decode a record into its id's bytes, its data and its expiry date.
-
-    Raises:
-        DecodeError: The bytes are not a valid record.
-    """
+    """The id's bytes, the data and the expiry date of a record; DecodeError if the bytes are not a valid one."""
     try:
         whole = _decode_whole(value)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
@@ -96,11 +85,7 @@ def decode(value: bytes) -> tuple[bytes, dict[str, Any], datetime]:
 
 
 def decode_moment(value: bytes) -> Moment:
-    """Decode only the expiry date of a record, skipping its data.
-
-    Raises:
-        DecodeError: The bytes are not a valid record.
-    """
+    """The expiry date of a record, without decoding its data; DecodeError if the bytes are not a valid record."""
     try:
         return _decode_head(value).expiry
     except (msgspec.DecodeError, RecursionError) as error:
@@ -108,22 +93,15 @@ def decode_moment(value: bytes) -> Moment:
 
 
 def decode_expiry(value: bytes) -> int:
-    """Decode only the expiry date of a record, in microseconds since the Unix epoch, rounded down.
-
-    Raises:
-        DecodeError: The bytes are not a valid record.
-    """
+    """As `decode_moment`, in microseconds since the Unix epoch, rounded down."""
     return moment_to_microseconds(decode_moment(value))
 
 
 def to_moment(expiry_date: datetime) -> Moment:
     """The nine integers of an aware datetime.
 
-    Raises:
-        EncodeError: `expiry_date` is naive, or its offset has microseconds and its UTC year is not 1 to 9999.
+    Raises EncodeError if it is naive, or if its offset has microseconds and its UTC year is not 1 to 9999.
     """
-    year = expiry_date.year
-    nanosecond = expiry_date.microsecond * 1000
     if expiry_date.tzinfo is UTC:
         hours = minutes = seconds = 0
     else:
@@ -137,24 +115,15 @@ def to_moment(expiry_date: datetime) -> Moment:
         minutes, seconds = divmod(int(abs(offset).total_seconds()), 60)
         hours, minutes = divmod(minutes, 60)
         hours, minutes, seconds = sign * hours, sign * minutes, sign * seconds
-    return (
-        year,
-        expiry_date.toordinal() - _day_before(year),
-        expiry_date.hour,
-        expiry_date.minute,
-        expiry_date.second,
-        nanosecond,
-        hours,
-        minutes,
-        seconds,
-    )
+    day = expiry_date.toordinal() - _day_before(expiry_date.year)
+    time = expiry_date.hour, expiry_date.minute, expiry_date.second, expiry_date.microsecond * 1000
+    return expiry_date.year, day, *time, hours, minutes, seconds
 
 
 def to_datetime(moment: Moment) -> datetime:
     """The aware datetime of nine integers, rounded down to the microsecond; `datetime.min` for years before 1.
 
-    Raises:
-        DecodeError: The year does not have that day.
+    Raises DecodeError if the year does not have that day.
     """
     year, ordinal, hour, minute, second, nanosecond, hours, minutes, seconds = moment
     if year < 1:  # valid in Rust but not in Python; the session has expired in any case
@@ -165,11 +134,7 @@ def to_datetime(moment: Moment) -> datetime:
 
 
 def moment_to_microseconds(moment: Moment) -> int:
-    """Microseconds since the Unix epoch, rounded down, for any year, including those before Python's calendar.
-
-    Raises:
-        DecodeError: The year does not have that day.
-    """
+    """As `to_datetime`, in microseconds since the Unix epoch, also for years before those of Python's calendar."""
     year, ordinal, hour, minute, second, nanosecond, hours, minutes, seconds = moment
     since = _day(year, ordinal) * 86_400 + hour * 3600 + minute * 60 + second
     if hours or minutes or seconds:
@@ -200,11 +165,7 @@ def from_microseconds(microseconds: int) -> datetime:
 
 
 def require_aware(moment: datetime, name: str) -> datetime:
-    """Return `moment`; `name` is what errors call it.
-
-    Raises:
-        EncodeError: `moment` is not a datetime, or has no time zone.
-    """
+    """Return `moment`; raise EncodeError, which calls it `name`, if it is not a datetime or has no time zone."""
     if not isinstance(moment, datetime):
         raise EncodeError(f"{name} must be a datetime, not {type(moment).__name__}")
     if moment.utcoffset() is None:

@@ -75,11 +75,7 @@ SESSION_END = Expiry.on_session_end()
 
 
 def policy_of(expiry: Expiry | None) -> Expiry:
-    """Return `expiry`, or `SESSION_END` for None.
-
-    Raises:
-        TypeError: `expiry` is not an Expiry.
-    """
+    """Return `expiry`, or `SESSION_END` for None; raise TypeError if it is not an Expiry."""
     if expiry is None:
         return SESSION_END
     if not isinstance(expiry, Expiry):

@@ -19,15 +19,10 @@ _NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 
 _CURE = "convert it to text, a number, a list or a dict"
 _CURES = {
-    "bytes": "store base64 text",
-    "bytearray": "store base64 text",
-    "datetime": "store its isoformat()",
-    "date": "store its isoformat()",
-    "time": "store its isoformat()",
-    "set": "store sorted(...) of it",
-    "frozenset": "store sorted(...) of it",
-    "Decimal": "store its str()",
-    "UUID": "store its str()",
+    **dict.fromkeys(("bytes", "bytearray"), "store base64 text"),
+    **dict.fromkeys(("datetime", "date", "time"), "store its isoformat()"),
+    **dict.fromkeys(("set", "frozenset"), "store sorted(...) of it"),
+    **dict.fromkeys(("Decimal", "UUID"), "store its str()"),
 }
 
 
@@ -48,8 +43,7 @@ def is_plain(data: dict[str, Any], encoded: bytes) -> bool:
 def to_plain(value: object, path: str = "data", depth: int = MAX_DEPTH) -> JSON:
     """A copy of `value` in JSON's own Python types: tuples become lists, instances of subclasses become the base type.
 
-    Raises:
-        EncodeError: JSON cannot hold `value`. The message names the path to the offending part, never its content.
+    Raises EncodeError if JSON cannot hold `value`; the message names the path to the offending part, never its content.
     """
     if value is None or isinstance(value, bool):
         return value

@@ -7,6 +7,7 @@ in base64 as `value` too. Bytes that are not a valid record become a line of `ke
 
 import re
 from base64 import b64decode, b64encode
+from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any
 
@@ -62,11 +63,7 @@ def without_controls(text: bytes) -> bytes:
 
 
 def from_line(line: bytes | str) -> tuple[bytes, bytes]:
-    """The key and value that `to_line` was given.
-
-    Raises:
-        DecodeError: `line` is not in the format of `to_line`, or its fields are invalid.
-    """
+    """The key and value that `to_line` was given; DecodeError if `line` is not in its format or a field is invalid."""
     try:
         return _value_of(_read_line(line))
     except (msgspec.DecodeError, UnicodeError, OverflowError, RecursionError) as error:
@@ -108,31 +105,14 @@ def _text_of(moment: codec.Moment) -> str:
 
 
 def _moment_of(text: str) -> codec.Moment:
-    found = _MOMENT.fullmatch(text)
-    day = None if found is None else _day_of(found)
-    if found is None or day is None:
-        raise DecodeError("expiry_date must be a moment such as 2030-01-31T12:00:00.5Z or 2030-01-31T12:00:00+01:00")
-    return (
-        day.year,
-        day.timetuple().tm_yday,
-        int(found[4]),
-        int(found[5]),
-        int(found[6]),
-        int((found[7] or "").ljust(9, "0")),
-        *_offset(found),
-    )
-
-
-def _day_of(found: re.Match[str]) -> date | None:
-    try:
-        return date(int(found[1]), int(found[2]), int(found[3]))
-    except ValueError:
-        return None
-
-
-def _offset(found: re.Match[str]) -> tuple[int, int, int]:
-    sign = -1 if found[9] == "-" else 1
-    return sign * int(found[10] or 0), sign * int(found[11] or 0), sign * int(found[12] or 0)
+    if (found := _MOMENT.fullmatch(text)) is not None:
+        with suppress(ValueError):  # there is no such day
+            day = date(int(found[1]), int(found[2]), int(found[3]))
+            time = int(found[4]), int(found[5]), int(found[6]), int((found[7] or "").ljust(9, "0"))
+            sign = -1 if found[9] == "-" else 1
+            hours, minutes, seconds = (sign * int(part or 0) for part in found.group(10, 11, 12))
+            return day.year, day.timetuple().tm_yday, *time, hours, minutes, seconds
+    raise DecodeError("expiry_date must be a moment such as 2030-01-31T12:00:00.5Z or 2030-01-31T12:00:00+01:00")
 
 
 def _base64(text: str) -> bytes:

@@ -56,10 +56,7 @@ class Id:
 
     @classmethod
     def parse(cls, text: str | bytes) -> Self:
-        """Parse `str(id)`: 22 characters, the unpadded URL-safe base64 of the id's little-endian bytes.
-
-        Args:
-            text: A cookie's value, as text or as ASCII bytes.
+        """Parse `str(id)`, or its ASCII bytes: 22 characters, the unpadded URL-safe base64 of its little-endian bytes.
 
         Raises:
             DecodeError: `text` is not the text of an id.
@@ -112,13 +109,7 @@ class Record:
     _is_checked: bool = attrs.field(init=False, eq=False)
 
     def __init__(
-        self,
-        id: Id,
-        data: dict[str, Any],
-        expiry_date: datetime,
-        *,
-        version: object = None,
-        is_checked: bool = False,
+        self, id: Id, data: dict[str, Any], expiry_date: datetime, *, version: object = None, is_checked: bool = False
     ) -> None:
         if not isinstance(id, Id):
             raise not_an_id(id)

@@ -45,11 +45,7 @@ class Changes(NamedTuple):
 
 
 def image_of(key: str, value: object) -> object:
-    """The image of a value that is not `UNCHANGING`.
-
-    Raises:
-        EncodeError: JSON cannot hold the value; the message names the path.
-    """
+    """The image of a value that is not `UNCHANGING`; EncodeError, which names the path, if JSON cannot hold it."""
     return to_plain(value) if isinstance(value, int | str) else encode(key, value)
 
 
@@ -63,11 +59,7 @@ def is_same(image: bytes, other: object) -> bool:
 
 
 def encode(key: str, value: Any) -> bytes:
-    """Encode a key and its value.
-
-    Raises:
-        EncodeError: The key is not a str, or JSON cannot hold the value; the message names the path.
-    """
+    """Encode a key and its value; EncodeError if the key is not a str, or, with the path, if JSON cannot hold it."""
     if not isinstance(key, str):
         raise EncodeError(f"a session's keys must be str, not {type(key).__name__}")
     data = {key: value}

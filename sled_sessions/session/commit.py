@@ -35,10 +35,8 @@ class Outcome(enum.Enum):
 
     UNCHANGED = enum.auto()
     """Nothing was written."""
-
     SAVED = enum.auto()
     """The session was written, and `session.id` is its id."""
-
     GONE = enum.auto()
     """The session does not exist, or no longer."""
 
@@ -72,9 +70,7 @@ async def commit(
         EncodeError: JSON cannot hold the data. Nothing was written.
         BackendError: The store failed. The changes are kept for another commit.
     """
-    outcome = Outcome.UNCHANGED
-    if session._flushed:
-        outcome = await _delete_flushed(session, store)
+    outcome = await _delete_flushed(session, store) if session._flushed else Outcome.UNCHANGED
     if only_end:
         session._discard_changes()
         return outcome
@@ -92,7 +88,7 @@ async def commit(
         changes.changed
         or changes.removed
         or session._has_new_expiry
-        or (always_save and _is_worth_touching(session, stored, touch_after))
+        or (always_save and (touch_after is None or abs(session.expiry_date - stored.expiry_date) >= touch_after))
     ):
         outcome = await _update(session, store, stored, changes, start)
     if session._flushed:  # while the store was awaited; what was set since then is for the next commit
@@ -171,7 +167,10 @@ async def _cycle(
         if deletes:
             events.deleted(stored.id)
         if new is not None:
-            await _clear_away(new.id, store)
+            try:
+                await store.delete(new.id)  # no visitor was given this id
+            except SessionError as error:  # the commit itself is done
+                _log.warning("an unused record could not be deleted and waits for a sweep: %s", error)
         return outcome
     session._continue_as(new, start.flushes)  # before the save: if that fails, the next commit starts from here
     if not _is_same_state(latest, copied):
@@ -202,10 +201,6 @@ def _is_same_state(record: Record, other: Record) -> bool:
     return record is other or (record.version is not None and record.version == other.version)
 
 
-def _is_worth_touching(session: Session, stored: Record, touch_after: timedelta | None) -> bool:
-    return touch_after is None or abs(session.expiry_date - stored.expiry_date) >= touch_after
-
-
 def _note_saved(session: Session, record: Record, changes: Changes, start: _Start) -> Outcome:
     """Note in the session what was stored; what the app has done meanwhile is left for the next commit."""
     if session._continue_as(record, start.flushes):
@@ -222,11 +217,3 @@ def _note_gone(session: Session, start: _Start) -> Outcome:
     if session._flushes == start.flushes:
         session._forget()
     return Outcome.GONE
-
-
-async def _clear_away(id: Id, store: AsyncSessionStore) -> None:
-    """Delete a record whose id no visitor was given."""
-    try:
-        await store.delete(id)
-    except SessionError as error:  # the commit itself is done
-        _log.warning("an unused record could not be deleted and waits for a sweep: %s", error)

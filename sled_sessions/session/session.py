@@ -175,11 +175,6 @@ class Session(_Base):
             return key, self.pop(key)
         raise KeyError("popitem(): the session is empty")
 
-    def clear(self) -> None:
-        """Remove every key."""
-        for key in list(self):
-            del self[key]
-
     def copy(self) -> dict[str, Any]:
         """A plain dict with the same values."""
         return dict(self)
@@ -333,33 +328,22 @@ class Session(_Base):
         return min(expiry_date, from_microseconds(deadline)), deadline
 
     def changes(self) -> Changes:
-        """What was changed since loading or `settle`.
-
-        Raises:
-            EncodeError: A value was changed into something that JSON cannot hold.
-        """
-        changed: dict[str, Any] = {}
-        kept: dict[str, Any] = {}
-        removed: list[str] = []
-        images: dict[str, object] = {}
+        """What was changed since loading or `settle`; EncodeError if JSON cannot hold what a value has become."""
+        changes = Changes(changed={}, kept={}, removed=[], images={})
         for key, before in list(self._before.items()):  # a copy, since another thread may be using the session
             value = dict.get(self, key, ABSENT)
-            now = images[key] = value if type(value) in UNCHANGING else image_of(key, value)
+            now = changes.images[key] = value if type(value) in UNCHANGING else image_of(key, value)
             if isinstance(now, bytes):  # of a list or a dict
-                (kept if is_same(now, before) else changed).update(unpack(now))
+                (changes.kept if is_same(now, before) else changes.changed).update(unpack(now))
             elif type(now) is not type(before) or now != before:
                 if now is ABSENT:
-                    removed.append(key)
+                    changes.removed.append(key)
                 else:
-                    changed[key] = now
-        return Changes(changed, kept, removed, images)
+                    changes.changed[key] = now
+        return changes
 
     def settle(self, changes: Changes) -> None:
-        """Treat these changes as stored.
-
-        What was done since they were collected counts as a new change, and containers that were handed out are still
-        watched.
-        """
+        """Treat these as stored. What was done since is a new change, and containers handed out are still watched."""
         touched, self._before = self._before, {}
         for key, before in list(touched.items()):
             stored = changes.images.get(key, before)
