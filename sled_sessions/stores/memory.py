@@ -88,16 +88,7 @@ class MemoryStore:
     ) -> SweepReport:
         """Remove the expired sessions; the options are those of `SledStore.delete_expired`."""
         strategy = SweepStrategy(strategy or SweepStrategy.EXPIRY_INDEX)
-        sweep = Sweep(
-            strategy,
-            self.clock,
-            now=now,
-            limit=limit,
-            budget=budget,
-            on_expired=on_expired,
-            progress=progress,
-            dry_run=dry_run,
-        )
+        sweep = Sweep(strategy, self.clock, now, limit, budget, on_expired, progress, dry_run)
         with self._lock.of():
             due = list(self._index.irange(maximum=(sweep.until + 1,), inclusive=(True, False)))
             others = len(self._index) - len(due)
@@ -147,7 +138,7 @@ class MemoryStore:
         with self._lock.of():
             first = [Record.decode(self._values[key]) for _, key in islice(self._index, text.PAGE)]
             count = len(self._values)
-        return html.card("MemoryStore", {"sessions": count}, shown.first(first, self.clock(), "next to expire"))
+        return html.card("MemoryStore", {"sessions": count}, shown.first_records(first, self.clock(), "next to expire"))
 
     def _expire(self, key: bytes, until: int) -> bytes | None:
         """Remove a session if it has expired at that time, and return its record."""

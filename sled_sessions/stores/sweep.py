@@ -102,7 +102,6 @@ class Sweep:
         self,
         strategy: SweepStrategy,
         clock: Clock,
-        *,
         now: datetime | None = None,
         limit: int | None = None,
         budget: timedelta | None = None,

@@ -244,16 +244,8 @@ class SledStore:
             ValueError: `limit` is less than 1, or `strategy` is unknown.
             TypeError: `budget` is not a timedelta.
         """
-        sweep = Sweep(
-            SweepStrategy(strategy or self.strategy),
-            self.clock,
-            now=now,
-            limit=limit,
-            budget=budget,
-            on_expired=on_expired,
-            progress=progress,
-            dry_run=dry_run,
-        )
+        strategy = SweepStrategy(strategy or self.strategy)
+        sweep = Sweep(strategy, self.clock, now, limit, budget, on_expired, progress, dry_run)
         with _backend_errors():
             return self._sweeps.run(sweep)
 
@@ -329,9 +321,9 @@ class SledStore:
         return f"SledStore({self.tree!r}, strategy={self.strategy.name})"
 
     def _repr_html_(self) -> str:
-        from sled_sessions.stores.sled.look import card
+        from sled_sessions.stores.shown import sled_store
 
-        return card(self._sessions, self.clock())
+        return sled_store(self._sessions, self.clock())
 
     def _settle(self) -> None:
         """Wait, after a write, as `durability` demands."""
