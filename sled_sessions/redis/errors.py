@@ -9,9 +9,6 @@ from redis.exceptions import ReadOnlyError, ResponseError
 from sled_sessions.errors import BackendError
 from sled_sessions.records.record import TEXT_LENGTH
 
-_REVEALING_LENGTH = 6
-"""A run of this many characters of an id cannot match by coincidence."""
-
 
 def is_wrong_type(answer: object) -> bool:
     """Whether the server found a list, a hash or the like, which another program stored under the key."""
@@ -20,8 +17,7 @@ def is_wrong_type(answer: object) -> bool:
 
 def is_read_only(error: Exception) -> bool:
     """Whether the server is a replica and refuses writes."""
-    # For a script, Redis before 7 puts the code in the middle of the message.
-    return isinstance(error, ReadOnlyError) or "READONLY" in str(error)
+    return isinstance(error, ReadOnlyError) or "READONLY" in str(error)  # in mid-message: a script's on Redis before 7
 
 
 def backend_error(error: Exception, keys: Iterable[bytes]) -> BackendError:
@@ -31,7 +27,8 @@ def backend_error(error: Exception, keys: Iterable[bytes]) -> BackendError:
     one, is neither quoted nor chained.
     """
     kind, text = type(error).__name__, str(error)
-    if any(key[-TEXT_LENGTH:].decode()[:_REVEALING_LENGTH] in text for key in keys):
+    # A run of six characters of an id cannot match by coincidence.
+    if any(key[-TEXT_LENGTH:].decode()[:6] in text for key in keys):
         return BackendError(f"the server refused the command: {kind}")
     failure = BackendError(f"{kind}: {text}")
     failure.__cause__ = error
