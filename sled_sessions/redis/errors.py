@@ -17,7 +17,8 @@ def is_wrong_type(answer: object) -> bool:
 
 def is_read_only(error: Exception) -> bool:
     """Whether the server is a replica and refuses writes."""
-    return isinstance(error, ReadOnlyError) or "READONLY" in str(error)  # in mid-message: a script's on Redis before 7
+    # For a script, Redis before 7 puts the code in the middle of the message.
+    return isinstance(error, ReadOnlyError) or "READONLY" in str(error)
 
 
 def backend_error(error: Exception, keys: Iterable[bytes]) -> BackendError:
