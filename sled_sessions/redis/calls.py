@@ -1,6 +1,8 @@
-"""How commands reach the server: each within its deadline, and every failure as a `BackendError`."""
+"""How commands reach the server: under which keys, each within its deadline, every failure as a `BackendError`."""
 
 import asyncio
+import random
+import re
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -8,15 +10,17 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, cast
 
+import attrs
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from sled_sessions.errors import DecodeError
 from sled_sessions.records import Id
 from sled_sessions.redis.errors import backend_error, is_read_only, is_wrong_type, out_of_time
-from sled_sessions.redis.keys import Keys
+from sled_sessions.stores.protocol import key_of
 
 _SWAP = """
 if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return false end
@@ -35,6 +39,28 @@ _PAGE = 1000
 """Keys in one step of a SCAN, during which the server does nothing else."""
 
 
+class Keys:
+    """The keys under one prefix: UTF-8, whatever the client's encoding. `pattern` matches them in a SCAN."""
+
+    def __init__(self, prefix: str) -> None:
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix must be a str, not {type(prefix).__name__}")
+        self._prefix = prefix.encode()
+        self.pattern = re.sub(rb"([*?\[\]\\])", rb"\\\1", self._prefix) + b"*"
+
+    def of(self, id: Id) -> bytes:
+        """The session's key; raises TypeError if `id` is not an Id."""
+        key_of(id)
+        return self._prefix + str(id).encode()
+
+    def id_of(self, key: bytes) -> Id | None:
+        """The id in a key that `pattern` matches; None if the key is not a session's."""
+        try:
+            return Id.parse(key[len(self._prefix) :])
+        except DecodeError:
+            return None
+
+
 class Calls:
     """Sends commands through a client. `RedisStore` describes the arguments and the errors."""
 
@@ -44,9 +70,9 @@ class Calls:
         if not isinstance(timeout, timedelta):
             raise TypeError(f"timeout must be a timedelta, not {type(timeout).__name__}")
         self._client = client
+        self._timeout = timeout
         # Checked once: the client's classes are Protocols, for which isinstance is slow.
         self._cluster = client if isinstance(client, RedisCluster) else None
-        self._timeout = timeout
         if isinstance(client, RedisCluster):
             concurrency = min(concurrency, client.connection_kwargs["max_connections"])
         else:
@@ -63,9 +89,8 @@ class Calls:
     ) -> Any:
         """Make a call about these keys, which are on one node, and return the server's answer.
 
-        Raises:
-            BackendError: The server refused the command or did not answer by the deadline. `lost` tells the message how
-                often another writer came first.
+        Raises BackendError if the server refuses the command or does not answer by the deadline; `lost`, how often
+        another writer came first, is for the message.
         """
         try:
             async with asyncio.timeout_at(deadline):
@@ -154,6 +179,24 @@ class Calls:
                 yield page
                 if cursor == 0:
                     break
+
+
+@attrs.define(eq=False)
+class Turn:
+    """What this process's updates of one session share: the lock that one holds, and the value the last one wrote."""
+
+    lock: asyncio.Lock = attrs.field(factory=asyncio.Lock)
+    value: bytes | None = None
+    _pause: float = 0.001
+
+    async def give_way(self, deadline: float) -> None:
+        """Pause after another process came first, until the deadline at most.
+
+        The pause is random, and longer each time up to 64 ms, so that competing processes get out of step.
+        """
+        left = deadline - asyncio.get_running_loop().time()
+        await asyncio.sleep(min(random.uniform(0, self._pause), left))  # noqa: S311 - not a secret
+        self._pause = min(2 * self._pause, 0.064)
 
 
 async def _was_closed(connection: AbstractConnection) -> bool:

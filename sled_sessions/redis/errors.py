@@ -9,9 +9,6 @@ from redis.exceptions import ReadOnlyError, ResponseError
 from sled_sessions.errors import BackendError
 from sled_sessions.records.record import TEXT_LENGTH
 
-_REVEALING_LENGTH = 6
-"""A run of this many characters of an id cannot match by coincidence."""
-
 
 def is_wrong_type(answer: object) -> bool:
     """Whether the server found a list, a hash or the like, which another program stored under the key."""
@@ -31,7 +28,8 @@ def backend_error(error: Exception, keys: Iterable[bytes]) -> BackendError:
     one, is neither quoted nor chained.
     """
     kind, text = type(error).__name__, str(error)
-    if any(key[-TEXT_LENGTH:].decode()[:_REVEALING_LENGTH] in text for key in keys):
+    # A run of six characters of an id cannot match by coincidence.
+    if any(key[-TEXT_LENGTH:].decode()[:6] in text for key in keys):
         return BackendError(f"the server refused the command: {kind}")
     failure = BackendError(f"{kind}: {text}")
     failure.__cause__ = error

@@ -14,10 +14,8 @@ from redis.exceptions import RedisError
 
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.record import MAX_RECORD_BYTES
-from sled_sessions.redis.calls import Calls
+from sled_sessions.redis.calls import Calls, Keys, Turn
 from sled_sessions.redis.errors import backend_error, is_wrong_type
-from sled_sessions.redis.keys import Keys
-from sled_sessions.redis.turns import Turn
 from sled_sessions.redis.urls import client_from_url
 from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.protocol import DELETE, Change, check_change
@@ -166,18 +164,15 @@ class RedisStore:
                     record = await self._load(id, key, deadline, lost)
                 if record is None:
                     return None
-                old = record.version
-                value, expiry = None, 0
                 try:
                     changed = check_change(id, change(record))
-                    if changed is not DELETE:
-                        value, expiry = self._encode(changed)
+                    value, expiry = (None, 0) if changed is DELETE else self._encode(changed)
                 except Exception:
                     if not is_guess:
                         raise
                     record = None  # retry on the stored record before raising
                     continue
-                swap = partial(self._calls.swap, key, old, value, expiry)
+                swap = partial(self._calls.swap, key, record.version, value, expiry)
                 if await self._calls.answer(swap, deadline, [key], lost):
                     turn.value = value
                     if changed is DELETE:

@@ -13,7 +13,16 @@ _CLUSTER_SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 
 def client_from_url(url: str) -> Redis | RedisCluster:
     """Make a client, which connects on first use; `RedisStore.from_url` describes the URL and the errors."""
-    check_host(url)
+    try:
+        parts = urlsplit(url)
+        is_cut = parts.port is not None and "@" in parts.path + parts.query + parts.fragment
+    except ValueError:  # the port is not a number
+        is_cut = True
+    if is_cut:  # the client would connect to the first part of the password, and its errors would show it
+        raise ValueError(
+            "no host and port can be read from the URL: a password in it must be quoted, "
+            "as urllib.parse.quote(password, safe='') does (# is %23, / is %2F, ? is %3F)"
+        )
     scheme, separator, rest = url.partition("://")
     try:
         if scheme in _CLUSTER_SCHEMES:
@@ -29,20 +38,3 @@ def client_from_url(url: str) -> Redis | RedisCluster:
     except (RedisError, RedisClusterException, TypeError) as error:
         raise ValueError(f"the URL cannot be used: {error}") from None
     return client
-
-
-def check_host(url: str) -> None:
-    """Raise ValueError if the URL's host ends inside an unquoted password.
-
-    The client would connect to the first part of the password, and its errors would show it.
-    """
-    try:
-        parts = urlsplit(url)
-        is_cut = parts.port is not None and "@" in parts.path + parts.query + parts.fragment
-    except ValueError:  # the port is not a number
-        is_cut = True
-    if is_cut:
-        raise ValueError(
-            "no host and port can be read from the URL: a password in it must be quoted, "
-            "as urllib.parse.quote(password, safe='') does (# is %23, / is %2F, ? is %3F)"
-        )

@@ -43,8 +43,7 @@ class SessionCookie:
     """The Set-Cookie value that makes the browser delete the cookie."""
 
     def __attrs_post_init__(self) -> None:
-        problem = self._problem()
-        if problem is not None:
+        if (problem := self._problem()) is not None:
             raise ValueError(problem)
         # In the order of Rust's `cookie` crate.
         attributes = "".join(
@@ -91,14 +90,10 @@ class SessionCookie:
         return self.seal is None and len(value) != TEXT_LENGTH
 
     def write(self, id: Id, max_age: timedelta | None, presented: bytes | None = None) -> bytes:
-        """The Set-Cookie value for a session.
+        """The Set-Cookie value for a session, which the browser keeps for `max_age`, or for None until it closes.
 
-        Args:
-            id: The session's id.
-            max_age: How long the browser keeps the cookie, rounded up to seconds, so that it never drops the cookie of
-                a live session. None is until the browser closes.
-            presented: The value in the request that this id was read from, if there was one: an unsealed value is
-                reused instead of formatting the id again.
+        `max_age` is rounded up to seconds, so that no browser drops the cookie of a live session. If the request
+        `presented` a value that this id was read from, it is reused unless sealed: faster than formatting the id.
         """
         if self.seal is not None:
             value = self.seal.seal(str(id)).encode()

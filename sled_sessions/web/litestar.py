@@ -20,11 +20,7 @@ def is_replaced(session: Session, found: object) -> bool:
 
 
 def take_over(session: Session, replacement: object) -> None:
-    """Make what was put in the session's place its data.
-
-    Raises:
-        EncodeError: A session cannot hold it. The session is unchanged.
-    """
+    """Make what was put in the session's place its data; EncodeError, and no change, if a session cannot hold it."""
     checked = Session(lambda: None)  # refuses what a session cannot hold before the other one is emptied
     checked.update(plain_data(replacement))
     session.clear()
@@ -32,11 +28,7 @@ def take_over(session: Session, replacement: object) -> None:
 
 
 def plain_data(replacement: object) -> Mapping[str, Any]:
-    """The data of what was put in a session's place; empty for None and for Litestar's `Empty`.
-
-    Raises:
-        EncodeError: It is neither a mapping nor an object with fields.
-    """
+    """A replacement's data, empty for None and Litestar's `Empty`; EncodeError if it has neither keys nor fields."""
     if replacement is None or isinstance(replacement, type | enum.Enum):  # `Empty` is one or the other, by version
         return {}
     if hasattr(replacement, "model_dump"):  # Pydantic's models, which msgspec does not know

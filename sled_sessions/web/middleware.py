@@ -113,21 +113,15 @@ class SessionMiddleware:
         check_store(store)
         self.expiry = policy_of(expiry)
         if touch_after is not None:
-            policy = self.expiry
             if not isinstance(touch_after, timedelta):
                 raise TypeError(f"touch_after must be a timedelta, not {type(touch_after).__name__}")
             if not always_save:
                 raise ValueError("touch_after skips writes that always_save=True makes; give both")
-            if policy.deadline is None and touch_after >= policy.lifetime:
-                raise ValueError(
-                    f"touch_after must be shorter than {policy.lifetime}, after which a session that is not saved "
-                    "expires"
-                )
+            if self.expiry.deadline is None and touch_after >= (idle := self.expiry.lifetime):
+                raise ValueError(f"touch_after must be shorter than {idle}, after which an unsaved session expires")
         if signed_key is not None and private_key is not None:
             raise ValueError("give signed_key or private_key, not both: an encrypted cookie is authenticated as well")
-        seal: Seal | None = None
-        if signed_key is not None:
-            seal = Signed(signed_key)
+        seal: Seal | None = None if signed_key is None else Signed(signed_key)
         if private_key is not None:
             seal = Private(private_key, name)
         self.app = app
@@ -179,8 +173,7 @@ class SessionMiddleware:
 
     async def _finish(self, exchange: "_Exchange", *, only_end: bool = False) -> None:
         """Commit what is left. On an asyncio store this is a task, which a cancelled request does not cut short."""
-        left = exchange.finish(only_end=only_end)
-        if left is None:
+        if (left := exchange.finish(only_end=only_end)) is None:
             return
         if self.blocking_store is not None:
             await left  # never suspends
@@ -283,8 +276,7 @@ class _Exchange:
     def finish(self, *, only_end: bool) -> Coroutine[Any, Any, Outcome] | None:
         """The commit of what is left when the app has returned: after a failure only flushed sessions. None: nothing.
 
-        Raises:
-            EncodeError: JSON cannot hold what was changed.
+        Raises EncodeError if JSON cannot hold what was changed.
         """
         only_end = only_end or self._failed
         session = self._session

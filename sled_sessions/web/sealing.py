@@ -71,8 +71,7 @@ class Private:
     def seal(self, text: str) -> str:
         """The encrypted text, with a new random nonce on each call."""
         nonce = os.urandom(_NONCE_LENGTH)
-        sealed = nonce + self._ciphers[0].encrypt(nonce, text.encode(), self._name)
-        return _base64(sealed)
+        return _base64(nonce + self._ciphers[0].encrypt(nonce, text.encode(), self._name))
 
     def open(self, value: str) -> str | None:
         """The text if one of the keys encrypted it for this cookie, else None."""
