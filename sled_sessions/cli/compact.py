@@ -9,9 +9,7 @@ from sled_sessions.cli import common
 
 
 @click.command()
-@common.path_argument("old")
-@common.path_argument("new")
-@common.json_option
+@common.paths("old", "new")
 def command(old: Path, new: Path, as_json: bool) -> None:
     """Copy the database OLD to the folder NEW without the space of deleted data, and compare the two."""
     with common.progress_bar("copying") as progress:

@@ -12,7 +12,7 @@ from benchmarks.peers import NAMES
 from benchmarks.run import DISK, FEWEST, PARTS, SIZES, run
 from sled_sessions import SessionError, sled
 from sled_sessions.cli.common import LocalPath, megabytes, progress_bar
-from sled_sessions.cli.measuring import Sizes, plot_option, save
+from sled_sessions.cli.compare import Sizes, plot_option, save
 
 _WITHOUT_DATABASE = {"calls", "redis"}
 _WITHOUT_RATIOS = {"calls", "peers"}
