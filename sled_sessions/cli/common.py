@@ -17,9 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sled_sessions import DecodeError, Id, Record, SledStore, SweepStrategy
-from sled_sessions.display import durations
+from sled_sessions.display import durations, text
 from sled_sessions.display.masking import masked, printable
-from sled_sessions.display.text import plural
 from sled_sessions.operate import Contents, find_id, is_url
 from sled_sessions.records.jsonl import without_controls
 from sled_sessions.records.record import KEY_LENGTH
@@ -92,10 +91,10 @@ timespan = Duration(positive=True)
 strategies = click.Choice([strategy.value for strategy in SweepStrategy])
 
 
-def id_of(store: SledStore, text: str) -> Id | None:
+def id_of(store: SledStore, prefix: str) -> Id | None:
     """The stored id with this text or prefix; None if there is none."""
     try:
-        return find_id(store, text)
+        return find_id(store, prefix)
     except DecodeError as error:
         raise click.UsageError(str(error)) from None
 
@@ -134,29 +133,28 @@ def print_json(value: object) -> None:
     click.echo(without_controls(msgspec.json.encode(value)))
 
 
-def print_result(result: object, text: str, *, as_json: bool) -> None:
+def print_result(result: object, words: str, *, as_json: bool) -> None:
     """Print what a command did, as JSON or as text."""
     if as_json:
         print_json(result)
     else:
-        click.echo(text)
+        click.echo(words)
 
 
 def in_words(contents: Contents) -> str:
     """The contents of a database for people."""
-    keys, trees = plural(contents.pairs, "key"), plural(contents.trees, "tree")
-    return f"{keys} in {trees}, {megabytes(contents.size)}, checksum {contents.checksum}"
+    keys, trees = text.plural(contents.pairs, "key"), text.plural(contents.trees, "tree")
+    return f"{keys} in {trees}, {text.size(contents.size)}, checksum {contents.checksum}"
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table with numbers aligned to the right; without a header if all `columns` are empty."""
     rows = list(rows)
     table = Table(box=None, header_style="bold", pad_edge=False, show_header=any(columns))
-    for place, column in enumerate(columns):
-        is_numeric = bool(rows) and all(isinstance(row[place], int) for row in rows)
+    for column, is_numeric in zip(columns, text.numeric(columns, rows), strict=True):
         table.add_column(column, justify="right" if is_numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else printable(str(cell)) for cell in row))
+        table.add_row(*(printable(text.plain(cell)) for cell in row))
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
     Console(markup=False, highlight=False, width=width).print(table)
 
@@ -173,8 +171,3 @@ def progress_bar(label: str) -> Iterator[Callable[..., None]]:
             bar.update(task, completed=done, total=total, description=label)
 
         yield move
-
-
-def megabytes(size: int) -> str:
-    """A number of bytes for people."""
-    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size:,} bytes"

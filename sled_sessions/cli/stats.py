@@ -6,6 +6,7 @@ import click
 
 from sled_sessions import operate
 from sled_sessions.cli import common
+from sled_sessions.display.text import size
 
 _SEGMENT = 524_288  # bytes of the smallest file that sled makes
 
@@ -23,18 +24,18 @@ def command(database: Path, tree: str, as_json: bool) -> None:
         common.print_json(found)
         return
     common.print_table(("tree", "keys", "bytes"), [(each.name, each.keys, each.size) for each in found.trees])
-    disk = common.megabytes(found.bytes_on_disk)
+    disk = str(size(found.bytes_on_disk))
     if found.bytes_on_disk > 2 * _SEGMENT:  # a smaller file is mostly empty
         disk += f" ({found.live_bytes / found.bytes_on_disk:.0%} of it data)"
     index = "none" if found.resolution is None else f"in steps of {found.resolution.total_seconds():g} s"
     rows = [
-        ("data of all trees", common.megabytes(found.live_bytes)),
+        ("data of all trees", size(found.live_bytes)),
         ("on disk", disk),
-        ("live sessions", f"{found.sessions:,}"),
-        ("expired, not yet swept", f"{found.expired:,}"),
-        ("unreadable records", f"{found.unreadable:,}"),
-        ("first expiry", found.first_expiry or "-"),
-        ("last expiry", found.last_expiry or "-"),
+        ("live sessions", found.sessions),
+        ("expired, not yet swept", found.expired),
+        ("unreadable records", found.unreadable),
+        ("first expiry", found.first_expiry),
+        ("last expiry", found.last_expiry),
         ("expiry index", index),
     ]
     click.echo()
