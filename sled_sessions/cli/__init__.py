@@ -1,8 +1,7 @@
 """The command `sled-sessions`: parses arguments, calls the package's public functions, and prints.
 
 Each command is in the module of its name (or `import_`, `list_`), which is imported when the command is called.
-`common`, `measuring` and `serve` hold what several commands share; `errors` turns exceptions into exit codes and
-messages.
+`common` and `serve` hold what several commands share; `errors` turns exceptions into exit codes and messages.
 
 Exit codes, for scripts: 0 done; 1 failed; 2 wrong usage; 3 checked and found something wrong, or searched and found
 nothing; 4 another process has the database open; 5 the database is damaged; 130 interrupted.
@@ -65,10 +64,9 @@ def main() -> None:
             return _COMMANDS
 
         def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-            if name not in _COMMANDS:
-                return None
-            module = importlib.import_module(f"sled_sessions.cli.{_MODULES.get(name, name)}")
-            command: click.Command = module.command
+            command: click.Command | None = None
+            if name in _COMMANDS:
+                command = importlib.import_module(f"sled_sessions.cli.{_MODULES.get(name, name)}").command
             return command
 
         def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -81,7 +79,7 @@ def main() -> None:
         help="Inspect, maintain and copy sessions in sled databases.",
         epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 found something wrong or nothing, 4 database is open "
         "elsewhere, 5 database is damaged, 130 interrupted.",
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
     )
     click.version_option(package_name="sled_sessions", message="%(version)s")(group)
     sys.exit(_run(group))

@@ -9,9 +9,7 @@ from sled_sessions.cli import common
 
 
 @click.command()
-@common.database_argument
-@common.path_argument("file")
-@common.json_option
+@common.paths("database", "file")
 def command(database: Path, file: Path, as_json: bool) -> None:
     """Save all of DATABASE in FILE, and read it back. A running program calls sled_sessions.operate.backup instead."""
     with operate.open_database(database) as db, common.progress_bar("saving") as progress:

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import click
 import msgspec
@@ -16,21 +17,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sled_sessions import DecodeError, Id, Record, SledStore, SweepStrategy
-from sled_sessions.display import durations
+from sled_sessions.display import durations, text
 from sled_sessions.display.masking import masked, printable
-from sled_sessions.display.text import plural
 from sled_sessions.operate import Contents, find_id, is_url
 from sled_sessions.records.jsonl import without_controls
 from sled_sessions.records.record import KEY_LENGTH
 
-FOUND = 3
-"""The exit code of a check that found something wrong, and of a search that found nothing."""
+FOUND = 3  # the exit code of a check that found something wrong, and of a search that found nothing
+_PIPE_WIDTH = 1000  # columns of a table in a pipe, so that its lines are not wrapped
+
+Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 # An id that begins with a dash: in full, as `list` shortens it, or shortened by hand.
 _is_dashed_id = re.compile(r"-[\w-]{21}|-[\w-]*…|-\w[\w-]+").fullmatch
-
-_PIPE_WIDTH = 1000
-"""Columns of a table in a pipe, so that its lines are not wrapped."""
 
 
 class Duration(click.ParamType[timedelta]):
@@ -74,22 +73,28 @@ class IdCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
-def path_argument(name: str) -> Callable[[click.decorators.FC], click.decorators.FC]:
-    """An argument for a local folder or file, as a `Path`."""
-    return click.argument(name, type=LocalPath(path_type=Path))
+def together(*parameters: Decorator) -> Decorator:
+    """A decorator that adds several arguments and options."""
+    return lambda function: reduce(lambda decorated, add: add(decorated), reversed(parameters), function)
 
 
-database_argument = path_argument("database")
-tree_option = click.option("--tree", default="session", show_default=True, help="The tree of the sessions.")
+def paths(*names: str) -> Decorator:
+    """Arguments for local folders or files, each a `Path`, and the option `--json`."""
+    return together(*(click.argument(name, type=LocalPath(path_type=Path)) for name in names), json_option)
+
+
+tree_option = click.option("--tree", default="session", help="The tree of the sessions.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+of_database = together(tree_option, paths("database"))
 reveal_option = click.option("--reveal", is_flag=True, help="Print full ids and secret values.")
+timespan = Duration(positive=True)
 strategies = click.Choice([strategy.value for strategy in SweepStrategy])
 
 
-def id_of(store: SledStore, text: str) -> Id | None:
+def id_of(store: SledStore, prefix: str) -> Id | None:
     """The stored id with this text or prefix; None if there is none."""
     try:
-        return find_id(store, text)
+        return find_id(store, prefix)
     except DecodeError as error:
         raise click.UsageError(str(error)) from None
 
@@ -103,8 +108,7 @@ def shown_id(key: bytes, *, reveal: bool = False) -> str:
 
 def shown_data(record: Record, *, reveal: bool) -> dict[str, Any]:
     """A record's data, with secrets masked unless `reveal`."""
-    shown: dict[str, Any] = record.data if reveal else masked(record.data)
-    return shown
+    return dict(record.data if reveal else masked(record.data))
 
 
 def shown_expiry(record: Record) -> str:
@@ -129,54 +133,41 @@ def print_json(value: object) -> None:
     click.echo(without_controls(msgspec.json.encode(value)))
 
 
-def print_result(result: object, text: str, *, as_json: bool) -> None:
+def print_result(result: object, words: str, *, as_json: bool) -> None:
     """Print what a command did, as JSON or as text."""
     if as_json:
         print_json(result)
     else:
-        click.echo(text)
+        click.echo(words)
 
 
 def in_words(contents: Contents) -> str:
     """The contents of a database for people."""
-    keys, trees = plural(contents.pairs, "key"), plural(contents.trees, "tree")
-    return f"{keys} in {trees}, {megabytes(contents.size)}, checksum {contents.checksum}"
+    keys, trees = text.plural(contents.pairs, "key"), text.plural(contents.trees, "tree")
+    return f"{keys} in {trees}, {text.size(contents.size)}, checksum {contents.checksum}"
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table with numbers aligned to the right; without a header if all `columns` are empty."""
     rows = list(rows)
     table = Table(box=None, header_style="bold", pad_edge=False, show_header=any(columns))
-    for place, column in enumerate(columns):
-        numbers = bool(rows) and all(isinstance(row[place], int) for row in rows)
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+    for column, is_numeric in zip(columns, text.numeric(columns, rows), strict=True):
+        table.add_column(column, justify="right" if is_numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(f"{cell:,}" if isinstance(cell, int) else printable(str(cell)) for cell in row))
+        table.add_row(*(printable(text.plain(cell)) for cell in row))
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
     Console(markup=False, highlight=False, width=width).print(table)
 
 
-class Bar(Protocol):
-    """Moves a progress bar: a `stores.sweep.Progress` that may also change the label."""
-
-    def __call__(self, done: int, total: int | None, label: str | None = None, /) -> None:
-        """Show `done` of `total`."""
-
-
 @contextmanager
-def progress_bar(label: str) -> Iterator[Bar]:
-    """A progress bar on stderr while the block runs, if stderr is a terminal."""
+def progress_bar(label: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on stderr, if that is a terminal: a `stores.sweep.Progress` that may also change the label."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(label, total=None)
 
-        def move(done: int, total: int | None, label: str | None = None, /) -> None:
+        def move(done: int, total: int | None, label: str | None = None) -> None:
             bar.update(task, completed=done, total=total, description=label)
 
         yield move
-
-
-def megabytes(size: int) -> str:
-    """A number of bytes for people."""
-    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size:,} bytes"

@@ -6,16 +6,15 @@ import click
 
 from sled_sessions import operate
 from sled_sessions.cli import common
+from sled_sessions.display.text import size
 
 
 @click.command()
-@common.path_argument("old")
-@common.path_argument("new")
-@common.json_option
+@common.paths("old", "new")
 def command(old: Path, new: Path, as_json: bool) -> None:
     """Copy the database OLD to the folder NEW without the space of deleted data, and compare the two."""
     with common.progress_bar("copying") as progress:
         report = operate.compact(old, new, progress=progress)
-    sizes = f"{common.megabytes(report.size_before)} before, {common.megabytes(report.size_after)} now"
+    sizes = f"{size(report.size_before)} before, {size(report.size_after)} now"
     text = f"{common.in_words(report.contents)}: copied to {new}\n{sizes}"
     common.print_result(report, text, as_json=as_json)

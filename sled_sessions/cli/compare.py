@@ -1,42 +1,93 @@
 """`sled-sessions compare`: compare the sweep strategies on this machine."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from sled_sessions.cli import common
-from sled_sessions.cli.measuring import Sizes, plot_option, save
 from sled_sessions.comparison import compare_sweeps
-from sled_sessions.comparison.sweeps import FEWEST, RESOLUTIONS, SIZES
+from sled_sessions.comparison.sweeps import FEWEST, SIZES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.axes import Axes
+
+_MOST = 1_000_000_000
+_SIZES = ",".join(map(str, SIZES))
+_SHARE = click.FloatRange(0, 1, min_open=True)
+
+
+class Sizes(click.ParamType[tuple[int, ...]]):
+    """Numbers of sessions separated by commas, none below a minimum; duplicates are dropped."""
+
+    name = "numbers"
+
+    def __init__(self, fewest: int) -> None:
+        self._fewest = fewest
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """Parse the argument."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            sizes = tuple(dict.fromkeys(int(word.replace("_", "")) for word in str(value).split(",")))
+        except ValueError:
+            self.fail(f"{value!r} is not a list of numbers such as 10000,100000", param, ctx)
+        if min(sizes) < self._fewest:
+            self.fail(f"fewer than {self._fewest} sessions show nothing", param, ctx)
+        if max(sizes) > _MOST:
+            self.fail(f"more than {_MOST:,} sessions take days", param, ctx)
+        return sizes
+
+
+class _PlotFile(click.Path):
+    """A file to draw into; checked before minutes of measuring, not after them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        try:
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
+        except ImportError:
+            self.fail("plots need matplotlib: pip install 'sled_sessions[notebook]'", param, ctx)
+        kinds = FigureCanvasAgg.get_supported_filetypes()
+        if path.suffix[1:] not in kinds:
+            self.fail(f"{str(path)!r} does not end in one of {', '.join(sorted(kinds))}", param, ctx)
+        if not path.parent.is_dir():
+            self.fail(f"there is no folder {str(path.parent)!r}", param, ctx)
+        return path
+
+
+def plot_option(what: str) -> common.Decorator:
+    """The option `--plot`; the command gets a path, or None."""
+    return click.option("--plot", type=_PlotFile(dir_okay=False, writable=True), help=f"Draw {what} into this file.")
+
+
+def save(plot: "Callable[[], Axes]", path: Path | None) -> None:
+    """Draw into the file, if one is given, without a window."""
+    if path is not None:
+        import matplotlib as mpl
+
+        mpl.use("agg")
+        if figure := plot().get_figure(root=True):
+            figure.savefig(path)
 
 
 @click.command()
-@click.option(
-    "--sizes",
-    type=Sizes(FEWEST),
-    default=SIZES,
-    help="Numbers of sessions, each measured in databases of its own. [default: 1000,10000,100000]",
-)
+@click.option("--sizes", type=Sizes(FEWEST), default=_SIZES, help="Numbers of sessions, each in its own databases.")
 @click.option(
     "--resolution",
     "resolutions",
-    type=common.Duration(positive=True),
-    metavar="TIME",
+    type=common.timespan,
     multiple=True,
-    default=RESOLUTIONS,
-    help="A step of the index; may be repeated. [default: 1s, 1m]",
+    default=("1s", "1m"),
+    help="A step of the index; may be repeated.",
 )
-@click.option(
-    "--expired",
-    type=click.FloatRange(0, 1, min_open=True),
-    default=0.01,
-    show_default=True,
-    help="The share of the sessions that a sweep finds expired.",
-)
-@click.option(
-    "--repeat", type=click.IntRange(1), default=5, show_default=True, help="Number of turns; the table shows medians."
-)
+@click.option("--expired", type=_SHARE, default=0.01, help="The share of the sessions that a sweep finds expired.")
+@click.option("--repeat", type=click.IntRange(1), default=5, help="Number of turns; the table shows medians.")
 @plot_option("the sweep times")
 @common.json_option
 def command(

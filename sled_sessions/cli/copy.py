@@ -15,7 +15,7 @@ from sled_sessions.operate import CopyReport, copy_sessions, is_url, place_at
 @click.argument("source")
 @click.argument("target")
 @common.tree_option
-@click.option("--prefix", default="session:", show_default=True, help="The prefix of the sessions' keys on a server.")
+@click.option("--prefix", default="session:", help="The prefix of the sessions' keys on a server.")
 @common.json_option
 def command(source: str, target: str, tree: str, prefix: str, as_json: bool) -> int:
     """Copy the live sessions of SOURCE to TARGET with their ids and expiries, so that visitors stay logged in.

@@ -9,10 +9,8 @@ from sled_sessions.operate import opened_store
 
 
 @click.command(cls=common.IdCommand)
-@common.database_argument
+@common.of_database
 @click.argument("ids", nargs=-1, required=True)
-@common.tree_option
-@common.json_option
 def command(database: Path, ids: tuple[str, ...], tree: str, as_json: bool) -> int:
     """End sessions of DATABASE: their visitors are logged out.
 

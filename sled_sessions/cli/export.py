@@ -11,11 +11,9 @@ from sled_sessions.display.text import plural
 
 
 @click.command()
-@common.database_argument
+@common.of_database
 @click.argument("file", type=common.LocalPath())
-@common.tree_option
 @click.option("--resume", is_flag=True, help="Continue an interrupted export to FILE.")
-@common.json_option
 def command(database: Path, file: str, tree: str, resume: bool, as_json: bool) -> None:
     """Write all sessions of DATABASE to FILE as JSON Lines, with full ids and secrets; - is standard output."""
     if file == "-" and (resume or as_json):

@@ -11,11 +11,9 @@ from sled_sessions.display.text import plural
 
 
 @click.command("import")
-@common.database_argument
+@common.of_database
 @click.argument("file", type=click.File("rb"))
-@common.tree_option
 @click.option("--replace", is_flag=True, help="Overwrite existing sessions; by default they are left alone.")
-@common.json_option
 def command(database: Path, file: IO[bytes], tree: str, replace: bool, as_json: bool) -> None:
     """Read sessions from FILE, of JSON Lines, into DATABASE, created if missing; - is standard input.
 

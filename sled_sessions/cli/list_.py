@@ -14,24 +14,15 @@ from sled_sessions.cli import common
 from sled_sessions.display.text import shortened
 from sled_sessions.operate import all_records, matching, opened_store
 
-_LONGEST = 100
-"""Characters of a session's data in the table."""
-
-_NUMBER = click.IntRange(1, 10**9)
-"""Range of `--limit` and `--page`: `islice` takes their product."""
+_LONGEST = 100  # characters of a session's data in the table
+_NUMBER = click.IntRange(1, 10**9)  # of `--limit` and `--page`: `islice` takes their product
 
 
 @click.command()
-@common.database_argument
-@common.tree_option
+@common.of_database
 @click.option("--expired", is_flag=True, help="Only expired sessions.")
 @click.option("--live", is_flag=True, help="Only live sessions.")
-@click.option(
-    "--expiring-within",
-    type=common.Duration(),
-    metavar="TIME",
-    help="Only live sessions that expire within this time, such as 15m, 12h or 7d.",
-)
+@click.option("--expiring-within", type=common.Duration(), help="Only live sessions that expire in, say, 12h or 7d.")
 @click.option("--unreadable", is_flag=True, help="Only records that cannot be read.")
 @click.option(
     "--where",
@@ -40,10 +31,9 @@ _NUMBER = click.IntRange(1, 10**9)
     metavar="KEY=VALUE",
     help="Only sessions whose data has this value; KEY may be a path such as user.id. May be repeated.",
 )
-@click.option("--limit", type=_NUMBER, default=20, show_default=True, help="Sessions on a page.")
-@click.option("--page", type=_NUMBER, default=1, show_default=True, help="The page to print.")
+@click.option("--limit", type=_NUMBER, default=20, help="Sessions on a page.")
+@click.option("--page", type=_NUMBER, default=1, help="The page to print.")
 @common.reveal_option
-@common.json_option
 def command(
     database: Path,
     tree: str,
@@ -70,10 +60,8 @@ def command(
     with opened_store(database, tree) as store:
         now = store.clock()
         tests = [_where(condition) for condition in conditions]
-        if expired:
-            tests.append(lambda record: record.expiry_date <= now)
-        if live or expiring_within is not None:
-            tests.append(lambda record: record.expiry_date > now)
+        if expired or live or expiring_within is not None:
+            tests.append(lambda record: (record.expiry_date <= now) == expired)
         if expiring_within is not None:
             tests.append(lambda record: record.expiry_date - now <= expiring_within)
 
@@ -86,18 +74,17 @@ def command(
         start = (page - 1) * limit
         shown = list(islice(found, start, start + limit))
         more = next(found, None) is not None
-    if not shown:
-        what = "unreadable record" if unreadable else "such session"
-        click.echo(f"no {what}{f' on page {page}' if page > 1 else ''}", err=True)
-        return common.FOUND
     if as_json:
         for key, record in shown:
             common.print_json(common.plain_record(key, record, reveal=reveal))
-        return 0
-    common.print_table(("id", "expires", "data"), [_row(key, record, reveal=reveal) for key, record in shown])
-    if more:
-        click.echo(f"There are more: --page {page + 1}", err=True)
-    return 0
+    elif shown:
+        common.print_table(("id", "expires", "data"), [_row(key, record, reveal=reveal) for key, record in shown])
+        if more:
+            click.echo(f"There are more: --page {page + 1}", err=True)
+    if not shown:
+        what = "unreadable record" if unreadable else "such session"
+        click.echo(f"no {what}{f' on page {page}' if page > 1 else ''}", err=True)
+    return 0 if shown else common.FOUND
 
 
 def _records(store: SledStore, expiring_within: timedelta | None) -> Iterator[tuple[bytes, Record | None]]:

@@ -10,10 +10,8 @@ from sled_sessions.operate import Format
 
 
 @click.command()
-@common.path_argument("old")
-@common.path_argument("new")
+@common.paths("old", "new")
 @click.option("--to", type=click.Choice([each.value for each in Format]), required=True, help="The version of sled.")
-@common.json_option
 def command(old: Path, new: Path, to: str, as_json: bool) -> None:
     """Copy the database OLD to the folder NEW in the format of another version of sled, and compare the two.
 

@@ -11,9 +11,7 @@ from sled_sessions.operate import kept_store, open_database
 
 
 @click.command()
-@common.database_argument
-@common.tree_option
-@common.json_option
+@common.of_database
 def command(database: Path, tree: str, as_json: bool) -> None:
     """Rebuild the expiry index of DATABASE, after a program in Rust wrote to it, or build one if it has none."""
     with open_database(database) as db, common.progress_bar("indexing") as progress:

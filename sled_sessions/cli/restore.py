@@ -9,9 +9,7 @@ from sled_sessions.cli import common
 
 
 @click.command()
-@common.path_argument("file")
-@common.path_argument("new")
-@common.json_option
+@common.paths("file", "new")
 def command(file: Path, new: Path, as_json: bool) -> None:
     """Create the folder NEW from the backup FILE, and compare the two; an existing folder is never overwritten."""
     with common.progress_bar("restoring") as progress:

@@ -10,10 +10,8 @@ from sled_sessions.display.text import plural
 
 
 @click.command()
-@common.path_argument("old")
-@common.path_argument("new")
-@click.option("--tree", default="session", show_default=True, help="The tree for sessions that are found outside any.")
-@common.json_option
+@common.paths("old", "new")
+@click.option("--tree", default="session", help="The tree for sessions that are found outside any.")
 def command(old: Path, new: Path, tree: str, as_json: bool) -> int:
     """Copy what can still be read of the damaged database OLD to the folder NEW. OLD is not changed.
 

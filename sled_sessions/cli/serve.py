@@ -4,31 +4,21 @@ import importlib
 import logging
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from sled_sessions.cli import common
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-
-
-def serving_options(function: _F) -> _F:
-    """The options `--path`, `--host` and `--port`."""
-    port = click.IntRange(0, 65535)
-    path = common.LocalPath(path_type=Path)
-    for option in (
-        click.option("--port", type=port, default=3000, show_default=True, help="0 picks a free port."),
-        click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on."),
-        click.option(
-            "--path", type=path, default="storage", show_default=True, help="The database; created if missing."
-        ),
-    ):
-        function = option(function)
-    return function
+serving_options = common.together(
+    click.option(
+        "--path", type=common.LocalPath(path_type=Path), default="storage", help="The database; created if missing."
+    ),
+    click.option("--host", default="127.0.0.1", help="The address to listen on."),
+    click.option("--port", type=click.IntRange(0, 65535), default=3000, help="0 picks a free port."),
+)
 
 
 def example(name: str) -> ModuleType:

@@ -10,11 +10,9 @@ from sled_sessions.operate import find_session, opened_store
 
 
 @click.command(cls=common.IdCommand)
-@common.database_argument
+@common.of_database
 @click.argument("id")
-@common.tree_option
 @common.reveal_option
-@common.json_option
 def command(database: Path, id: str, tree: str, reveal: bool, as_json: bool) -> int:
     """Show one session of DATABASE, live or expired, with masked secrets.
 
@@ -30,11 +28,11 @@ def command(database: Path, id: str, tree: str, reveal: bool, as_json: bool) -> 
     if as_json:
         common.print_json(common.plain_record(record.id.key, record, reveal=reveal) | {"live": is_live})
         return 0
+    data = common.shown_data(record, reveal=reveal).items()
     rows = [
         ("id", common.shown_id(record.id.key, reveal=reveal)),
         ("expires", f"{common.shown_expiry(record)}{'' if is_live else ' (expired)'}"),
+        *((key, json.dumps(value, ensure_ascii=False)) for key, value in data),
     ]
-    for key, value in common.shown_data(record, reveal=reveal).items():
-        rows.append((key, json.dumps(value, ensure_ascii=False)))
     common.print_table(("", ""), rows)
     return 0

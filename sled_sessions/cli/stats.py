@@ -6,15 +6,13 @@ import click
 
 from sled_sessions import operate
 from sled_sessions.cli import common
+from sled_sessions.display.text import size
 
-_SEGMENT = 524_288
-"""Bytes of the smallest file that sled makes."""
+_SEGMENT = 524_288  # bytes of the smallest file that sled makes
 
 
 @click.command()
-@common.database_argument
-@common.tree_option
-@common.json_option
+@common.of_database
 def command(database: Path, tree: str, as_json: bool) -> None:
     """Show how much DATABASE holds, its share of the file, and how much has expired.
 
@@ -26,17 +24,18 @@ def command(database: Path, tree: str, as_json: bool) -> None:
         common.print_json(found)
         return
     common.print_table(("tree", "keys", "bytes"), [(each.name, each.keys, each.size) for each in found.trees])
-    share = f" ({found.live_bytes / found.bytes_on_disk:.0%} of it data)"
-    is_meaningful = found.bytes_on_disk > 2 * _SEGMENT  # a small file is mostly empty
+    disk = str(size(found.bytes_on_disk))
+    if found.bytes_on_disk > 2 * _SEGMENT:  # a smaller file is mostly empty
+        disk += f" ({found.live_bytes / found.bytes_on_disk:.0%} of it data)"
     index = "none" if found.resolution is None else f"in steps of {found.resolution.total_seconds():g} s"
     rows = [
-        ("data of all trees", common.megabytes(found.live_bytes)),
-        ("on disk", common.megabytes(found.bytes_on_disk) + share * is_meaningful),
-        ("live sessions", f"{found.sessions:,}"),
-        ("expired, not yet swept", f"{found.expired:,}"),
-        ("unreadable records", f"{found.unreadable:,}"),
-        ("first expiry", found.first_expiry or "-"),
-        ("last expiry", found.last_expiry or "-"),
+        ("data of all trees", size(found.live_bytes)),
+        ("on disk", disk),
+        ("live sessions", found.sessions),
+        ("expired, not yet swept", found.expired),
+        ("unreadable records", found.unreadable),
+        ("first expiry", found.first_expiry),
+        ("last expiry", found.last_expiry),
         ("expiry index", index),
     ]
     click.echo()

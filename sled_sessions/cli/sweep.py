@@ -12,15 +12,13 @@ from sled_sessions.operate import OperationError, opened_store
 
 
 @click.command()
-@common.database_argument
-@common.tree_option
+@common.of_database
 @click.option(
     "--strategy", type=common.strategies, help="How to find expired sessions. [default: by the index, if there is one]"
 )
 @click.option("--limit", type=click.IntRange(1), help="Delete at most this many.")
-@click.option("--budget", type=common.Duration(), metavar="TIME", help="Stop after this time, such as 500ms or 2s.")
+@click.option("--budget", type=common.Duration(), help="Stop after this time, such as 500ms or 2s.")
 @click.option("--dry-run", is_flag=True, help="Only count the sessions, and delete none.")
-@common.json_option
 def command(
     database: Path,
     tree: str,

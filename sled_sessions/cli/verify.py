@@ -10,14 +10,11 @@ from sled_sessions.cli import common
 from sled_sessions.display.text import plural
 from sled_sessions.operate import all_records, check_everything, opened_store
 
-_NAMED = 10
-"""How many unreadable records are named."""
+_NAMED = 10  # unreadable records
 
 
 @click.command()
-@common.database_argument
-@common.tree_option
-@common.json_option
+@common.of_database
 def command(database: Path, tree: str, as_json: bool) -> int:
     """Read all of DATABASE, and compare its expiry index with the sessions.
 
@@ -31,23 +28,19 @@ def command(database: Path, tree: str, as_json: bool) -> int:
     if as_json:
         common.print_json({"ok": bool(report), **attrs.asdict(report)})
         return code
-    keys, trees = plural(report.contents.pairs, "key"), plural(report.contents.trees, "tree")
-    click.echo(f"{keys} in {trees}, checksum {report.contents.checksum}")
+    click.echo(common.in_words(report.contents))
     index = report.index
-    entries = "1 entry" if index.stale == 1 else f"{index.stale:,} entries"
-    compared = f"{index.missing:,} missing from the index, {entries} without a session"
+    sessions = f"{plural(report.sessions, 'session')}, {report.unreadable:,} unreadable"
     if report.resolution is None:
-        compared = "no expiry index"
-    click.echo(f"{plural(report.sessions, 'session')}, {report.unreadable:,} unreadable; {compared}")
-    if report.resolution is None:
+        click.echo(f"{sessions}; no expiry index")
         click.echo("Without an index a sweep reads every record: sled-sessions reindex builds one.", err=True)
+    else:
+        entries = "1 entry" if index.stale == 1 else f"{index.stale:,} entries"
+        click.echo(f"{sessions}; {index.missing:,} missing from the index, {entries} without a session")
     if index.missing or index.stale:
         click.echo("The index is wrong: sled-sessions reindex rebuilds it.", err=True)
     if named:
         click.echo(f"Unreadable: {', '.join(named)}{', …' if report.unreadable > _NAMED else ''}", err=True)
-        click.echo(
-            "sled-sessions list --unreadable names all of them, export writes their bytes, and delete removes those "
-            "that have an id.",
-            err=True,
-        )
+        cure = "names all, export writes their bytes, and delete removes those that have an id."
+        click.echo(f"sled-sessions list --unreadable {cure}", err=True)
     return code

@@ -17,8 +17,7 @@ import attrs
 
 K = TypeVar("K")
 
-_NO_WARM_UP = 1.0
-"""Seconds; a run that takes longer needs no warm-up turn."""
+_NO_WARM_UP = 1.0  # seconds; a run that takes longer needs no warm-up turn
 
 
 @attrs.frozen
@@ -40,31 +39,23 @@ class Spread:
 
 @attrs.frozen
 class Side:
-    """One of the things that are compared.
+    """One of the things that are compared: `run` is timed, and `prepare` gets the number of the turn before it.
 
-    Attributes:
-        run: The function to time; gets what `prepare` returned.
-        prepare: Called before each run with the number of the turn.
-        restore: Called after each run with what `prepare` returned.
-        operations: The number of operations in a run, by which its time is divided. None: the length of what `prepare`
-            returned.
+    `run`, and after it `restore`, get what `prepare` returned. The time is divided by `operations`, or if that is None
+    by the length of what `prepare` returned.
     """
 
     run: Callable[[Any], object]
     prepare: Callable[[int], Any] = lambda turn: turn
-    restore: Callable[[Any], object] | None = None
+    restore: Callable[[Any], object] = lambda prepared: None
     operations: int | None = 1
 
 
 def take_turns(sides: Mapping[K, Side], repeat: int, *, budget: float = 60.0) -> dict[K, list[float]]:
     """Time each side `repeat` times, in turns; returns seconds per operation, by side and turn.
 
-    The first turn is a warm-up and is dropped, unless one of its runs took a second or more.
-
-    Args:
-        sides: The sides, by name.
-        repeat: The number of turns.
-        budget: Seconds after which no new turn begins.
+    The first turn is a warm-up and is dropped, unless one of its runs took a second or more. No new turn begins after
+    `budget` seconds.
     """
     times: dict[K, list[float]] = {name: [] for name in sides}
     names = list(sides)
@@ -100,8 +91,7 @@ def _time(side: Side, turn: int) -> tuple[float, int]:
     finally:
         if was_enabled:
             gc.enable()
-    if side.restore is not None:
-        side.restore(given)
+    side.restore(given)
     return seconds, len(given) if side.operations is None else side.operations
 
 

@@ -51,8 +51,7 @@ class SweepCost:
     @property
     def label(self) -> str:
         """The strategy and, if it has an index, its resolution."""
-        step = "" if self.resolution is None else f", {text.exactly(self.resolution)}"
-        return self.strategy.value + step
+        return self.strategy.value + ("" if self.resolution is None else f", {text.exactly(self.resolution)}")
 
 
 @attrs.frozen(repr=False)
@@ -76,7 +75,7 @@ class SweepComparison:
         rows = []
         for cost in self.costs:
             times = [text.elapsed(getattr(cost, name).median) for name in _TIMES]
-            rows.append([cost.label, cost.sessions, *times, text.size(cost.disk)])
+            rows.append((cost.label, cost.sessions, *times, text.size(cost.disk)))
         return Table(f"Sweeps on {self.machine['processor']}, {self.machine['python']}", columns, rows)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
@@ -89,8 +88,7 @@ class SweepComparison:
             ImportError: matplotlib is not installed.
         """
         ax = ax or plots.new_axes(6, 4.4)
-        labels = list(dict.fromkeys(cost.label for cost in self.costs))
-        for place, label in enumerate(labels):
+        for place, label in enumerate(dict.fromkeys(cost.label for cost in self.costs)):
             costs = sorted((cost for cost in self.costs if cost.label == label), key=lambda cost: cost.sessions)
             x, color = [cost.sessions for cost in costs], _COLORS[place % len(_COLORS)]
             due, nothing = [cost.sweep_due.median for cost in costs], [cost.sweep_nothing.median for cost in costs]
@@ -103,9 +101,7 @@ class SweepComparison:
         if sweeps := [cost for cost in self.costs if cost.strategy is SweepStrategy.EXPIRY_INDEX]:
             flat = median(cost.sweep_nothing.median for cost in sweeps)
             ax.plot(sizes, [flat] * len(sizes), ":", color=plots.GREY, label="theory: constant")
-        ax.set_xscale("log")
-        ax.set_yscale("log")
-        ax.set(xlabel="sessions in the database", ylabel="time of one sweep (s)")
+        ax.set(xscale="log", yscale="log", xlabel="sessions in the database", ylabel="time of one sweep (s)")
         plots.label(ax, "One sweep", columns=2)
         return ax
 

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeAlias
 
 from sled_sessions import Id, Record, SledStore, SweepStrategy
 from sled_sessions.comparison.measuring import Side, Spread, machine, take_turns
@@ -16,14 +15,10 @@ from sled_sessions.stores.sweep import Progress
 SIZES = (1_000, 10_000, 100_000)
 RESOLUTIONS = (timedelta(seconds=1), timedelta(minutes=1))
 
-FEWEST = 10
-"""The smallest number of sessions that can be compared."""
-
+FEWEST = 10  # the smallest number of sessions that can be compared
 _BATCH = 500
 _MOVED = timedelta(seconds=10)
 _SWEEPS = 20
-
-_Configuration: TypeAlias = tuple[SweepStrategy, timedelta | None]
 
 
 def compare_sweeps(
@@ -55,10 +50,10 @@ def compare_sweeps(
         raise ValueError("expired must be a share of the sessions: above 0 and up to 1")
     if repeat < 1 or not sizes or min(sizes) < FEWEST:
         raise ValueError(f"sizes must be numbers of at least {FEWEST}, and repeat must be at least 1")
-    configurations: list[_Configuration] = [
+    configurations = [
         (strategy, step)
         for strategy in strategies
-        for step in (resolutions if strategy is not SweepStrategy.FULL_SCAN else (None,))
+        for step in (resolutions if strategy is SweepStrategy.EXPIRY_INDEX else (None,))
     ]
     costs: list[SweepCost] = []
     for done, sessions in enumerate(sizes, start=1):
@@ -69,7 +64,7 @@ def compare_sweeps(
 
 
 def _measure(
-    workload: Workload, due: int, configurations: Sequence[_Configuration], repeat: int
+    workload: Workload, due: int, configurations: Sequence[tuple[SweepStrategy, timedelta | None]], repeat: int
 ) -> Iterator[SweepCost]:
     """The cost of each configuration, one operation after the other, in turns on stores that are all open."""
     with ExitStack() as stack:
@@ -84,9 +79,8 @@ def _measure(
 
 def _filled(workload: Workload, strategy: SweepStrategy, resolution: timedelta | None, stack: ExitStack) -> SledStore:
     """A store with the workload's sessions; `stack` closes it and deletes its folder."""
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sled_sessions-")))
-    opened = SledStore.open(folder / "storage", strategy=strategy, resolution=resolution or RESOLUTIONS[0])
-    store = stack.enter_context(opened)
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sled_sessions-")), "storage")
+    store = stack.enter_context(SledStore.open(folder, strategy=strategy, resolution=resolution or RESOLUTIONS[0]))
     for number in range(workload.sessions):
         store.save(workload.record(number))
     store.flush()
@@ -108,14 +102,12 @@ def _sides(store: SledStore, workload: Workload, due: int) -> dict[str, Side]:
         return [workload.id(number) for number in workload.random_numbers(_BATCH)]
 
     def save(records: Iterable[Record]) -> None:
-        save_one = store.save
         for record in records:
-            save_one(record)
+            store.save(record)
 
     def load(ids: Iterable[Id]) -> None:
-        load_one = store.load
         for id in ids:
-            load_one(id)
+            store.load(id)
 
     def delete(records: Iterable[Record]) -> None:
         for record in records:

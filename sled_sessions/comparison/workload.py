@@ -22,12 +22,10 @@ _FIRST_VERSION = 1 << 16  # every version from here on is encoded in the same nu
 
 @attrs.frozen
 class Workload:
-    """Sessions of 250 bytes with scattered ids and evenly spread expiries.
+    """Sessions of 250 bytes with scattered ids and evenly spread expiries, the same in every run.
 
-    A session with a smaller number expires sooner; its id is independent of that. Every run has the same sessions.
-
-    Attributes:
-        sessions: The number of sessions in the database.
+    A session with a smaller number expires sooner; its id is independent of that. The database has those whose
+    number is below `sessions`.
     """
 
     sessions: int

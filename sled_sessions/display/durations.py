@@ -16,11 +16,7 @@ _UNITS = {
 
 
 def parse(text: str) -> timedelta:
-    """Parse `500ms`, `30s`, `15m` or `15min`, `12h`, `7d`; a bare number is in seconds.
-
-    Raises:
-        ValueError: `text` has another form, or is longer than a timedelta can be.
-    """
+    """Parse `500ms`, `30s`, `15m` or `15min`, `12h`, `7d`; a bare number is in seconds. ValueError for other text."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write 500ms, 30s, 15m, 12h or 7d")

@@ -5,9 +5,7 @@ from typing import Any
 
 MASK = "•••"
 
-_DEEPEST = 512
-"""Levels of nesting shown; session data has at most this many."""
-
+_DEEPEST = 512  # levels of nesting shown; session data has at most this many
 _SECRET = re.compile(
     r"pass(word|wd|phrase|code)|secret|token|[cx]srf|credential|cookie|nonce|signature|verifier|bearer"
     r"|(api|private|access).?key|oauth.?state|(otp|recovery|backup).?codes?($|[_.-])"

@@ -10,11 +10,7 @@ BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 
 
 def new_axes(width: float = 6, height: float = 3.6) -> "Axes":
-    """Axes in a new figure of this size in inches; the default is legible on a phone.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-    """
+    """Axes in a new figure of this size in inches; the default is legible on a phone."""
     try:
         import matplotlib.pyplot as plt
     except ImportError:

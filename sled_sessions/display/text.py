@@ -10,12 +10,8 @@ from typing import Any
 
 from sled_sessions.display.masking import masked
 
-PAGE = 10
-"""Rows that an object shows of a long list."""
-
-COUNT_UP_TO = 1000
-"""Where counting stops: sled keeps no count, and a repr must not read a whole database."""
-
+PAGE = 10  # rows that an object shows of a long list
+COUNT_UP_TO = 1000  # where counting stops: sled keeps no count, and a repr must not read a whole database
 LONGEST_VALUE = 60
 _LONGEST_DATA = 120
 MOST_KEYS = 30

@@ -33,11 +33,7 @@ def parse(parser: Any, line: str) -> Any:
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """Parse `2030-01-31`, `2030-01-31T12:00:00Z`, or a distance from now: `+2h`, `-7d`. The default zone is UTC.
-
-    Raises:
-        ValueError: `text` has another form, or is outside Python's calendar.
-    """
+    """Parse `2030-01-31`, `2030-01-31T12:00:00Z`, or a distance from now: `+2h`, `-7d`. The default zone is UTC."""
     if text[:1] in ("+", "-"):
         distance = durations.parse(text[1:])
         try:
@@ -59,9 +55,9 @@ def session_id(text: str, variables: dict[str, Any]) -> Id:
         id = eval(text, variables)  # noqa: S307 - a notebook's user may run any code here
     except Exception as error:  # noqa: BLE001 - any error of the expression is shown
         raise UsageError(f"--id: {text} raised {type(error).__name__}: {error}") from None
-    if isinstance(id, Id):
-        return id
-    raise UsageError(f"--id: {text} is not a session id")
+    if not isinstance(id, Id):
+        raise UsageError(f"--id: {text} is not a session id")
+    return id
 
 
 def condition(given: Any, cell: str | None, now: datetime, variables: dict[str, Any]) -> Callable[[Record], bool]:

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -20,15 +20,14 @@ from sled_sessions.errors import SessionError
 from sled_sessions.notebook.arguments import condition, moment, parse, session_id
 from sled_sessions.notebook.opening import open_store
 from sled_sessions.notebook.plots import plot_expiries
-from sled_sessions.notebook.progress import progress_bar
-from sled_sessions.records import Record
+from sled_sessions.notebook.progress import progress_bar, watched
 from sled_sessions.session import Session, SessionManager
 from sled_sessions.sled import SledError
 from sled_sessions.stores import shown
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.sled.indexed_tree import IndexReport
 from sled_sessions.stores.sled.store import SledStore
-from sled_sessions.stores.sweep import PROGRESS_STEP, SweepReport, SweepStrategy
+from sled_sessions.stores.sweep import SweepReport, SweepStrategy
 
 _STRATEGIES = [strategy.value for strategy in SweepStrategy]
 _store = argument("store", nargs="?", default="store", help="The variable that holds the store; default: `store`.")
@@ -106,7 +105,7 @@ class SessionMagics(Magics):
         now = store.clock()
         matches = condition(given, cell, now, self.shell.user_ns)
         with progress_bar("searching the sessions") as progress:
-            found = (record for record in _with_progress(store.records(), progress) if matches(record))
+            found = (record for record in watched(store.records(), progress) if matches(record))
             first = (given.page - 1) * given.size
             page = list(islice(found, first, first + given.size + 1))
         more = f"more: --page {given.page + 1}" if len(page) > given.size else ""
@@ -265,11 +264,3 @@ def _require_index(name: str, store: SledStore | MemoryStore) -> None:
             if store.strategy is SweepStrategy.EXPIRY_INDEX
             else f"{name} keeps no expiry index; %sessions_open without --full-scan builds one"
         )
-
-
-def _with_progress(records: Iterator[Record], progress: Callable[[int, int | None], object]) -> Iterator[Record]:
-    """The records, reporting progress after every `PROGRESS_STEP` of them."""
-    for number, record in enumerate(records):
-        if number % PROGRESS_STEP == 0:
-            progress(number, None)
-        yield record

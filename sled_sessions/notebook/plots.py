@@ -5,18 +5,16 @@ from typing import TYPE_CHECKING
 
 from sled_sessions.display import plots
 from sled_sessions.display.text import plural
-from sled_sessions.notebook.progress import progress_bar
+from sled_sessions.notebook.progress import progress_bar, watched
 from sled_sessions.records import Id, codec
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sled.indexed_tree import expiry_of
-from sled_sessions.stores.sweep import PROGRESS_STEP
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MOST_BINS = 1000
-_ALIVE, _DUE, _NOW = plots.BLUE, plots.VERMILION, plots.GREY
 
 
 def plot_expiries(
@@ -49,20 +47,18 @@ def plot_expiries(
     with progress_bar("reading the index") as progress:
         due: list[float] = []
         alive: list[float] = []
-        for number, (at, id) in enumerate(store.expiring(start, stop), 1):
+        for at, id in watched(store.expiring(start, stop), progress):
             (due if _is_due(store, at, id, now) else alive).append(_days(at))
-            if number % PROGRESS_STEP == 0:
-                progress(number, None)
     ax = ax or plots.new_axes()  # only after reading: a failure leaves no empty figure
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
     moments = due + alive
     if moments:
-        ax.hist([due, alive], bins=bins, color=(_DUE, _ALIVE), stacked=True, label=("due", "alive"))
+        ax.hist([due, alive], bins=bins, color=(plots.VERMILION, plots.BLUE), stacked=True, label=("due", "alive"))
         # Clip the margins to the calendar, beyond which matplotlib has no dates; `auto` lets a later plot widen them.
         ax.set_xlim(*(min(max(at, _FIRST), _LAST) for at in ax.get_xlim()), auto=None)
         if moments[0] <= _days(now) <= moments[-1]:
-            ax.axvline(_days(now), color=_NOW, linestyle="--", label="now")
+            ax.axvline(_days(now), color=plots.GREY, linestyle="--", label="now")
     locator = AutoDateLocator(tz=UTC, minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]

@@ -3,22 +3,21 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
-from sled_sessions.stores.sweep import Progress
+from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
-DELAY = 0.5
-"""Seconds before the bar appears. Quicker work needs none."""
+T = TypeVar("T")
+
+DELAY = 0.5  # seconds before the bar appears; quicker work needs none
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Progress]:
-    """A progress bar, in a notebook or on a terminal, that appears after half a second.
+    """A progress bar, labelled `what`, in a notebook or on a terminal, that appears after half a second.
 
         with progress_bar("indexing") as progress:
             store.rebuild_index(progress)
-
-    Args:
-        what: The work in progress, shown beside the bar.
 
     Raises:
         ImportError: tqdm is not installed.
@@ -48,3 +47,11 @@ def progress_bar(what: str) -> Iterator[Progress]:
     finally:
         if bar is not None:
             bar.close()
+
+
+def watched(items: Iterator[T], progress: Progress) -> Iterator[T]:
+    """The items, reporting progress after every `PROGRESS_STEP` of them."""
+    for number, item in enumerate(items, 1):
+        if number % PROGRESS_STEP == 0:
+            progress(number, None)
+        yield item

@@ -6,11 +6,8 @@ import time
 from contextlib import suppress
 from typing import Any, Self
 
-START_WITHIN = 10.0
-"""Seconds the application may take to start."""
-
-STOP_WITHIN = 3
-"""Whole seconds that running requests get to finish when the server stops."""
+START_WITHIN = 10.0  # seconds the application may take to start
+STOP_WITHIN = 3  # whole seconds that running requests get to finish when the server stops
 
 
 class Server:
