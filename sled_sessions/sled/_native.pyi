@@ -112,9 +112,8 @@ class Tree:
     ``list(iter(tree))`` read it once and may or may not include concurrent writes; ``dict(tree)`` and ``list(tree)``
     make additional calls.
 
-    Reading backwards takes about as long as forwards, or a few times as long if keys are long or very different from
-    each other. Where sled's own search does not end, at some keys after four bytes of 255, ``last``, ``get_lt`` and
-    ``pop_max`` take up to some hundred microseconds.
+    Reading backwards takes about as long as forwards. At some keys after four bytes of 255, where sled's own search
+    does not end, it takes up to some hundred microseconds.
     """
 
     _repr_html_: ClassVar[Callable[[Tree], str]]

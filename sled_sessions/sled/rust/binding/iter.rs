@@ -16,7 +16,7 @@ use crate::{
     error::{Error, Result},
     runtime::{
         CHUNK_BYTES,
-        backwards::{Pair, after_prefix, last_pairs, mirrored},
+        backwards::{Pair, after_prefix, last_pairs},
         engine::TreeHandle,
         guard,
         locks::{lock, try_lock},
@@ -65,8 +65,6 @@ pub struct Iter {
 struct Cursor {
     /// What has not been read yet.
     rest: Span,
-    /// Where the next chunk may begin when iterating backwards.
-    guess: Vec<u8>,
     /// What has been read but not yielded yet.
     ready: VecDeque<Pair>,
     chunk: usize,
@@ -77,9 +75,8 @@ struct Cursor {
 
 impl Iter {
     pub fn new(tree: Py<PyAny>, handle: Arc<TreeHandle>, part: Part, rest: Span, reverse: bool) -> Self {
-        let (guess, ready) = (Vec::new(), VecDeque::new());
-        let cursor = Mutex::new(Cursor { rest, guess, ready, chunk: FIRST_CHUNK, ended: false, error: None });
-        Iter { _tree: tree, handle, part, reverse, cursor }
+        let cursor = Cursor { rest, ready: VecDeque::new(), chunk: FIRST_CHUNK, ended: false, error: None };
+        Iter { _tree: tree, handle, part, reverse, cursor: Mutex::new(cursor) }
     }
 
     fn next(&self, py: Python<'_>) -> Result<Option<Pair>> {
@@ -146,21 +143,14 @@ impl Cursor {
     }
 
     fn read_back(&mut self, tree: &sled::Tree) {
-        let stop = self.rest.stop.take();
-        let guess = std::mem::take(&mut self.guess);
-        match last_pairs(tree, &self.rest.start, stop.as_deref(), self.chunk, guess) {
+        match last_pairs(tree, &self.rest.start, self.rest.stop.as_deref(), self.chunk) {
             Ok(pairs) => {
-                if let (Some((first, _)), Some((last, _))) = (pairs.first(), pairs.last()) {
-                    // As far again as this chunk reached, twice as far if it was not full.
-                    self.guess = mirrored(first, Some(stop.as_ref().unwrap_or(last)));
-                    if pairs.len() < self.chunk / 2 {
-                        self.guess = mirrored(&self.guess, Some(first));
-                    }
+                if let Some((first, _)) = pairs.last() {
                     self.rest.stop = Some(first.clone());
                     self.ended = false;
                 }
                 self.chunk = (self.chunk * 4).min(MAX_CHUNK);
-                self.ready = pairs.into_iter().rev().collect();
+                self.ready = pairs.into();
             }
             Err(error) => self.error = Some(error.into()),
         }
