@@ -29,12 +29,7 @@ _sweeps_copies: ContextVar[bool] = ContextVar("sled_sessions_sweeps_copies", def
 
 
 def set_key(key: bytes) -> None:
-    """Hash ids with this key from now on. Processes that share a key log the same hash for the same session.
-
-    Raises:
-        TypeError: The key is not bytes.
-        ValueError: It is shorter than 16 bytes or longer than 64.
-    """
+    """Hash ids with this key, of 16 to 64 bytes. Processes that share a key log the same hash for the same session."""
     global _key
     if not isinstance(key, bytes):
         raise TypeError(f"the key must be bytes, not {type(key).__name__}")

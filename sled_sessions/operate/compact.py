@@ -12,13 +12,7 @@ from sled_sessions.stores.sweep import Progress
 
 @attrs.frozen
 class CompactReport:
-    """What `compact` did.
-
-    Attributes:
-        contents: What was copied.
-        size_before: Bytes on disk of the old folder.
-        size_after: Bytes on disk of the new folder.
-    """
+    """What `compact` copied, and the bytes on disk of the old folder and of the new one."""
 
     contents: Contents
     size_before: int

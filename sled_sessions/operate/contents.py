@@ -15,13 +15,9 @@ Trees: TypeAlias = Iterable[tuple[bytes, bytes, Iterable[tuple[bytes, bytes]]]]
 
 @attrs.frozen
 class Contents:
-    """What a database or a backup contains.
+    """The number of trees and of pairs in a database or a backup, and the bytes of all keys and values.
 
-    Attributes:
-        trees: Number of trees.
-        pairs: Number of keys in all trees.
-        size: Bytes of all keys and values.
-        checksum: BLAKE2b of the names, keys and values in order, in hexadecimal.
+    The checksum is the BLAKE2b of the names, keys and values in order, in hexadecimal.
     """
 
     trees: int

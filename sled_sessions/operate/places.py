@@ -36,12 +36,7 @@ Put: TypeAlias = Callable[[Record], Awaitable[Outcome]]
 
 @attrs.frozen
 class Sessions:
-    """The sessions in a place.
-
-    Attributes:
-        pairs: The records' keys and bytes.
-        total: How many there are; None if only reading them all would tell.
-    """
+    """The sessions in a place, and how many there are; None if only reading them all would tell."""
 
     pairs: AsyncIterator[Pair]
     total: int | None = None

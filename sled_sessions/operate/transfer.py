@@ -45,12 +45,9 @@ class CopyReport:
 
 @attrs.frozen
 class ImportReport:
-    """What `import_sessions` did.
+    """How many sessions `import_sessions` has written, because they were new or replaced, and how many it has kept.
 
-    Attributes:
-        written: Sessions that were new or were replaced.
-        kept: Sessions that existed already and were left alone.
-        unreadable: Of those written: records that cannot be decoded, or whose key is not an id.
+    Of those written, `unreadable` are records that cannot be decoded, or whose key is not an id.
     """
 
     written: int = 0

@@ -22,14 +22,12 @@ class AsyncStore:
     """An `AsyncSessionStore` on a `SessionStore`.
 
     By default calls run inline: on sled and in memory they take microseconds, less than handing them to a thread costs.
-    The exceptions are a full scan (give it a `budget`, or use a `Sweeper`) and writes that wait for the disk
-    (`durability`).
+    The exceptions are a full scan (give it a `budget`, or use a `Sweeper`) and writes that wait for the disk.
 
     Args:
         store: The blocking store.
         in_thread: Run each call in asyncio's thread pool, off the event loop: for stores that wait for a network or a
-            slow disk. Cancelling such a call, as a timeout does, waits for the thread, which nothing can stop; so its
-            write does not overtake what the program does next.
+            slow disk. Cancelling such a call waits for the thread, so that its write does not come after later ones.
 
     Raises:
         TypeError: `store` is not a store, or is asynchronous already.
@@ -83,12 +81,7 @@ class AsyncStore:
 
 
 class BlockingStore:
-    """A `SessionStore` on an `AsyncSessionStore` that never suspends, such as one on top of an inline `AsyncStore`.
-
-    Args:
-        store: The asyncio store.
-        locks: Held during each call for the id's key; None: no lock is needed.
-    """
+    """A `SessionStore` on an `AsyncSessionStore` that never suspends; a lock of `locks` is held during each call."""
 
     def __init__(self, store: AsyncSessionStore, locks: StripedLock | None = None) -> None:
         self._async = store
@@ -137,14 +130,10 @@ def as_async(store: SessionStore | AsyncSessionStore) -> AsyncSessionStore:
 
 
 def run_inline(coroutine: Coroutine[Any, Any, _T], store: object) -> _T:
-    """Run a coroutine that never suspends, without an event loop.
-
-    Args:
-        coroutine: Awaits nothing but calls of inline stores.
-        store: The store that it calls, for the error.
+    """Run a coroutine that awaits nothing but calls of inline stores, without an event loop.
 
     Raises:
-        RuntimeError: It suspended. It was closed, so that it holds no lock.
+        RuntimeError: It suspended. The error names the store, and the coroutine was closed, so that it holds no lock.
     """
     try:
         coroutine.send(None)

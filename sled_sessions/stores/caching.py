@@ -169,10 +169,7 @@ class AsyncCachingStore:
 class _Pair:
     """A cache and a store, as an `AsyncSessionStore` whose caller holds the lock of the id.
 
-    Args:
-        cache: The fast store.
-        store: The durable one.
-        max_age: For how many seconds a cached session may be used; None: until it is dropped.
+    A cached session may be used for `max_age` seconds; None: until it is dropped.
     """
 
     def __init__(self, cache: AsyncSessionStore, store: AsyncSessionStore, max_age: float | None) -> None:

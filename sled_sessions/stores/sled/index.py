@@ -42,12 +42,7 @@ class TreesInUse(SessionError, ValueError):
 
 
 class Marker(msgspec.Struct):
-    """The marker in an index's meta tree.
-
-    Attributes:
-        version: The version of the format.
-        resolution_us: The resolution in microseconds; 0 while the index is incomplete.
-    """
+    """The marker in an index's meta tree; its resolution, in microseconds, is 0 while the index is incomplete."""
 
     version: int
     resolution_us: int
@@ -56,12 +51,7 @@ class Marker(msgspec.Struct):
 class ExpiryIndex:
     """The entries of a record tree, and the marker that says whether they are complete.
 
-    Args:
-        records: The record tree.
-        resolution: The step that expiries are rounded down to; `step` is the same in microseconds.
-
-    Attributes:
-        tree: The entries' tree; `insert` and `remove` are its methods.
+    Expiries are rounded down to `resolution`; `step` is the same in microseconds. `tree` holds the entries.
     """
 
     def __init__(self, records: sled.Tree, resolution: timedelta) -> None:

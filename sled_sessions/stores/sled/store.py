@@ -103,23 +103,14 @@ class SledStore:
 
     @staticmethod
     def as_it_is(tree: sled.Tree) -> "SledStore":
-        """A store that uses the index that the tree has, if any, and builds, changes or drops none: for inspection.
-
-        Raises:
-            sled.SledError: The engine could not read the trees.
-            TypeError: `tree` is not a tree.
-        """
+        """A store that uses the index that the tree has, if any, and builds, changes or drops none: for inspection."""
         return _UnpreparedStore(tree)
 
     @classmethod
     def open(
         cls, path: str | PathLike[str], tree: str | bytes = "session", **options: Unpack[SledStoreOptions]
     ) -> Self:
-        """Open a database folder, creating it if necessary, and the store in it; `close` then closes the database.
-
-        Raises:
-            sled.SledError: The folder could not be opened; `sled.open` lists the reasons.
-        """
+        """Open a database folder, as `sled.open` does, and the store in it; `close` then closes the database."""
         db = sled.open(path)
         try:
             store = cls(db.open_tree(tree), **options)
