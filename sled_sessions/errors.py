@@ -1,4 +1,4 @@
-"""What can go wrong with a session, whichever store holds it."""
+"""The errors of all layers above the engine."""
 
 
 class SessionError(Exception):
@@ -14,7 +14,7 @@ class RecordTooLarge(EncodeError):
 
 
 class DecodeError(SessionError, ValueError):
-    """The bytes are no record, or the text is no session id."""
+    """The bytes are not a valid record, or the text is not a session id."""
 
 
 class BackendError(SessionError):

@@ -110,7 +110,7 @@ def to_moment(expiry_date: datetime) -> Moment:
             try:
                 return to_moment(expiry_date.astimezone(UTC))
             except OverflowError:
-                raise EncodeError("expiry_date lies outside the years 1 to 9999 in UTC") from None
+                raise EncodeError("expiry_date is outside the years 1 to 9999 in UTC") from None
         sign = -1 if offset < timedelta(0) else 1
         minutes, seconds = divmod(int(abs(offset).total_seconds()), 60)
         hours, minutes = divmod(minutes, 60)

@@ -85,7 +85,7 @@ class RedisStore:
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
-        """Make a store with a client of its own, which is closed with the store.
+        """Make a store and its client, which is closed with the store.
 
         Args:
             url: `redis://`, `rediss://` (TLS) or `unix://`, as `redis.asyncio.Redis.from_url` reads it, client options

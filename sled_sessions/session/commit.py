@@ -5,13 +5,13 @@
 | never used, or used without a change | nothing | UNCHANGED |
 | new, with data | `create` | SAVED |
 | new, without data | nothing | GONE |
-| changed, or `always_save` | `update`: the changed keys are merged onto what is stored by then | SAVED |
+| changed, or `always_save` | `update`: the changed keys are merged onto the stored record | SAVED |
 | lost its last key, or its policy ends it at once | `update` that deletes, unless others have added keys | GONE |
 | `cycle_id()` | `create` under a new id; `update` of the old record that deletes it | SAVED |
 | `flush()` | `delete`; what was set afterwards is a new session | GONE, or that of the new session |
 | ended by another request meanwhile | nothing is written, and nothing comes back | GONE |
 
-A commit may suspend while it awaits a store, and the app may go on using the session: what it does then is left for the
+A commit may suspend while it awaits a store, and the app may keep using the session: what it does then is left for the
 next commit. On a blocking store it never suspends.
 """
 

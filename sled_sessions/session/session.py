@@ -51,7 +51,7 @@ class Session(_Base):
     """One visitor's session: a dict of JSON values with an id and an expiry.
 
     It is loaded on first use. Nothing is written before the commit, which the middleware or a `SessionManager` makes;
-    it merges the keys that were set and removed here onto what is stored by then, so that concurrent requests keep
+    it merges the keys that were set and removed here onto the stored record, so that concurrent requests keep
     each other's keys. A session without data is not stored, and one that has lost its last key ends.
 
     Changes are found by comparing values, lists and dicts in their encoded form: setting an equal value is no change,
