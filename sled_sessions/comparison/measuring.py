@@ -47,7 +47,7 @@ class Side:
 
     run: Callable[[Any], object]
     prepare: Callable[[int], Any] = lambda turn: turn
-    restore: Callable[[Any], object] = lambda prepared: None
+    restore: Callable[[Any], object] | None = None
     operations: int | None = 1
 
 
@@ -91,7 +91,8 @@ def _time(side: Side, turn: int) -> tuple[float, int]:
     finally:
         if was_enabled:
             gc.enable()
-    side.restore(given)
+    if side.restore is not None:
+        side.restore(given)
     return seconds, len(given) if side.operations is None else side.operations
 
 

@@ -13,7 +13,6 @@ from benchmarks.run import DISK, FEWEST, PARTS, SIZES, run
 from sled_sessions import SessionError, sled
 from sled_sessions.cli.common import LocalPath, progress_bar
 from sled_sessions.cli.compare import Sizes, plot_option, save
-from sled_sessions.display.text import size
 
 _WITHOUT_DATABASE = {"calls", "redis"}
 _WITHOUT_RATIOS = {"calls", "peers"}
@@ -89,8 +88,8 @@ def command(
     needed, free = max(sizes) * DISK, shutil.disk_usage(tempfile.gettempdir()).free
     if needed > free and set(measured) - _WITHOUT_DATABASE and (folder is None or "peers" in measured):
         raise click.UsageError(
-            f"{max(sizes):,} sessions need up to {size(needed)} of disk, and {tempfile.gettempdir()} has "
-            f"{size(free)}; set TMPDIR to a folder that has more"
+            f"{max(sizes):,} sessions need up to {needed / 1e6:,.1f} MB of disk, and {tempfile.gettempdir()} has "
+            f"{free / 1e6:,.1f} MB; set TMPDIR to a folder that has more"
         )
     steps = len(sizes) * sum(PARTS[part] for part in measured)
     with progress_bar("starting") as bar:
