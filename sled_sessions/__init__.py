@@ -99,4 +99,4 @@ def __dir__() -> list[str]:
 
 def load_ipython_extension(ipython: object) -> None:
     """Load the magics, for `%load_ext sled_sessions`."""
-    importlib.import_module("sled_sessions.notebook.extension").load(ipython)  # by name: it is a layer above
+    importlib.import_module(f"{__name__}.notebook.extension").load(ipython)  # a layer above, so not imported here

@@ -158,7 +158,7 @@ def test_an_unreachable_server(run, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--sizes", "many"), "is no list of numbers such as 10000,100000"),
+        (("--sizes", "many"), "is not a list of numbers such as 10000,100000"),
         (("--sizes", "3"), "fewer than 100 sessions show nothing"),
         (("--sizes", "9" * 20), "more than 1,000,000,000 sessions take days"),
         (("--sizes", "1000000000"), "MB of disk"),

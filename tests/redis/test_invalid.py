@@ -79,7 +79,7 @@ async def test_invalid_record(store):
         await store.load(mine.id)
     await store.client.set(f"session:{mine.id}", b"garbage")
     for use in (store.load(mine.id), store.update(mine.id, lambda now: now)):
-        with pytest.raises(DecodeError, match="no session record"):
+        with pytest.raises(DecodeError, match="not a valid session record"):
             await use
     await store.save(other)
     assert [record async for record in store.records()] == [other]
@@ -97,7 +97,7 @@ async def test_list_under_a_sessions_key(store):
         store.update(record.id, increment),
         store.update(record.id, increment, seen=seen),
     ):
-        with pytest.raises(DecodeError, match="no session record"):
+        with pytest.raises(DecodeError, match="not a valid session record"):
             await use
     assert [record async for record in store.records()] == []
     await store.save(record)
