@@ -97,23 +97,13 @@ def _replace_closed_files() -> None:
 
 
 def _run(group: Any) -> int:
-    """Call the command, report an error in one line, and return the exit code."""
-    import click
-
-    from sled_sessions.cli.errors import explain, report
-
+    """Call the command and return the exit code."""
     try:
         code = group.main(prog_name="sled-sessions", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt) as error:
-        report(f"interrupted: {error}" if str(error) else "interrupted")
-        return 130
-    except Exception as error:
-        explained = explain(error)
-        if explained is None:  # a bug, which needs its traceback
+    except (Exception, KeyboardInterrupt) as error:
+        from sled_sessions.cli.errors import report
+
+        code = report(error)
+        if code is None:
             raise
-        code, message = explained
-        report(message)
     return code if isinstance(code, int) else 0
