@@ -1,7 +1,4 @@
-"""Exceptions as a shell needs them: an exit code, and one line that says what is wrong and what to do.
-
-The layers below do not know this program, so the commands that help are added here.
-"""
+"""Exceptions as a shell needs them: an exit code, and one line that says what is wrong and which command helps."""
 
 import errno
 import sys
@@ -49,15 +46,15 @@ def explain(error: BaseException) -> tuple[int, str] | None:
 
 
 def _cure(error: BaseException, message: str) -> str:
-    """What to do, as the end of the message; empty if that is unknown, or if the message names the command itself."""
+    """What to do, as the end of the message; empty if that is unknown."""
     if isinstance(error, sled.DatabaseLocked):
         return ". Stop that program first, or let it make a copy with sled_sessions.operate.backup"
     if isinstance(error, sled.SledIOError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ". sled writes to what it opens: make that folder writable, or use a copy in a writable one"
-    if isinstance(error, sled.Corruption) and "sled-sessions restore" not in message:
+    if isinstance(error, sled.Corruption):
         is_of_1_0 = message.endswith("Restore a backup")  # nothing can be salvaged from a folder of sled 1.0
         return f" (sled-sessions restore{'' if is_of_1_0 else ', else sled-sessions salvage'})"
-    if isinstance(error, sled.Unsupported) and "sled-sessions migrate" not in message:
+    if isinstance(error, sled.Unsupported):
         folder, found, _ = message.partition(" was written by sled 1.0")
         return f" (sled-sessions migrate {folder} NEW --to 0.34)" if found else ""
     return ""

@@ -52,6 +52,11 @@ class Place(Protocol):
         """Open it as a target, creating it if necessary. What was put is on disk when the block has ended well."""
 
 
+def is_url(name: str) -> bool:
+    """Whether a place is a server."""
+    return "://" in name
+
+
 def place_at(name: str | PathLike[str], *, tree: str = "session", prefix: str = "session:") -> Place:
     """The place with this name.
 
@@ -74,11 +79,6 @@ def place_at(name: str | PathLike[str], *, tree: str = "session", prefix: str = 
     if name == "-" or Path(name).suffix == ".jsonl" or Path(name).is_file():
         return _Lines(name)
     return _Database(name, tree)
-
-
-def is_url(name: str) -> bool:
-    """Whether a place is a server."""
-    return "://" in name
 
 
 @attrs.frozen

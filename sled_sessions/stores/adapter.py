@@ -85,7 +85,7 @@ class BlockingStore:
 
     def __init__(self, store: AsyncSessionStore, locks: StripedLock | None = None) -> None:
         self._async = store
-        self._lock: Callable[[bytes], Lock] = _no_lock if locks is None else locks.of
+        self._lock: Callable[[bytes], Lock] = (lambda key: nullcontext()) if locks is None else locks.of
 
     def __repr__(self) -> str:
         return repr(self._async)
@@ -118,10 +118,6 @@ class BlockingStore:
     def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
         """See `SessionStore.delete_expired`."""
         return run_inline(self._async.delete_expired(strategy, **options), self)
-
-
-def _no_lock(key: bytes) -> Lock:
-    return nullcontext()
 
 
 def as_async(store: SessionStore | AsyncSessionStore) -> AsyncSessionStore:

@@ -45,9 +45,8 @@ class CachingStore(BlockingStore):
 
     When the store fails, its state is unknown, and the cache drops the session; so it does with a record that the cache
     refuses. When the cache cannot be read, the store is asked. When the cache cannot be swept, the error is logged.
-    Writes to the store that bypass this object are not seen until the cache drops the session.
-
-    Neither store is opened or closed by this object.
+    Writes to the store that bypass this object are not seen until the cache drops the session. Neither store is opened
+    or closed by this object.
 
     Args:
         cache: The fast store.

@@ -278,8 +278,10 @@ class SledStore:
         Raises:
             EncodeError: A bound is naive.
         """
-        low = None if start is None else _microseconds(start, "start")
-        high = None if stop is None else _microseconds(stop, "stop")
+        low, high = (
+            None if bound is None else codec.to_microseconds(codec.require_aware(bound, name))
+            for name, bound in (("start", start), ("stop", stop))
+        )
 
         def found() -> Iterator[tuple[datetime, Id]]:
             with _backend_errors():
@@ -334,7 +336,3 @@ def _backend_errors() -> Iterator[None]:
         yield
     except sled.SledError as error:
         raise BackendError(str(error)) from error
-
-
-def _microseconds(moment: datetime, name: str) -> int:
-    return codec.to_microseconds(codec.require_aware(moment, name))
