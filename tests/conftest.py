@@ -2,19 +2,28 @@
 
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from clock import FakeClock
 
-from sled_sessions import cli
+from sled_sessions import cli, events
 from sled_sessions.examples import rust_database
 
 # A shell starts background jobs with SIGINT ignored, and their children inherit that, so tests of Ctrl-C would wait
 # forever. A handler, unlike an ignored signal, is reset to the default in a child.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def events_level() -> Iterator[None]:
+    """Restore the level of the events logger, which commands set when they run in this process."""
+    level = events.logger.level
+    yield
+    events.logger.setLevel(level)
 
 
 @pytest.fixture

@@ -61,6 +61,7 @@ def test_session_deleted_elsewhere_is_not_reported(manager, store, caplog, acts)
     with manager.session() as session:
         session["n"] = 1
     caplog.set_level(logging.INFO, "sled_sessions.events")
+    caplog.clear()
     with manager.session(session.id) as session:
         for act in acts:
             getattr(session, act)()
