@@ -3,13 +3,13 @@
 use std::{
     collections::HashMap,
     ffi::OsString,
-    fs::{self, DirEntry, File},
+    fs::{self, DirEntry},
     io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
-use crate::disk::files::sync_folder;
+use crate::disk::{files::sync_folder, private::Mode, regular::open_file};
 
 pub struct Blobs {
     folder: PathBuf,
@@ -24,13 +24,15 @@ impl Blobs {
     }
 
     /// Wait until all current files are on the disk.
-    pub fn sync(&self) -> io::Result<()> {
+    pub fn sync(&self, mode: Mode) -> io::Result<()> {
         let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = |name: &OsString, length: &u64| synced.get(name) != Some(length);
         let sync_file = |entry: &DirEntry| -> io::Result<u64> {
             let length = entry.metadata()?.len();
             if is_new(&entry.file_name(), &length) {
-                File::open(entry.path())?.sync_all()?;
+                let file = open_file(&entry.path())?;
+                mode.apply(&file)?;
+                file.sync_all()?;
             }
             Ok(length)
         };

@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     io::{self, ErrorKind},
     path::Path,
 };
@@ -16,6 +15,8 @@ use crate::{
         conf::stored_segment_size,
         damaged,
         log::{Log, Message, SEGMENT_HEADER, Segment, blob_name, last_snapshot, read_blob},
+        private::{Mode, replace_file},
+        regular::read_file,
     },
     error::{At, Result},
 };
@@ -174,17 +175,16 @@ fn may_be_crashed(log: &Log, segments: &[Segment]) -> io::Result<bool> {
 /// Note where the log of a flushed database ends, so that the next open can tell a file that was cut short from one
 /// that a crash left. Call this under the database's lock. The note is optional, so errors are ignored.
 pub fn note_end(folder: &Path) {
-    let end = || {
+    let note = || {
         let segment_size = stored_segment_size(folder).ok()??;
         let log = Log::open(folder, segment_size).ok()?;
-        log.end(&log.segments().ok()?).ok()
+        let end = log.end(&log.segments().ok()?).ok()?;
+        replace_file(&folder.join(END), format!("{end:016X}").as_bytes(), Mode::of(folder).ok()?).ok()
     };
-    if let Some(end) = end() {
-        let _ = fs::write(folder.join(END), format!("{end:016X}"));
-    }
+    let _ = note();
 }
 
 pub fn noted_end(folder: &Path) -> Option<u64> {
-    let text = fs::read_to_string(folder.join(END)).ok().filter(|text| text.len() == 16)?;
-    u64::from_str_radix(&text, 16).ok()
+    let text = read_file(&folder.join(END)).ok().filter(|text| text.len() == 16)?;
+    u64::from_str_radix(str::from_utf8(&text).ok()?, 16).ok()
 }

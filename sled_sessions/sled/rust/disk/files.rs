@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::error::{At, Error, Result};
+use crate::{
+    disk::private::{Mode, create_folder},
+    error::{At, Error, Result},
+};
 
 /// How long to wait for another process to release a lock. A child process that is being started holds copies of its
 /// parent's locks until it executes its program.
@@ -61,7 +64,7 @@ pub fn remove_if_present(file: &Path) -> io::Result<()> {
 
 /// Create the folder if it is missing; return its absolute path without symbolic links. sled looks up files by path
 /// as long as it is open, even after a `chdir`.
-pub fn prepare_folder(path: &Path, temporary: bool) -> Result<PathBuf> {
+pub fn prepare_folder(path: &Path, temporary: bool, mode: Mode) -> Result<PathBuf> {
     if path.is_file() {
         let what = io::Error::new(ErrorKind::NotADirectory, "a database is a folder, and this is a file");
         return Err(what).at(path);
@@ -70,9 +73,17 @@ pub fn prepare_folder(path: &Path, temporary: bool) -> Result<PathBuf> {
         let what = format!("temporary=True would delete {}, which already contains files", path.display());
         return Err(Error::Misuse(what));
     }
-    let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).count();
-    let absolute = fs::create_dir_all(path).and_then(|()| path.canonicalize()).at(path)?;
-    for parent in absolute.ancestors().skip(1).take(missing) {
+    let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+    let mut missing: Vec<_> = missing.map(Path::to_owned).collect();
+    missing.reverse();
+    for folder in &missing {
+        match create_folder(folder, mode) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {} // another process was faster, or `a/..`
+            created => created.at(folder)?,
+        }
+    }
+    let absolute = path.canonicalize().at(path)?;
+    for parent in absolute.ancestors().skip(1).take(missing.len()) {
         sync_folder(parent).at(parent)?;
     }
     Ok(absolute)

@@ -6,6 +6,8 @@ pub mod conf;
 pub mod creation;
 pub mod files;
 pub mod log;
+pub mod private;
+pub mod regular;
 pub mod salvage;
 
 use std::path::Path;

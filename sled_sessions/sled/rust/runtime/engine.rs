@@ -19,7 +19,13 @@ use std::{
 };
 
 use crate::{
-    disk::{blobs::Blobs, check::note_end, files::LOCK_PATIENCE},
+    disk::{
+        blobs::Blobs,
+        check::note_end,
+        files::LOCK_PATIENCE,
+        private::{Mode, restrict_snapshots},
+        regular::open_file,
+    },
     error::{At, Error, Result},
     runtime::{
         DEFAULT_TREE,
@@ -57,6 +63,7 @@ struct Database {
     /// A second descriptor of the file `db`, for fsync: sled does not expose its own.
     file: File,
     blobs: Blobs,
+    mode: Mode,
     claim: Claim,
 }
 
@@ -69,14 +76,16 @@ pub struct TreeHandle {
 
 impl Engine {
     pub fn new(db: sled::Db, path: PathBuf, temporary: bool, claim: Claim) -> Result<Arc<Self>> {
-        let file = File::open(path.join("db")).at(&path)?;
+        let file = open_file(&path.join("db")).at(&path)?;
+        let mode = Mode::of(&path).at(&path)?;
+        restrict_snapshots(&path, mode).at(&path)?;
         let blobs = Blobs::of(&path);
         let engine = Arc::new(Engine {
             path,
             temporary,
             closed: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
-            database: RwLock::new(Some(Database { db, file, blobs, claim })),
+            database: RwLock::new(Some(Database { db, file, blobs, mode, claim })),
             handles: Mutex::default(),
             hubs: Mutex::default(),
         });
@@ -116,7 +125,7 @@ impl Engine {
     }
 
     fn flush_database(&self, database: &Database, fsync: bool) -> Result<usize> {
-        let sync_blobs = || database.blobs.sync().at(&self.path.join("blobs"));
+        let sync_blobs = || database.blobs.sync(database.mode).at(&self.path.join("blobs"));
         if fsync {
             sync_blobs()?; // before the log that names them
         }
@@ -261,7 +270,7 @@ impl Engine {
         if self.temporary {
             return !self.path.join("db").exists(); // the folder itself may be impossible to remove
         }
-        match File::open(self.path.join("db")) {
+        match open_file(&self.path.join("db")) {
             Ok(file) => file.try_lock().is_ok(),
             Err(_) => true,
         }
