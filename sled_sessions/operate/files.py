@@ -70,8 +70,9 @@ def appearing_file(
         raise OperationError(f"there is no folder {target.parent} for {target.name}")
     require_writable(target.parent)
     partial = partial_file(target)
+    opened = _opened_partial(partial, resume=resume)
     try:
-        with _opened_partial(partial, resume=resume) as file:
+        with opened as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
