@@ -38,6 +38,7 @@ const MIN_CACHE_CAPACITY: u64 = 256;
     mode = Number(0o600),
 ), text_signature = "(path=None, *, cache_capacity=1073741824, flush_every_ms=500, create_new=False, temporary=False, \
     segment_size=None, mode=0o600)")]
+#[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
 pub fn open(
     py: Python<'_>,
     path: Option<Folder>,
@@ -64,7 +65,9 @@ pub fn open(
         return Err(Error::Misuse(format!("segment_size must be a power of two from {least} to {most}")));
     }
     let mode = Mode::new(mode.0).ok_or_else(|| {
-        Error::Misuse("mode has the permission bits of files, and the owner's: 0o600, 0o640, 0o660 or so".into())
+        Error::Misuse(
+            "mode is permissions of files that let their owner read and write, such as 0o600, 0o640 or 0o660".into(),
+        )
     })?;
     let config =
         sled::Config::new().cache_capacity(cache_capacity.0).flush_every_ms(flush_every_ms).temporary(temporary);
