@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,7 +55,7 @@ def appearing_file(
     """A file to write and read, which appears at `path`, on disk, if the block succeeds.
 
     Until then it has the name `partial_file`. It is readable by its owner only, because ids are as good as passwords.
-    No other user can have it open: it is new, or was never accessible to others.
+    No other user can have it open: it is new, or was always private.
 
     Args:
         path: The file to create.
@@ -94,11 +95,19 @@ def _opened_partial(partial: Path, *, resume: bool) -> IO[bytes]:
 
 
 def _resumed(partial: Path) -> IO[bytes]:
-    file = open_file(partial, os.O_RDWR, advice="it cannot be resumed, delete it")
-    status = os.fstat(file.fileno())
-    if status.st_uid != os.geteuid() or status.st_mode & 0o077 or status.st_nlink > 1:
-        file.close()
-        raise OperationError(f"{partial} is accessible to other users: it cannot be resumed, delete it")
+    """The file itself, or a copy in its place if another user may have it open, or it has another name."""
+    advice = "it cannot be resumed, delete it"
+    old = open_file(partial, os.O_RDWR, advice=advice)
+    status = os.fstat(old.fileno())
+    if not status.st_mode & 0o077 and status.st_nlink == 1 and status.st_uid == os.geteuid():
+        return old
+    with old:
+        if status.st_uid != os.geteuid():
+            raise OperationError(f"{partial} belongs to another user: {advice}")
+        partial.unlink()
+        file = _new_file(partial)
+        shutil.copyfileobj(old, file)
+    file.seek(0)
     return file
 
 

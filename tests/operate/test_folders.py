@@ -126,7 +126,7 @@ def resumed(db, file):
     export_sessions(db.open_tree("session"), file, resume=True)
 
 
-@pytest.mark.parametrize("make", [backup, export])
+@pytest.mark.parametrize("make", [backup, export, resumed])
 def test_existing_partial_file_with_wide_permissions(tmp_path, make):
     """An existing partial file with wider permissions does not make a backup or export readable by others."""
     fill(tmp_path / "old", 3)
@@ -152,14 +152,20 @@ def test_no_write_through_a_link(tmp_path, make, link):
 
 
 @pytest.mark.parametrize("spoil", [lambda path: path.chmod(0o666), lambda path: os.link(path, f"{path}.other")])
-def test_no_resume_of_an_accessible_file(tmp_path, spoil):
-    """A partial file that another user may have open, or reach by another name, is not continued."""
+def test_resume_of_an_accessible_file(tmp_path, spoil):
+    """A partial file that another user may have open, or reach by another name, is continued in a private copy."""
     fill(tmp_path / "old", 3)
-    (tmp_path / ".file.partial").touch(0o600)
-    spoil(tmp_path / ".file.partial")
-    with open_database(tmp_path / "old") as db, pytest.raises(OperationError, match=r"\.file\.partial .*delete it"):
-        resumed(db, tmp_path / "file")
-    assert (tmp_path / ".file.partial").read_bytes() == b""
+    with open_database(tmp_path / "old") as db:
+        export(db, tmp_path / "whole")
+        first = (tmp_path / "whole").read_bytes().splitlines(keepends=True)[0]
+        (tmp_path / ".file.partial").touch(0o600)
+        (tmp_path / ".file.partial").write_bytes(first)
+        spoil(tmp_path / ".file.partial")
+        with (tmp_path / ".file.partial").open("rb") as held:
+            resumed(db, tmp_path / "file")
+            assert held.read() == first
+    assert (tmp_path / "file").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
 
 
 def test_no_resume_through_a_link(tmp_path):
