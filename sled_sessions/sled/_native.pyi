@@ -6,6 +6,8 @@ from typing import ClassVar, Generic, Self, TypeAlias, TypeVar, final
 
 from typing_extensions import Buffer, disjoint_base
 
+from sled_sessions.sled.errors import SledIOError
+
 __all__ = [
     "V1",
     "Batch",
@@ -240,6 +242,15 @@ class Db(Tree):
     @property
     def was_recovered(self) -> bool:
         """Whether the database existed before it was opened."""
+
+    @property
+    def failure(self) -> SledIOError | None:
+        """Why the database can be read, but not written any more; None while it is sound.
+
+        A database fails when something that it has to write cannot be written, such as on a full disk or beyond the
+        limit of open files, or when its folder is removed or renamed. Then every write, flush and ``close`` raises this
+        error at once. ``close`` leaves the folder as a kill would; opening it again recovers what was written before.
+        """
 
     def open_tree(self, name: str | Buffer) -> Tree:
         """Return the tree with this name, creating it if it is missing. Text stands for its UTF-8 bytes."""

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use pyo3::{prelude::*, types::PyTuple};
+use pyo3::{exceptions::PyBaseException, prelude::*, types::PyTuple};
 use sled::IVec;
 
 use crate::{
@@ -78,6 +78,13 @@ impl Db {
         self.was_recovered
     }
 
+    #[doc = doc!("Db.failure")]
+    #[getter]
+    fn failure<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBaseException>> {
+        let failure = self.engine.health().failure()?;
+        Some(PyErr::from(Error::Failed(failure)).into_value(py).into_bound(py))
+    }
+
     #[doc = doc!("Db.open_tree")]
     fn open_tree(slf: &Bound<'_, Self>, name: TreeName) -> Result<Tree> {
         let handle = slf.get().handle(slf.py(), &name.0)?;
@@ -101,7 +108,7 @@ impl Db {
 
     #[doc = doc!("Db.generate_id")]
     fn generate_id(&self, py: Python<'_>) -> Result<u64> {
-        self.call(py, |db| Ok(db.generate_id()?))
+        guard::call(py, || self.engine.write(|db| Ok(db.generate_id()?)))
     }
 
     #[doc = doc!("Db.checksum")]
@@ -143,7 +150,7 @@ impl Db {
                 if chunk.is_empty() {
                     break;
                 }
-                guard::call(py, || handle.with(|tree| insert_new(tree, chunk)))?;
+                guard::call(py, || handle.write(|tree| insert_new(tree, chunk)))?;
                 py.check_signals()?;
             }
         }

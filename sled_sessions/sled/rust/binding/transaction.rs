@@ -51,11 +51,14 @@ pub fn transaction(py: Python<'_>, function: Py<PyAny>, trees: &Bound<'_, PyTupl
         let held = handles.iter().map(|handle| handle.hold()).collect::<Result<Vec<_>>>()?;
         let trees = handles.iter().zip(&held).map(|(handle, tree)| handle.living(tree).cloned());
         let trees = trees.collect::<Result<Vec<_>>>()?;
+        let engine = handles[0].engine();
+        engine.health().check_writable()?;
         let outcome = trees.as_slice().transaction(|views| attempt(&function, views, &positions, &handles));
-        outcome.map_err(|error| match error {
+        let outcome = engine.health().examine(outcome.map_err(|error| match error {
             TransactionError::Abort(error) => error,
-            TransactionError::Storage(error) => Error::from(error).at(handles[0].engine().path()),
-        })
+            TransactionError::Storage(error) => Error::from(error).at(engine.path()),
+        }))?;
+        engine.health().check_writable().map(|()| outcome)
     })
 }
 

@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     fs::{self, File},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
@@ -20,13 +21,15 @@ use std::{
 
 use crate::{
     disk::{blobs::Blobs, check::note_end, files::LOCK_PATIENCE},
-    error::{At, Error, Result},
+    error::{At, Error, Failure, Result},
     runtime::{
         DEFAULT_TREE,
         claims::Claim,
         events::{Hub, Queue},
         fork, guard,
+        health::{Health, copy},
         locks::{lock, read, write},
+        monitor,
     },
 };
 
@@ -36,7 +39,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the interpreter's exit waits for a transaction's function.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Every open database, for the interpreter's exit.
+/// Every open database, for `monitor` and for the interpreter's exit.
 static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
 
 pub struct Engine {
@@ -46,6 +49,7 @@ pub struct Engine {
     closed: AtomicBool,
     /// The interpreter's exit has stopped waiting for this database.
     abandoned: AtomicBool,
+    health: Health,
     database: RwLock<Option<Database>>,
     handles: Mutex<Vec<Weak<TreeHandle>>>,
     /// By the tree's name.
@@ -54,8 +58,6 @@ pub struct Engine {
 
 struct Database {
     db: sled::Db,
-    /// A second descriptor of the file `db`, for fsync: sled does not expose its own.
-    file: File,
     blobs: Blobs,
     claim: Claim,
 }
@@ -69,23 +71,33 @@ pub struct TreeHandle {
 
 impl Engine {
     pub fn new(db: sled::Db, path: PathBuf, temporary: bool, claim: Claim) -> Result<Arc<Self>> {
-        let file = File::open(path.join("db")).at(&path)?;
+        let health = Health::new(&db, &path).at(&path)?;
         let blobs = Blobs::of(&path);
         let engine = Arc::new(Engine {
             path,
             temporary,
             closed: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
-            database: RwLock::new(Some(Database { db, file, blobs, claim })),
+            health,
+            database: RwLock::new(Some(Database { db, blobs, claim })),
             handles: Mutex::default(),
             hubs: Mutex::default(),
         });
         push_weak(&mut lock(&ENGINES), &engine);
+        monitor::start();
         Ok(engine)
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub fn is_temporary(&self) -> bool {
+        self.temporary
+    }
+
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     pub fn check_open(&self) -> Result<()> {
@@ -96,15 +108,22 @@ impl Engine {
         Error::Closed(format!("the database {} is closed: open it again with sled.open()", self.path.display()))
     }
 
-    /// Run `work` on the database, which cannot be closed meanwhile.
+    /// Read from the database, which cannot be closed meanwhile.
     pub fn with<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T>) -> Result<T> {
         self.with_database(|database| work(&database.db))
+    }
+
+    /// Write to the database. Fails if it has failed before, or while this runs.
+    pub fn write<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T>) -> Result<T> {
+        self.health.check_writable()?;
+        let outcome = self.with(work)?;
+        self.health.check_writable().map(|()| outcome)
     }
 
     fn with_database<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
         self.check_open()?; // before waiting for a `close()` that may never end
         match &*read(&self.database) {
-            Some(database) => work(database).map_err(|error| error.at(&self.path)),
+            Some(database) => self.health.examine(work(database)).map_err(|error| error.at(&self.path)),
             None => Err(self.closed_error()),
         }
     }
@@ -112,20 +131,32 @@ impl Engine {
     /// Write everything to the file and, with `fsync`, wait for the disk. sled's own flush leaves that to the kernel.
     pub fn flush(&self, fsync: bool) -> Result<usize> {
         fork::check_process()?;
+        self.health.check_writable()?;
         self.with_database(|database| self.flush_database(database, fsync))
     }
 
     fn flush_database(&self, database: &Database, fsync: bool) -> Result<usize> {
-        let sync_blobs = || database.blobs.sync().at(&self.path.join("blobs"));
+        let sync_blobs = || self.synced(database.blobs.sync()).at(&self.path.join("blobs"));
         if fsync {
             sync_blobs()?; // before the log that names them
         }
-        let written = database.db.flush()?;
+        let written = self.health.waiting(|| database.db.flush())?;
         if fsync {
             sync_blobs()?; // other threads may have written some meanwhile
-            database.file.sync_all().at(&self.path.join("db"))?;
+            self.synced(self.health.file().and_then(|file| file.sync_all())).at(&self.path.join("db"))?;
         }
-        Ok(written)
+        self.health.check_writable().map(|()| written)
+    }
+
+    /// After a failed fsync the kernel may take lost pages for written ones, so that a later fsync succeeds without
+    /// them.
+    fn synced(&self, outcome: io::Result<()>) -> io::Result<()> {
+        let too_many_files = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+        outcome.inspect_err(|error| {
+            if !too_many_files(error) {
+                self.health.fail(copy(error));
+            }
+        })
     }
 
     pub fn handle(self: &Arc<Self>, tree: sled::Tree) -> Arc<TreeHandle> {
@@ -140,7 +171,7 @@ impl Engine {
     /// half merged, so all pages are read first, which completes the merges. Watchers get the events that are on their
     /// way.
     pub fn drop_tree(&self, name: &[u8]) -> Result<bool> {
-        self.with(|db| {
+        self.write(|db| {
             let exists = || db.tree_names().iter().any(|it| it == name);
             if name != DEFAULT_TREE && exists() {
                 match db.open_tree(name)?.iter().keys().try_for_each(|key| key.map(drop)) {
@@ -177,17 +208,22 @@ impl Engine {
             let tree = write(&handle.tree).take();
             drop(tree);
         }
-        let flushed = guard::catch(|| self.flush_database(&database, true).map_err(|error| error.at(&self.path)));
+        let flushed = guard::catch(|| {
+            self.health.check_writable()?;
+            self.health.examine(self.flush_database(&database, true)).map_err(|error| error.at(&self.path))
+        });
         if flushed.is_ok() && !self.temporary {
             note_end(&self.path);
         }
-        let Database { db, file, claim, .. } = database;
-        let dropped = guard::catch(|| {
-            drop((db, file));
-            Ok(())
-        });
-        self.wait_until_free();
-        drop(claim);
+        let Database { db, claim, .. } = database;
+        let failure = self.health.failure();
+        self.health.release();
+        let dropped = guard::catch(|| drop_database(db, failure.is_some()));
+        let is_free = self.wait_until_free();
+        match failure {
+            Some(failure) if !is_free => claim.keep(Failure { needs_restart: true, ..failure }),
+            _ => drop(claim),
+        }
         lock(&ENGINES).retain(|engine| !std::ptr::eq(engine.as_ptr(), self));
         flushed.and(dropped)
     }
@@ -237,12 +273,16 @@ impl Engine {
     }
 
     /// sled's I/O threads may hold the last references for some microseconds more.
-    fn wait_until_free(&self) {
+    fn wait_until_free(&self) -> bool {
         let began = Instant::now();
         let timeout = || if self.is_held_here() { RELEASE_TIMEOUT } else { LOCK_PATIENCE };
-        while !self.is_free() && began.elapsed() < timeout() {
+        while !self.is_free() {
+            if began.elapsed() >= timeout() {
+                return false;
+            }
             thread::sleep(Duration::from_micros(100));
         }
+        true
     }
 
     /// Whether this process has a descriptor of the file `db`. If not, another process holds the lock.
@@ -291,11 +331,19 @@ impl TreeHandle {
         })
     }
 
-    /// Run `work` on the tree. Meanwhile neither can the tree be dropped nor the database be closed.
+    /// Read from the tree. Meanwhile neither can the tree be dropped nor the database be closed.
     #[inline]
     pub fn with<T>(&self, work: impl FnOnce(&sled::Tree) -> Result<T>) -> Result<T> {
         let held = self.hold()?;
-        work(self.living(&held)?).map_err(|error| error.at(&self.engine.path))
+        self.engine.health.examine(work(self.living(&held)?)).map_err(|error| error.at(&self.engine.path))
+    }
+
+    /// Write to the tree. Fails if the database has failed before, or while this runs.
+    #[inline]
+    pub fn write<T>(&self, work: impl FnOnce(&sled::Tree) -> Result<T>) -> Result<T> {
+        self.engine.health.check_writable()?;
+        let outcome = self.with(work)?;
+        self.engine.health.check_writable().map(|()| outcome)
     }
 
     /// Keep the tree, if it still exists, from being dropped.
@@ -322,10 +370,30 @@ impl Drop for TreeHandle {
     }
 }
 
+/// Drop the database. sled waits for ever for a thread that has panicked, so it is left if it has failed and takes long.
+fn drop_database(db: sled::Db, has_failed: bool) -> Result<()> {
+    if !has_failed {
+        drop(db);
+        return Ok(());
+    }
+    let (sender, receiver) = mpsc::channel();
+    let dropping = move || {
+        guard::discard_panic(|| drop(db));
+        let _ = sender.send(());
+    };
+    thread::Builder::new().spawn(dropping).map_err(sled::Error::from)?;
+    let _ = receiver.recv_timeout(RELEASE_TIMEOUT);
+    Ok(())
+}
+
+/// Every open database.
+pub fn open() -> Vec<Arc<Engine>> {
+    lock(&ENGINES).iter().filter_map(Weak::upgrade).collect()
+}
+
 /// Close every open database; called when the interpreter exits.
 pub fn close_all() {
-    let engines: Vec<_> = lock(&ENGINES).iter().filter_map(Weak::upgrade).collect();
-    engines.into_iter().for_each(Engine::close_at_exit);
+    open().into_iter().for_each(Engine::close_at_exit);
 }
 
 /// Append a weak reference. Dead ones are removed before the list would grow, so it stays proportional to the live

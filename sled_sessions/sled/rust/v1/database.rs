@@ -239,7 +239,8 @@ fn open_claimed(path: &Path) -> Result<ClaimedDb> {
         Err(Error::Panic(what)) => {
             let error = broken(path, &what);
             if let Error::Damaged(why) = &error {
-                claims::mark_broken(&key, why.clone());
+                let why = why.clone();
+                claims::refuse(&key, move || Error::Damaged(why.clone()));
             }
             Err(error)
         }
