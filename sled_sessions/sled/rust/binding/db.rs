@@ -101,7 +101,7 @@ impl Db {
 
     #[doc = doc!("Db.generate_id")]
     fn generate_id(&self, py: Python<'_>) -> Result<u64> {
-        self.call(py, |db| Ok(db.generate_id()?))
+        self.call(py, |db| self.engine.ids.next(|| Ok(db.generate_id()?)))
     }
 
     #[doc = doc!("Db.checksum")]

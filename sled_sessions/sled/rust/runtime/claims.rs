@@ -42,10 +42,17 @@ impl Claim {
                 Ok(Claim(key))
             }
             Some(ClaimedFolder { broken: Some(why), .. }) => Err(Error::Damaged(why.clone())),
-            Some(_) => Err(Error::Locked(format!(
-                "{} is open in this process already, or another thread is opening it: share that Db, or close it first",
-                folder.display()
-            ))),
+            Some(_) => {
+                let list = match key {
+                    FolderKey::Path(_) => " (sled.open_databases() lists the open ones)",
+                    FolderKey::Inode(..) => "",
+                };
+                Err(Error::Locked(format!(
+                    "{} is open in this process already, or another thread is opening it: share that Db, or close it \
+                     first{list}",
+                    folder.display()
+                )))
+            }
         }
     }
 }

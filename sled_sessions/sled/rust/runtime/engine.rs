@@ -10,13 +10,15 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak,
+        Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc::{self, RecvTimeoutError},
     },
     thread,
     time::{Duration, Instant},
 };
+
+use pyo3::{Py, types::PyWeakrefReference};
 
 use crate::{
     disk::{blobs::Blobs, check::note_end, files::LOCK_PATIENCE},
@@ -26,6 +28,7 @@ use crate::{
         claims::Claim,
         events::{Hub, Queue},
         fork, guard,
+        ids::Ids,
         locks::{lock, read, write},
     },
 };
@@ -36,7 +39,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the interpreter's exit waits for a transaction's function.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Every open database, for the interpreter's exit.
+/// Every open database.
 static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
 
 pub struct Engine {
@@ -50,6 +53,9 @@ pub struct Engine {
     handles: Mutex<Vec<Weak<TreeHandle>>>,
     /// By the tree's name.
     hubs: Mutex<HashMap<Vec<u8>, Arc<Hub>>>,
+    pub ids: Ids,
+    /// A weak reference to Python's `Db`.
+    pub object: OnceLock<Py<PyWeakrefReference>>,
 }
 
 struct Database {
@@ -71,6 +77,7 @@ impl Engine {
     pub fn new(db: sled::Db, path: PathBuf, temporary: bool, claim: Claim) -> Result<Arc<Self>> {
         let file = File::open(path.join("db")).at(&path)?;
         let blobs = Blobs::of(&path);
+        let ids = Ids::new(&path, db.was_recovered());
         let engine = Arc::new(Engine {
             path,
             temporary,
@@ -79,6 +86,8 @@ impl Engine {
             database: RwLock::new(Some(Database { db, file, blobs, claim })),
             handles: Mutex::default(),
             hubs: Mutex::default(),
+            ids,
+            object: OnceLock::new(),
         });
         push_weak(&mut lock(&ENGINES), &engine);
         Ok(engine)
@@ -324,8 +333,13 @@ impl Drop for TreeHandle {
 
 /// Close every open database; called when the interpreter exits.
 pub fn close_all() {
+    all().into_iter().for_each(Engine::close_at_exit);
+}
+
+/// Every open database, in the order of opening.
+pub fn all() -> Vec<Arc<Engine>> {
     let engines: Vec<_> = lock(&ENGINES).iter().filter_map(Weak::upgrade).collect();
-    engines.into_iter().for_each(Engine::close_at_exit);
+    engines.into_iter().filter(|engine| engine.check_open().is_ok()).collect()
 }
 
 /// Append a weak reference. Dead ones are removed before the list would grow, so it stays proportional to the live

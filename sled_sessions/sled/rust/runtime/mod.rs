@@ -7,6 +7,7 @@ pub mod engine;
 pub mod events;
 pub mod fork;
 pub mod guard;
+pub mod ids;
 pub mod locks;
 pub mod opening;
 pub mod step_limit;
