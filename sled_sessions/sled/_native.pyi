@@ -21,6 +21,7 @@ __all__ = [
     "after_fork_in_child",
     "close_all",
     "open",
+    "open_databases",
     "open_v1",
     "transaction",
 ]
@@ -70,6 +71,13 @@ def open(  # noqa: A001 - sled's name
         SledIOError: The path is a file, or the file system refused.
         ForkedProcess: This process was forked from one that had opened a database.
         SledError: An option is out of range.
+    """
+
+def open_databases() -> list[Db]:
+    """Return the databases that this process has open, in the order of opening.
+
+    A database stays open as long as anything refers to it or to one of its trees, such as an output or a traceback of
+    a notebook. ``for db in sled.open_databases(): db.close()`` closes it even if no variable has it.
     """
 
 def transaction(function: Callable[..., _T], *trees: Tree) -> _T:
@@ -274,9 +282,10 @@ class Db(Tree):
         """Return the size of the database's files in bytes."""
 
     def generate_id(self) -> int:
-        """Return an integer greater than all before, also after a restart; they are not contiguous.
+        """Return an integer greater than all before, also after restarts and kills; they are not contiguous.
 
-        Known limitation: after repeated kills sled may return the same integers again.
+        Takes 0.2 microseconds; each millionth call fsyncs a small file in the folder, and the first one after a restart
+        also skips a million integers, which takes 30 milliseconds. The counter is not part of ``export()``.
         """
 
     def checksum(self) -> int:

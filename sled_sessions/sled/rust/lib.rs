@@ -23,7 +23,7 @@ mod _native {
         batch::Batch,
         db::Db,
         iter::Iter,
-        open::open,
+        open::{open, open_databases},
         process::{after_fork_in_child, close_all},
         salvage::Salvage,
         transaction::{TransactionTree, transaction},

@@ -108,7 +108,7 @@ impl Db {
 
     #[doc = doc!("Db.generate_id")]
     fn generate_id(&self, py: Python<'_>) -> Result<u64> {
-        guard::call(py, || self.engine.write(|db| Ok(db.generate_id()?)))
+        guard::call(py, || self.engine.write(|db| self.engine.ids.next(|| Ok(db.generate_id()?))))
     }
 
     #[doc = doc!("Db.checksum")]

@@ -111,7 +111,7 @@ fn number_and_text(error: &io::Error) -> (Option<i32>, String) {
 /// The number in an error that sled has cloned, which keeps only its debug text, `Os { code: 28, kind: StorageFull, …
 /// }`, or that sled has logged, `… (os error 28)`.
 fn cloned_number(text: &str) -> Option<i32> {
-    let behind = |prefix| Some(text.split_once(prefix)?.1.split([',', ')']).next()?.parse().ok()?);
+    let behind = |prefix| text.split_once(prefix)?.1.split([',', ')']).next()?.parse().ok();
     behind("Os { code: ").or_else(|| behind("(os error "))
 }
 

@@ -15,7 +15,8 @@ use crate::{
     disk::{
         conf::stored_segment_size,
         damaged,
-        log::{Log, Message, SEGMENT_HEADER, Segment, blob_name, last_snapshot, read_blob},
+        log::{Log, Message, SEGMENT_HEADER, Segment, blob_name, read_blob},
+        snapshots::Snapshots,
     },
     error::{At, Result},
 };
@@ -32,7 +33,7 @@ pub const END: &str = "end";
 pub fn check_files(folder: &Path, segment_size: usize) -> Result<()> {
     let db = folder.join("db");
     let has_conf = folder.join("conf").exists();
-    let snapshot = last_snapshot(folder).at(&db)?;
+    let snapshots = Snapshots::of(folder).at(&db)?;
     let log = match Log::open(folder, segment_size) {
         Err(error) if error.kind() == ErrorKind::NotFound && has_conf => {
             return Err(damaged(folder, "the file db is missing"));
@@ -48,15 +49,24 @@ pub fn check_files(folder: &Path, segment_size: usize) -> Result<()> {
     if headers.is_empty() && !segments.is_empty() && !may_be_crashed(&log, &segments).at(&db)? {
         return Err(damaged(folder, "sled did not write the file db (does it belong to another program?)"));
     }
-    let start = snapshot.unwrap_or(0);
+    let start = snapshots.last.unwrap_or(0);
     let stable = headers.iter().map(|header| header.stable).max().unwrap_or(0);
     let known: BTreeSet<u64> = headers.iter().map(|header| header.lsn / segment_size as u64).collect();
     // What a header calls written must be there. Without that segment sled takes the whole log for empty.
     if stable > start && !known.contains(&(stable / segment_size as u64)) {
-        return Err(damaged(folder, "the file db was cut short"));
+        let what = match snapshots.emptied {
+            Some(_) => "its snapshot is empty, and sled has used again a part of the log that would do instead",
+            None => "the file db was cut short",
+        };
+        return Err(damaged(folder, what));
     }
     let noted = noted_end(folder).unwrap_or(0);
-    if noted > log.end(&segments).at(&db)?.max(start) {
+    let end = log.end(&segments).at(&db)?;
+    let emptied = snapshots.emptied.unwrap_or(0);
+    if emptied > log.continuation(end).max(start) {
+        return Err(damaged(folder, "the file db was cut short, and its snapshot is empty"));
+    }
+    if noted > end.max(start) {
         return Err(damaged(
             folder,
             "the file db was cut short, or it is an older copy than the file end beside it (in that case delete the \
@@ -66,8 +76,8 @@ pub fn check_files(folder: &Path, segment_size: usize) -> Result<()> {
     // sled reads the segment that contains `stable` again, up to the first gap, and forgets everything after it. A
     // power cut may leave such a gap in data that was never fsynced.
     let sure = stable - stable % segment_size as u64;
-    let replay = Replay { folder, log: &log, start, written: sure.max(noted) };
-    replay.check_headless(&segments, &known, snapshot.is_none())?;
+    let replay = Replay { folder, log: &log, start, written: sure.max(noted).max(emptied) };
+    replay.check_headless(&segments, &known, snapshots.last.max(snapshots.emptied).is_none())?;
     replay.check_messages(&segments)
 }
 

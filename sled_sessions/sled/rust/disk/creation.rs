@@ -10,7 +10,7 @@ use crate::{
     disk::{
         check::END,
         conf::stored_segment_size,
-        files::{lock_file, remove_if_present, sync_folder},
+        files::{IDS, lock_file, remove_if_present, sync_folder},
     },
     error::{At, Result},
 };
@@ -46,6 +46,7 @@ impl Creation {
         remove("conf")?; // may be incomplete
         remove("db")?;
         remove(END)?; // belongs to an earlier log
+        remove(IDS)?; // the same
         Ok(Some(Creation { mark, _lock: lock }))
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -13,6 +13,9 @@ use crate::error::{At, Error, Result};
 /// How long to wait for another process to release a lock. A child process that is being started holds copies of its
 /// parent's locks until it executes its program.
 pub const LOCK_PATIENCE: Duration = Duration::from_millis(100);
+
+/// The file that notes up to where ids may have been handed out; see `runtime::ids`.
+pub const IDS: &str = "ids";
 
 /// Retry for a moment while another process holds the lock.
 pub fn retry_while_locked<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
@@ -50,6 +53,17 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
         Err(error) if matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) => Ok(()),
         other => other,
     }
+}
+
+/// Put a file with this content in place of `file`, which even a power cut leaves as it was or with all of `text`.
+pub fn replace_file(file: &Path, text: &str) -> io::Result<()> {
+    let new = file.with_extension("new");
+    remove_if_present(&new)?;
+    let mut written = File::create_new(&new)?; // never follows a link
+    written.write_all(text.as_bytes())?;
+    written.sync_all()?;
+    fs::rename(&new, file)?;
+    sync_folder(file.parent().unwrap_or(Path::new(".")))
 }
 
 pub fn remove_if_present(file: &Path) -> io::Result<()> {

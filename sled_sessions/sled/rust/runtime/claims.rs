@@ -44,10 +44,17 @@ impl Claim {
                 Ok(Claim(key))
             }
             Some(ClaimedFolder { refusal: Some(error), .. }) => Err(error()),
-            Some(_) => Err(Error::Locked(format!(
-                "{} is open in this process already, or another thread is opening it: share that Db, or close it first",
-                folder.display()
-            ))),
+            Some(_) => {
+                let list = match key {
+                    FolderKey::Path(_) => " (sled.open_databases() lists the open ones)",
+                    FolderKey::Inode(..) => "",
+                };
+                Err(Error::Locked(format!(
+                    "{} is open in this process already, or another thread is opening it: share that Db, or close it \
+                     first{list}",
+                    folder.display()
+                )))
+            }
         }
     }
 

@@ -11,13 +11,15 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak,
+        Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc::{self, RecvTimeoutError},
     },
     thread,
     time::{Duration, Instant},
 };
+
+use pyo3::{Py, types::PyWeakrefReference};
 
 use crate::{
     disk::{blobs::Blobs, check::note_end, files::LOCK_PATIENCE},
@@ -28,6 +30,7 @@ use crate::{
         events::{Hub, Queue},
         fork, guard,
         health::{Health, copy},
+        ids::Ids,
         locks::{lock, read, write},
         monitor,
     },
@@ -39,7 +42,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the interpreter's exit waits for a transaction's function.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Every open database, for `monitor` and for the interpreter's exit.
+/// Every database that is not closed yet.
 static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
 
 pub struct Engine {
@@ -54,6 +57,9 @@ pub struct Engine {
     handles: Mutex<Vec<Weak<TreeHandle>>>,
     /// By the tree's name.
     hubs: Mutex<HashMap<Vec<u8>, Arc<Hub>>>,
+    pub ids: Ids,
+    /// A weak reference to Python's `Db`.
+    pub object: OnceLock<Py<PyWeakrefReference>>,
 }
 
 struct Database {
@@ -73,6 +79,7 @@ impl Engine {
     pub fn new(db: sled::Db, path: PathBuf, temporary: bool, claim: Claim) -> Result<Arc<Self>> {
         let health = Health::new(&db, &path).at(&path)?;
         let blobs = Blobs::of(&path);
+        let ids = Ids::new(&path, db.was_recovered());
         let engine = Arc::new(Engine {
             path,
             temporary,
@@ -82,6 +89,8 @@ impl Engine {
             database: RwLock::new(Some(Database { db, blobs, claim })),
             handles: Mutex::default(),
             hubs: Mutex::default(),
+            ids,
+            object: OnceLock::new(),
         });
         push_weak(&mut lock(&ENGINES), &engine);
         monitor::start();
@@ -386,14 +395,19 @@ fn drop_database(db: sled::Db, has_failed: bool) -> Result<()> {
     Ok(())
 }
 
-/// Every open database.
-pub fn open() -> Vec<Arc<Engine>> {
+/// Every database that is not closed yet, those that are being closed included.
+pub fn engines() -> Vec<Arc<Engine>> {
     lock(&ENGINES).iter().filter_map(Weak::upgrade).collect()
 }
 
 /// Close every open database; called when the interpreter exits.
 pub fn close_all() {
-    open().into_iter().for_each(Engine::close_at_exit);
+    engines().into_iter().for_each(Engine::close_at_exit);
+}
+
+/// Every open database, in the order of opening.
+pub fn all() -> Vec<Arc<Engine>> {
+    engines().into_iter().filter(|engine| engine.check_open().is_ok()).collect()
 }
 
 /// Append a weak reference. Dead ones are removed before the list would grow, so it stays proportional to the live

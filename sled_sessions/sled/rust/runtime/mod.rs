@@ -8,6 +8,7 @@ pub mod events;
 pub mod fork;
 pub mod guard;
 pub mod health;
+pub mod ids;
 pub mod locks;
 mod monitor;
 pub mod opening;

@@ -75,7 +75,7 @@ fn run() {
             signal.woken = false;
             signal.alarm.take()
         };
-        let engines = engine::open();
+        let engines = engine::engines();
         if let Some(what) = alarm {
             explain(&engines, &what);
         }

@@ -1,9 +1,8 @@
 //! Opening a database: the checks that sled does not make, and errors that name the folder.
 
 use std::{
-    ffi::OsStr,
-    fs::{self, File},
-    io::{self, ErrorKind},
+    fs::File,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,8 +15,9 @@ use crate::{
         damaged,
         files::{is_v1, lock_file, locked, prepare_folder, retry_while_locked},
         log::detect_segment_size,
+        snapshots,
     },
-    error::{At, Error, Result},
+    error::{Error, Result},
     runtime::{
         claims::{Claim, FolderKey},
         engine::Engine,
@@ -51,6 +51,7 @@ pub fn open(
     inspect(&path, stored, segment_size)?;
     let segment_size = segment_size.or(stored).unwrap_or(SEGMENT_SIZE);
     let engine = start(config.path(&path).segment_size(segment_size), path, temporary, claim)?;
+    snapshots::remove_empty(engine.path())?;
     if let Some(creation) = creation {
         engine.flush(true)?;
         creation.end()?;
@@ -91,7 +92,7 @@ fn inspect(path: &Path, stored: Option<usize>, wanted: Option<usize>) -> Result<
     if let Ok(file) = &file {
         lock_file(file, path)?;
     }
-    remove_unfinished_snapshots(path).at(path)?;
+    snapshots::tidy(path)?;
     let size = stored.or(wanted).unwrap_or(SEGMENT_SIZE);
     if stored.is_none()
         && let Some(detected) = detect_segment_size(path)
@@ -100,15 +101,6 @@ fn inspect(path: &Path, stored: Option<usize>, wanted: Option<usize>) -> Result<
         let what = format!("the file conf is missing, which would say segment_size={detected} (open it with that)");
         return Err(damaged(path, &what));
     }
-    check_files(path, size)
-}
-
-/// Remove incomplete snapshots of a process that crashed while it opened the database. sled would report them as damage
-/// each time; the log holds everything that a snapshot holds.
-fn remove_unfinished_snapshots(path: &Path) -> io::Result<()> {
-    fs::read_dir(path)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|file| file.extension() == Some(OsStr::new("generating")))
-        .filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")))
-        .try_for_each(fs::remove_file)
+    check_files(path, size)?;
+    snapshots::set_empty_aside(path)
 }
