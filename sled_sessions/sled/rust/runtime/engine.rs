@@ -19,7 +19,7 @@ use std::{
 };
 
 use crate::{
-    disk::{blobs::Blobs, check::note_end, files::LOCK_PATIENCE},
+    disk::{blobs::Blobs, end::note_end, files::LOCK_PATIENCE},
     error::{At, Error, Result},
     runtime::{
         DEFAULT_TREE,
@@ -178,15 +178,15 @@ impl Engine {
             drop(tree);
         }
         let flushed = guard::catch(|| self.flush_database(&database, true).map_err(|error| error.at(&self.path)));
-        if flushed.is_ok() && !self.temporary {
-            note_end(&self.path);
-        }
         let Database { db, file, claim, .. } = database;
         let dropped = guard::catch(|| {
             drop((db, file));
             Ok(())
         });
         self.wait_until_free();
+        if flushed.is_ok() && !self.temporary {
+            note_end(&self.path);
+        }
         drop(claim);
         lock(&ENGINES).retain(|engine| !std::ptr::eq(engine.as_ptr(), self));
         flushed.and(dropped)
