@@ -161,7 +161,7 @@ impl Replay<'_> {
 }
 
 /// Whether no segment is missing from the number `first` to the newest. sled reuses segments, so gaps may be harmless.
-pub fn is_gapless(numbers: &BTreeSet<u64>, first: u64) -> bool {
+fn is_gapless(numbers: &BTreeSet<u64>, first: u64) -> bool {
     numbers.last().is_none_or(|last| numbers.range(first..).count() as u64 == (last + 1).saturating_sub(first))
 }
 

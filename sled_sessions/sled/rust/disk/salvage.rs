@@ -12,7 +12,6 @@ use std::{
 
 use crate::{
     disk::{
-        check::is_gapless,
         conf::{SEGMENT_SIZE, stored_segment_size},
         end::End,
         log::{
@@ -90,7 +89,6 @@ impl Salvager {
         let size = log.segment_size as u64;
         let snapshot = last_snapshot(folder)?;
         let segments = log.segments()?;
-        let count = segments.len() as u64;
         let used = self.source.used_segments(&segments)?;
         self.lost += used.iter().skip(segments.len()).filter(|is_used| **is_used).count() as u64;
         let mut order = Vec::new();
@@ -123,10 +121,7 @@ impl Salvager {
                     None => break,
                 }
             }
-            // sled fills older segments, and ends the file with a message until it is reopened.
-            let ends_file = snapshot.is_none() && segment.offset / size + 1 == count;
-            let has_more = number < newest || (ends_file && bytes.len() > messages.at);
-            self.lost += u64::from(has_more && !log.is_complete(&bytes, messages.at, number));
+            self.lost += u64::from(number < newest && !log.is_complete(&bytes, messages.at, number));
         }
         if snapshot
             .max(End::read(folder).map(|end| end.position))
@@ -197,11 +192,14 @@ impl Source {
             headers.resize(headers.len().max(segments.len()), true);
             return Ok(headers);
         }
-        // On opening, sled empties the segments that the snapshot does not name. They are used again later.
-        let Some(offsets) = named_offsets(&self.folder) else { return Ok(vec![true; segments.len()]) };
-        let numbers = segments.iter().filter_map(|segment| Some(segment.header?.lsn / size)).collect();
-        let mut used = vec![!is_gapless(&numbers, snapshot.unwrap_or(0) / size); segments.len()];
-        for index in offsets.into_iter().filter_map(|offset| usize::try_from(offset / size).ok()) {
+        // On opening, sled empties the segments that the snapshot does not name. Later it takes the first one that is
+        // free, so those before a newer segment were in use.
+        let is_newer = |segment: &Segment| segment.header.is_some_and(|header| header.lsn >= snapshot.unwrap_or(0));
+        let last = segments.iter().rposition(is_newer).unwrap_or(0);
+        let mut used: Vec<bool> = (0..segments.len()).map(|index| index < last).collect();
+        for index in
+            named_offsets(&self.folder).into_iter().flatten().filter_map(|offset| usize::try_from(offset / size).ok())
+        {
             used.resize(used.len().max(index + 1), false);
             used[index] = true;
         }
