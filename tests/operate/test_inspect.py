@@ -90,12 +90,15 @@ def test_ambiguous_prefix(tmp_path):
 
 
 def test_check_finds_index_faults(storage):
-    """Missing and stale entries and undecodable records each make the report falsy; checking repairs nothing."""
+    """Missing entries and undecodable records make the report falsy, entries left over do not; nothing is repaired."""
     with opened_store(storage) as store:
         assert check_everything(store)
         entries = store.tree.db.open_tree("session:expiry")
-        entries.remove(entries.first()[0])
         entries.insert(b"\xff" * 24, b"")
+        report = check_everything(store)
+        assert report
+        assert (report.index.missing, report.index.stale) == (0, 1)
+        entries.remove(entries.first()[0])
     before = contents(storage)
     with opened_store(storage) as store:
         report = check_everything(store)

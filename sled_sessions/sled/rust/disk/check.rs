@@ -6,24 +6,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     io::{self, ErrorKind},
     path::Path,
 };
 
 use crate::{
     disk::{
-        conf::stored_segment_size,
         damaged,
+        end::End,
         log::{Log, Message, SEGMENT_HEADER, Segment, blob_name, read_blob},
         snapshots::Snapshots,
     },
     error::{At, Result},
 };
-
-/// The file in which a clean close notes where the log ends. A log never becomes shorter than that, unless an older
-/// copy of it is put back without this file.
-pub const END: &str = "end";
 
 /// Return an error if the database is damaged in a way that sled would not notice and lose data by.
 ///
@@ -60,8 +55,9 @@ pub fn check_files(folder: &Path, segment_size: usize) -> Result<()> {
         };
         return Err(damaged(folder, what));
     }
-    let noted = noted_end(folder).unwrap_or(0);
     let end = log.end(&segments).at(&db)?;
+    let note = End::read(folder);
+    let noted = note.as_ref().map_or(0, |note| note.position);
     let emptied = snapshots.emptied.unwrap_or(0);
     if emptied > log.continuation(end).max(start) {
         return Err(damaged(folder, "the file db was cut short, and its snapshot is empty"));
@@ -77,7 +73,16 @@ pub fn check_files(folder: &Path, segment_size: usize) -> Result<()> {
     // power cut may leave such a gap in data that was never fsynced.
     let sure = stable - stable % segment_size as u64;
     let replay = Replay { folder, log: &log, start, written: sure.max(noted).max(emptied) };
-    replay.check_headless(&segments, &known, snapshots.last.max(snapshots.emptied).is_none())?;
+    let newest = snapshots.last.max(snapshots.emptied);
+    if let Some(headers) = note.and_then(|note| note.headers(end, newest))
+        && !is_gapless(&known, start / segment_size as u64)
+    {
+        let is_lost = |index: usize| segments.get(index).is_none_or(|segment| segment.header.is_none());
+        if let Some(index) = (0..headers.len()).find(|index| headers[*index] && is_lost(*index)) {
+            return Err(damaged(folder, &format!("the file db is, at byte {}", index * segment_size)));
+        }
+    }
+    replay.check_headless(&segments, &known, newest.is_none())?;
     replay.check_messages(&segments)
 }
 
@@ -141,10 +146,7 @@ impl Replay<'_> {
                 }
                 position = lsn + messages.at as u64;
             }
-            // sled may have freed the segment, and a crash may have come when its end, but not its header, was
-            // rewritten.
-            let is_reused = || self.log.search(&bytes, messages.at, |message| message.segment > number).is_some();
-            if self.log.fits(messages.at) && position < self.written && !is_reused() {
+            if position < self.written && !self.log.is_complete(&bytes, messages.at, number) {
                 let what = format!("the file db is, at byte {}", segment.offset + messages.at as u64);
                 return Err(damaged(self.folder, &what));
             }
@@ -168,6 +170,11 @@ impl Replay<'_> {
     }
 }
 
+/// Whether no segment is missing from the number `first` to the newest. sled reuses segments, so gaps may be harmless.
+fn is_gapless(numbers: &BTreeSet<u64>, first: u64) -> bool {
+    numbers.last().is_none_or(|last| numbers.range(first..).count() as u64 == (last + 1).saturating_sub(first))
+}
+
 /// Whether a crash may have left a log without any readable header: a later buffer reached the file before the one with
 /// the header.
 fn may_be_crashed(log: &Log, segments: &[Segment]) -> io::Result<bool> {
@@ -179,22 +186,4 @@ fn may_be_crashed(log: &Log, segments: &[Segment]) -> io::Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// Note where the log of a flushed database ends, so that the next open can tell a file that was cut short from one
-/// that a crash left. Call this under the database's lock. The note is optional, so errors are ignored.
-pub fn note_end(folder: &Path) {
-    let end = || {
-        let segment_size = stored_segment_size(folder).ok()??;
-        let log = Log::open(folder, segment_size).ok()?;
-        log.end(&log.segments().ok()?).ok()
-    };
-    if let Some(end) = end() {
-        let _ = fs::write(folder.join(END), format!("{end:016X}"));
-    }
-}
-
-pub fn noted_end(folder: &Path) -> Option<u64> {
-    let text = fs::read_to_string(folder.join(END)).ok().filter(|text| text.len() == 16)?;
-    u64::from_str_radix(&text, 16).ok()
 }

@@ -8,8 +8,8 @@ use std::{
 
 use crate::{
     disk::{
-        check::END,
         conf::stored_segment_size,
+        end::END,
         files::{IDS, lock_file, remove_if_present, sync_folder},
     },
     error::{At, Result},

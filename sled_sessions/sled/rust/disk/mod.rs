@@ -4,9 +4,11 @@ pub mod blobs;
 pub mod check;
 pub mod conf;
 pub mod creation;
+pub mod end;
 pub mod files;
 pub mod log;
 pub mod salvage;
+pub mod snapshot;
 pub mod snapshots;
 
 use std::path::Path;

@@ -12,12 +12,13 @@ use std::{
 
 use crate::{
     disk::{
-        check::noted_end,
         conf::{SEGMENT_SIZE, stored_segment_size},
+        end::End,
         log::{
-            BLOB_LINK, BLOB_META, BLOB_NODE, FREE, LINK, Log, META, Message, NODE, detect_segment_size, last_snapshot,
-            read_blob, varint,
+            BLOB_LINK, BLOB_META, BLOB_NODE, FREE, LINK, Log, META, Message, NODE, Segment, detect_segment_size,
+            last_snapshot, read_blob, varint,
         },
+        snapshot::named_offsets,
     },
     error::{At, Result},
 };
@@ -86,18 +87,23 @@ impl Salvager {
     fn scan(&mut self) -> io::Result<()> {
         let Source { folder, log } = &self.source;
         let size = log.segment_size as u64;
+        let snapshot = last_snapshot(folder)?;
+        let segments = log.segments()?;
+        let used = self.source.used_segments(&segments)?;
+        self.lost += used.iter().skip(segments.len()).filter(|is_used| **is_used).count() as u64;
         let mut order = Vec::new();
-        for segment in log.segments()? {
+        for (index, segment) in segments.into_iter().enumerate() {
             if let Some(header) = segment.header {
                 order.push((header.lsn / size, segment));
                 continue;
             }
             let bytes = log.read(&segment)?;
             let first = log.first_message(&bytes, |_| true);
-            self.lost += u64::from(first.is_some() || bytes.iter().any(|byte| *byte != 0));
+            self.lost += u64::from(used[index] || bytes.iter().any(|byte| *byte != 0));
             order.extend(first.map(|message| (message.segment, segment)));
         }
         order.sort_by_key(|(number, _)| *number);
+        let newest = order.last().map_or(0, |(number, _)| *number);
         let (mut meta, mut end) = (None, 0);
         for (number, segment) in order {
             let bytes = log.read(&segment)?;
@@ -115,8 +121,12 @@ impl Salvager {
                     None => break,
                 }
             }
+            self.lost += u64::from(number < newest && !log.is_complete(&bytes, messages.at, number));
         }
-        if last_snapshot(folder)?.max(noted_end(folder)).is_some_and(|position| position > log.continuation(end)) {
+        if snapshot
+            .max(End::read(folder).map(|end| end.position))
+            .is_some_and(|position| position > log.continuation(end))
+        {
             self.lost += 1; // the end of the log
         }
         if let Some(meta) = meta.and_then(|place| self.source.content(place)) {
@@ -173,6 +183,29 @@ impl Salvager {
 }
 
 impl Source {
+    /// Which segments of the file may have held messages. A file that was cut short has lost the last of them.
+    fn used_segments(&self, segments: &[Segment]) -> io::Result<Vec<bool>> {
+        let size = self.log.segment_size as u64;
+        let snapshot = last_snapshot(&self.folder)?;
+        let end = self.log.end(segments)?;
+        if let Some(mut headers) = End::read(&self.folder).and_then(|note| note.headers(end, snapshot)) {
+            headers.resize(headers.len().max(segments.len()), true);
+            return Ok(headers);
+        }
+        // On opening, sled empties the segments that the snapshot does not name. Later it takes the first one that is
+        // free, so those before a newer segment were in use.
+        let is_newer = |segment: &Segment| segment.header.is_some_and(|header| header.lsn >= snapshot.unwrap_or(0));
+        let last = segments.iter().rposition(is_newer).unwrap_or(0);
+        let mut used: Vec<bool> = (0..segments.len()).map(|index| index < last).collect();
+        for index in
+            named_offsets(&self.folder).into_iter().flatten().filter_map(|offset| usize::try_from(offset / size).ok())
+        {
+            used.resize(used.len().max(index + 1), false);
+            used[index] = true;
+        }
+        Ok(used)
+    }
+
     /// A page with its links applied; unreadable links are added to `lost`.
     fn node(&self, page: &Page, lost: &mut u64) -> Option<Node> {
         let mut node = parse_node(&self.content(page.base?)?)?;

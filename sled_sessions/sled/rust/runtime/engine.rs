@@ -22,7 +22,7 @@ use std::{
 use pyo3::{Py, types::PyWeakrefReference};
 
 use crate::{
-    disk::{blobs::Blobs, check::note_end, files::LOCK_PATIENCE},
+    disk::{blobs::Blobs, end::note_end, files::LOCK_PATIENCE},
     error::{At, Error, Failure, Result},
     runtime::{
         DEFAULT_TREE,
@@ -221,14 +221,14 @@ impl Engine {
             self.health.check_writable()?;
             self.health.examine(self.flush_database(&database, true)).map_err(|error| error.at(&self.path))
         });
-        if flushed.is_ok() && !self.temporary {
-            note_end(&self.path);
-        }
         let Database { db, claim, .. } = database;
         let failure = self.health.failure();
         self.health.release();
         let dropped = guard::catch(|| drop_database(db, failure.is_some()));
         let is_free = self.wait_until_free();
+        if flushed.is_ok() && !self.temporary {
+            note_end(&self.path);
+        }
         match failure {
             Some(failure) if !is_free => claim.keep(Failure { needs_restart: true, ..failure }),
             _ => drop(claim),
