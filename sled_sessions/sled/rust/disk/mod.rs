@@ -7,6 +7,7 @@ pub mod creation;
 pub mod files;
 pub mod log;
 pub mod salvage;
+pub mod snapshot;
 
 use std::path::Path;
 

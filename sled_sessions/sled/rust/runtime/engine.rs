@@ -19,10 +19,15 @@ use std::{
 };
 
 use crate::{
-    disk::{blobs::Blobs, check::note_end, files::LOCK_PATIENCE},
+    disk::{
+        blobs::Blobs,
+        check::note_end,
+        conf::{SEGMENT_SIZE, stored_segment_size},
+        files::LOCK_PATIENCE,
+    },
     error::{At, Error, Result},
     runtime::{
-        DEFAULT_TREE,
+        DEFAULT_TREE, allocator,
         claims::Claim,
         events::{Hub, Queue},
         fork, guard,
@@ -71,6 +76,7 @@ impl Engine {
     pub fn new(db: sled::Db, path: PathBuf, temporary: bool, claim: Claim) -> Result<Arc<Self>> {
         let file = File::open(path.join("db")).at(&path)?;
         let blobs = Blobs::of(&path);
+        let _ = blobs.remove_unused(&file); // what cannot be removed stays until the next opening
         let engine = Arc::new(Engine {
             path,
             temporary,
@@ -126,6 +132,14 @@ impl Engine {
             database.file.sync_all().at(&self.path.join("db"))?;
         }
         Ok(written)
+    }
+
+    /// The bytes of all blobs, and of those that no page refers to.
+    pub fn blob_sizes(&self) -> Result<(u64, u64)> {
+        self.with_database(|database| {
+            let segment_size = stored_segment_size(&self.path)?.unwrap_or(SEGMENT_SIZE);
+            database.blobs.sizes(segment_size).at(&self.path)
+        })
     }
 
     pub fn handle(self: &Arc<Self>, tree: sled::Tree) -> Arc<TreeHandle> {
@@ -189,6 +203,7 @@ impl Engine {
         self.wait_until_free();
         drop(claim);
         lock(&ENGINES).retain(|engine| !std::ptr::eq(engine.as_ptr(), self));
+        allocator::release_unused();
         flushed.and(dropped)
     }
 
