@@ -103,7 +103,7 @@ def test_other_files_stay(folder: Path) -> None:
     """Files in the blobs' folder that sled did not write are left alone."""
     with sled.open(folder) as db:
         churn(db)
-    others = {"notes.txt", "-5", "1.bak", ".hidden"}
+    others = {"notes.txt", "-5", "+5", "05", "1.bak", ".hidden"}
     for name in others:
         (folder / "blobs" / name).touch()
     sled.open(folder).close()

@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::disk::{
+    check::noted_end,
     files::{remove_if_present, sync_folder},
     log::Log,
     snapshot::Snapshot,
@@ -61,8 +62,8 @@ impl Blobs {
     /// the state from which it goes on, and from which it recovers. Every blob that it can still look for is named there,
     /// or is newer. Nothing is removed if the snapshot is unreadable or names a file that is missing.
     ///
-    /// `db` is the log. It is fsynced first, with the snapshot and the other blobs: after a power cut, an older state of
-    /// the log would still name what is removed here.
+    /// `db` is the log. First everything that a crash may have left unwritten is fsynced: after a power cut, an older
+    /// state of the log would still name what is removed here.
     pub fn remove_unused(&self, db: &File) -> io::Result<()> {
         let files = self.files()?;
         if files.is_empty() {
@@ -74,7 +75,11 @@ impl Blobs {
         if unused.is_empty() || !named.iter().all(|id| files.contains_key(id)) {
             return Ok(());
         }
-        self.sync()?;
+        // A clean close has fsynced all blobs up to the position that it noted.
+        for (_, file) in files.range(noted_end(&self.database).unwrap_or(0)..).filter(|(id, _)| named.contains(id)) {
+            File::open(file.path())?.sync_all()?;
+        }
+        sync_folder(&self.folder)?;
         db.sync_all()?;
         sync_folder(&self.database)?;
         unused.into_iter().try_for_each(|id| remove_if_present(&files[id].path()))
@@ -106,7 +111,9 @@ impl Blobs {
         let mut files = BTreeMap::new();
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
-            if let Some(id) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            let name = entry.file_name();
+            let id = name.to_str().and_then(|name| name.parse::<u64>().ok().filter(|id| id.to_string() == name));
+            if let Some(id) = id {
                 files.insert(id, entry);
             }
         }
