@@ -281,6 +281,13 @@ class Db(Tree):
     def size_on_disk(self) -> int:
         """Return the size of the database's files in bytes."""
 
+    def blob_sizes(self) -> tuple[int, int]:
+        """Return the bytes of the files in which sled keeps large pages, and how many of them are of no use any more.
+
+        ``sled.open`` removes the unused ones; those that come later stay until the next opening. O(n) in the size of
+        the log since the database was opened, if there are such files. Approximate while other threads write.
+        """
+
     def generate_id(self) -> int:
         """Return an integer greater than all before, also after restarts and kills; they are not contiguous.
 

@@ -106,6 +106,11 @@ impl Db {
         self.call(py, |db| Ok(db.size_on_disk()?))
     }
 
+    #[doc = doc!("Db.blob_sizes")]
+    fn blob_sizes(&self, py: Python<'_>) -> Result<(u64, u64)> {
+        guard::call(py, || self.engine.blob_sizes())
+    }
+
     #[doc = doc!("Db.generate_id")]
     fn generate_id(&self, py: Python<'_>) -> Result<u64> {
         guard::call(py, || self.engine.write(|db| self.engine.ids.next(|| Ok(db.generate_id()?))))

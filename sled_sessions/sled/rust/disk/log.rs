@@ -239,9 +239,13 @@ pub fn read_blob(folder: &Path, kind: u8, pointer: &[u8]) -> io::Result<Option<V
     Ok(is_right.then(|| content.split_off(5)))
 }
 
-/// sled names a blob after the log position at which it was first written.
+/// The log position at which a blob was first written. sled names the file after it.
+pub fn blob_id(pointer: &[u8]) -> Option<u64> {
+    pointer.first_chunk().map(|position| u64::from_le_bytes(*position))
+}
+
 pub fn blob_name(pointer: &[u8]) -> String {
-    pointer.first_chunk().map_or_else(|| "blobs".to_owned(), |name| format!("blobs/{}", i64::from_le_bytes(*name)))
+    blob_id(pointer).map_or_else(|| "blobs".to_owned(), |id| format!("blobs/{id}"))
 }
 
 /// The log position that the newest snapshot covers; sled puts it into the file's name.

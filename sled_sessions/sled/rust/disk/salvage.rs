@@ -18,7 +18,7 @@ use crate::{
             BLOB_LINK, BLOB_META, BLOB_NODE, FREE, LINK, Log, META, Message, NODE, Segment, detect_segment_size,
             last_snapshot, read_blob, varint,
         },
-        snapshot::named_offsets,
+        snapshot::Snapshot,
     },
     error::{At, Result},
 };
@@ -197,9 +197,8 @@ impl Source {
         let is_newer = |segment: &Segment| segment.header.is_some_and(|header| header.lsn >= snapshot.unwrap_or(0));
         let last = segments.iter().rposition(is_newer).unwrap_or(0);
         let mut used: Vec<bool> = (0..segments.len()).map(|index| index < last).collect();
-        for index in
-            named_offsets(&self.folder).into_iter().flatten().filter_map(|offset| usize::try_from(offset / size).ok())
-        {
+        let named = Snapshot::read(&self.folder).unwrap_or_default().offsets;
+        for index in named.into_iter().filter_map(|offset| usize::try_from(offset / size).ok()) {
             used.resize(used.len().max(index + 1), false);
             used[index] = true;
         }

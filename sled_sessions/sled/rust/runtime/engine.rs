@@ -22,10 +22,15 @@ use std::{
 use pyo3::{Py, types::PyWeakrefReference};
 
 use crate::{
-    disk::{blobs::Blobs, end::note_end, files::LOCK_PATIENCE},
+    disk::{
+        blobs::Blobs,
+        conf::{SEGMENT_SIZE, stored_segment_size},
+        end::note_end,
+        files::LOCK_PATIENCE,
+    },
     error::{At, Error, Failure, Result},
     runtime::{
-        DEFAULT_TREE,
+        DEFAULT_TREE, allocator,
         claims::Claim,
         events::{Hub, Queue},
         fork, guard,
@@ -79,6 +84,7 @@ impl Engine {
     pub fn new(db: sled::Db, path: PathBuf, temporary: bool, claim: Claim) -> Result<Arc<Self>> {
         let health = Health::new(&db, &path).at(&path)?;
         let blobs = Blobs::of(&path);
+        let _ = health.file().and_then(|file| blobs.remove_unused(&file)); // what stays is removed by the next opening
         let ids = Ids::new(&path, db.was_recovered());
         let engine = Arc::new(Engine {
             path,
@@ -168,6 +174,14 @@ impl Engine {
         })
     }
 
+    /// The bytes of all blobs, and of those that no page refers to.
+    pub fn blob_sizes(&self) -> Result<(u64, u64)> {
+        self.with_database(|database| {
+            let segment_size = stored_segment_size(&self.path)?.unwrap_or(SEGMENT_SIZE);
+            database.blobs.sizes(segment_size).at(&self.path)
+        })
+    }
+
     pub fn handle(self: &Arc<Self>, tree: sled::Tree) -> Arc<TreeHandle> {
         let name = tree.name().to_vec();
         let handle = Arc::new(TreeHandle { engine: self.clone(), name, tree: RwLock::new(Some(tree)) });
@@ -234,6 +248,7 @@ impl Engine {
             _ => drop(claim),
         }
         lock(&ENGINES).retain(|engine| !std::ptr::eq(engine.as_ptr(), self));
+        allocator::release_unused();
         flushed.and(dropped)
     }
 
