@@ -9,17 +9,17 @@ the outer one has read and is about to write.
 import os
 from collections.abc import Callable, Hashable
 from threading import Lock, Thread, get_ident
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 from weakref import WeakSet
 
-Turn: TypeAlias = tuple[Lock, int]
-"""One hold of a key: a lock that is released at its end, on which others wait, and the thread that has it."""
+Turn: TypeAlias = tuple[int]
+"""One hold of a key, recognised by its identity; it has the thread's number."""
 
 ALL: Final = None
 """The key of the turn in which a thread holds every key."""
 
 _RECHECK = 0.05
-"""Seconds between two looks at what the other threads wait for."""
+"""Seconds between two looks at what the other threads wait for, and the most that a missed `wake` costs."""
 
 _T = TypeVar("_T")
 
@@ -53,20 +53,21 @@ class KeyLocks:
         """Return `work(*arguments)`, called when no other thread works on this key.
 
         Ctrl-C at any moment leaves the key free: Python runs signal handlers only after calls and at the start of
-        functions and loops, and `finally` has none of these.
+        functions and loops, and `finally` has none of these before the key is free.
 
         Raises:
             WouldDeadlock: The call before this one on the same thread must end first; `work` was not called.
         """
-        held, turn = self.held, (Lock(), get_ident())
-        with turn[0]:
-            try:
-                if held.setdefault(key, turn) is not turn or ALL in held:
-                    self.wait(key, turn)
-                return work(*arguments)
-            finally:
-                if key in held and held[key] is turn:
-                    del held[key]
+        held, turn = self.held, (get_ident(),)
+        try:  # `IndexedTree.save` and `IndexedTree.swap` repeat these lines: two more calls are a twentieth of a save
+            if held.setdefault(key, turn) is not turn or ALL in held:
+                self.wait(key, turn)
+            return work(*arguments)
+        finally:
+            if key in held and held[key] is turn:
+                del held[key]
+            if waits:
+                wake(turn)
 
     def hold_all(self, work: Callable[[], _T]) -> _T:
         """Return `work()`, called when no other thread works on any key.
@@ -91,26 +92,47 @@ class KeyLocks:
                 self._outlast(key, other)
             elif (other := self.held.get(ALL, turn)) is not turn:
                 del self.held[key]
+                wake(turn)
                 self._outlast(ALL, other)
             else:
                 return
 
     def _outlast(self, key: Hashable, turn: Turn) -> None:
         """Return when another turn is over."""
-        me = get_ident()
-        before = _waits.get(me)  # of the call that a handler has interrupted
+        me, lock = get_ident(), Lock()
+        lock.acquire()
+        before = waits.get(me)  # of the call that a handler has interrupted
         try:
-            _waits[me] = self, key, turn
+            waits[me] = Wait(self, key, turn, lock)
             while self.held.get(key) is turn:
-                if _waits_for(me, turn[1]):
+                if _waits_for(me, turn[0]):
                     raise WouldDeadlock(self)
-                if turn[0].acquire(timeout=_RECHECK):
-                    turn[0].release()
+                lock.acquire(timeout=_RECHECK)
         finally:
             if before is None:
-                _waits.pop(me, None)
+                waits.pop(me, None)
             else:
-                _waits[me] = before
+                waits[me] = before
+
+
+class Wait(NamedTuple):
+    """What a thread waits for: the end of this turn, at which the lock is released."""
+
+    locks: KeyLocks
+    key: Hashable
+    turn: Turn
+    lock: Lock
+
+
+waits: Final[dict[int, Wait]] = {}
+"""What each waiting thread waits for."""
+
+
+def wake(turn: Turn) -> None:
+    """Wake the threads that wait for the end of this turn."""
+    for wait in list(waits.values()):
+        if wait.turn is turn and wait.lock.locked():
+            wait.lock.release()
 
 
 def join(thread: Thread) -> None:
@@ -122,28 +144,24 @@ def join(thread: Thread) -> None:
         thread.join(_RECHECK)
 
 
-_waits: dict[int, tuple[KeyLocks, Hashable, Turn]] = {}
-"""The turn whose end each waiting thread waits for."""
-
 _all: WeakSet[KeyLocks] = WeakSet()
 
 
 def _waits_for(wanted: int, thread: int | None) -> bool:
     """Whether a thread is the wanted one, or waits for it, directly or through others."""
-    for _ in range(len(_waits) + 1):  # those ahead may wait in a circle, which one of them is about to notice
+    for _ in range(len(waits) + 1):  # those ahead may wait in a circle, which one of them is about to notice
         if thread == wanted:
             return True
-        if thread is None or (wait := _waits.get(thread)) is None:
+        if thread is None or (wait := waits.get(thread)) is None:
             return False
-        locks, key, turn = wait
-        if locks.held.get(key) is not turn:  # over, and the thread about to go on
+        if wait.locks.held.get(wait.key) is not wait.turn:  # over, and the thread about to go on
             return False
-        thread = turn[1]
+        (thread,) = wait.turn
     return False
 
 
 def _free_all() -> None:
-    _waits.clear()
+    waits.clear()
     for locks in list(_all):
         locks.held.clear()
 

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from threading import get_ident
 from weakref import WeakValueDictionary
 
 import attrs
@@ -19,7 +20,7 @@ from sled_sessions import sled
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
 from sled_sessions.records.record import KEY_LENGTH
-from sled_sessions.stores.locks import KeyLocks
+from sled_sessions.stores.locks import ALL, KeyLocks, waits, wake
 from sled_sessions.stores.sled.index import (
     ExpiryIndex,
     drop_index,
@@ -80,7 +81,7 @@ class IndexedTree:
         """The index while it is complete; None if none is kept, or while it is being built."""
         self._kept: ExpiryIndex | None = None  # complete or not
         self._locks = KeyLocks()
-        self._hold = self._locks.hold
+        self._hold, self._held = self._locks.hold, self._locks.held
         self._get, self._insert, self._remove = tree.get, tree.insert, tree.remove
         self._compare_and_swap = tree.compare_and_swap
 
@@ -112,11 +113,50 @@ class IndexedTree:
 
     def save(self, key: bytes, value: bytes, expiry: int) -> None:
         """Write a record with this expiry, new or known."""
-        self._hold(key, self._save, key, value, expiry)
+        held, turn = self._held, (get_ident(),)
+        try:  # `KeyLocks.hold` without the call, here and in `swap`
+            if held.setdefault(key, turn) is not turn or ALL in held:
+                self._locks.wait(key, turn)
+            index = self.index
+            old = None if index is None else self._get(key)
+            old_expiry = None if old is None else expiry_of(key, old)
+            if index is None or (old_expiry is not None and old_expiry // index.step == expiry // index.step):
+                self._insert(key, value)
+            else:
+                self._write(index, key, value, expiry, old_expiry)
+        finally:
+            if key in held and held[key] is turn:
+                del held[key]
+            if waits:
+                wake(turn)
 
     def swap(self, key: bytes, old: bytes, old_expiry: int, value: bytes | None, expiry: int) -> bool:
         """Replace a record by one with this expiry, or remove it if `value` is None, if `old` is still stored."""
-        return self._hold(key, self._swap, key, old, old_expiry, value, expiry)
+        held, turn = self._held, (get_ident(),)
+        try:
+            if held.setdefault(key, turn) is not turn or ALL in held:
+                self._locks.wait(key, turn)
+            index = self.index
+            if index is None or (value is not None and old_expiry // index.step == expiry // index.step):
+                return self._compare_and_swap(key, old, value)
+            if value is None:
+                is_removed = self._compare_and_swap(key, old, None)
+                if is_removed:
+                    index.remove(index.entry(old_expiry, key))
+                return is_removed
+            entry = index.entry(expiry, key)
+            index.insert(entry, b"")
+            if self._compare_and_swap(key, old, value):
+                index.remove(index.entry(old_expiry, key))
+                return True
+            if not self._belongs(index, entry, key):  # the writer that came first may need the same entry
+                index.remove(entry)
+            return False
+        finally:
+            if key in held and held[key] is turn:
+                del held[key]
+            if waits:
+                wake(turn)
 
     def remove(self, key: bytes) -> bool:
         """Remove a record and its entry; false if there was none."""
@@ -226,33 +266,6 @@ class IndexedTree:
         else:
             self._write(self.index, key, value, expiry, None)
         return True
-
-    def _save(self, key: bytes, value: bytes, expiry: int) -> None:
-        index = self.index
-        old = None if index is None else self._get(key)
-        old_expiry = None if old is None else expiry_of(key, old)
-        if index is None or (old_expiry is not None and old_expiry // index.step == expiry // index.step):
-            self._insert(key, value)
-        else:
-            self._write(index, key, value, expiry, old_expiry)
-
-    def _swap(self, key: bytes, old: bytes, old_expiry: int, value: bytes | None, expiry: int) -> bool:
-        index = self.index
-        if index is None or (value is not None and old_expiry // index.step == expiry // index.step):
-            return self._compare_and_swap(key, old, value)
-        if value is None:
-            is_removed = self._compare_and_swap(key, old, None)
-            if is_removed:
-                index.remove(index.entry(old_expiry, key))
-            return is_removed
-        entry = index.entry(expiry, key)
-        index.insert(entry, b"")
-        if self._compare_and_swap(key, old, value):
-            index.remove(index.entry(old_expiry, key))
-            return True
-        if not self._belongs(index, entry, key):  # the writer that came first may need the same entry
-            index.remove(entry)
-        return False
 
     def _remove_with_entry(self, key: bytes) -> bool:
         old = self._remove(key)
