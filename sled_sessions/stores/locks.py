@@ -9,11 +9,11 @@ the outer one has read and is about to write.
 import os
 from collections.abc import Callable, Hashable
 from threading import Lock, Thread, get_ident
-from typing import Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from weakref import WeakSet
 
-Turn: TypeAlias = tuple[int]
-"""One hold of a key, recognised by its identity; it has the thread's number."""
+Turn: TypeAlias = list[Any]
+"""One hold of a key, recognised by its identity: the thread's number, and then a lock for each thread that waits."""
 
 ALL: Final = None
 """The key of the turn in which a thread holds every key."""
@@ -58,7 +58,7 @@ class KeyLocks:
         Raises:
             WouldDeadlock: The call before this one on the same thread must end first; `work` was not called.
         """
-        held, turn = self.held, (get_ident(),)
+        held, turn = self.held, [get_ident()]
         try:  # `IndexedTree.save` and `IndexedTree.swap` repeat these lines: two more calls are a twentieth of a save
             if held.setdefault(key, turn) is not turn or ALL in held:
                 self.wait(key, turn)
@@ -103,7 +103,8 @@ class KeyLocks:
         lock.acquire()
         before = waits.get(me)  # of the call that a handler has interrupted
         try:
-            waits[me] = Wait(self, key, turn, lock)
+            waits[me] = Wait(self, key, turn)
+            turn.append(lock)
             while self.held.get(key) is turn:
                 if _waits_for(me, turn[0]):
                     raise WouldDeadlock(self)
@@ -116,12 +117,11 @@ class KeyLocks:
 
 
 class Wait(NamedTuple):
-    """What a thread waits for: the end of this turn, at which the lock is released."""
+    """What a thread waits for: the end of this turn."""
 
     locks: KeyLocks
     key: Hashable
     turn: Turn
-    lock: Lock
 
 
 waits: Final[dict[int, Wait]] = {}
@@ -130,9 +130,9 @@ waits: Final[dict[int, Wait]] = {}
 
 def wake(turn: Turn) -> None:
     """Wake the threads that wait for the end of this turn."""
-    for wait in list(waits.values()):
-        if wait.turn is turn and wait.lock.locked():
-            wait.lock.release()
+    for lock in turn[1:]:
+        if lock.locked():
+            lock.release()
 
 
 def join(thread: Thread) -> None:
@@ -156,7 +156,7 @@ def _waits_for(wanted: int, thread: int | None) -> bool:
             return False
         if wait.locks.held.get(wait.key) is not wait.turn:  # over, and the thread about to go on
             return False
-        (thread,) = wait.turn
+        thread = wait.turn[0]
     return False
 
 

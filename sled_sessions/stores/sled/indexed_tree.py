@@ -113,7 +113,7 @@ class IndexedTree:
 
     def save(self, key: bytes, value: bytes, expiry: int) -> None:
         """Write a record with this expiry, new or known."""
-        held, turn = self._held, (get_ident(),)
+        held, turn = self._held, [get_ident()]
         try:  # `KeyLocks.hold` without the call, here and in `swap`
             if held.setdefault(key, turn) is not turn or ALL in held:
                 self._locks.wait(key, turn)
@@ -132,7 +132,7 @@ class IndexedTree:
 
     def swap(self, key: bytes, old: bytes, old_expiry: int, value: bytes | None, expiry: int) -> bool:
         """Replace a record by one with this expiry, or remove it if `value` is None, if `old` is still stored."""
-        held, turn = self._held, (get_ident(),)
+        held, turn = self._held, [get_ident()]
         try:
             if held.setdefault(key, turn) is not turn or ALL in held:
                 self._locks.wait(key, turn)
