@@ -12,7 +12,7 @@ from sled_sessions.records.codec import from_microseconds, to_microseconds
 from sled_sessions.records.expiry import SESSION_END, policy_of
 from sled_sessions.session.changes import ABSENT, SCALARS, UNCHANGING, Changes, encode, image_of, is_same, unpack
 from sled_sessions.stores.clock import Clock, utc_now
-from sled_sessions.stores.locks import StripedLock
+from sled_sessions.stores.locks import KeyLocks
 
 DEADLINE: Final = "_ends_at_most"
 """The data key for the moment of `Expiry.at_most`, in microseconds since the Unix epoch; apps do not see it."""
@@ -105,15 +105,7 @@ class Session(_Base):
             BackendError, DecodeError: As the store's `load`.
         """
         if not self.is_loaded:
-            record = self._load()
-            with _filling.stripes[0]:
-                if not self.is_loaded:  # another thread may have loaded it, and used it since
-                    dict.clear(self)
-                    if record is not None:
-                        self._stored = record
-                        dict.update(self, record.data)
-                        dict.pop(self, DEADLINE, None)
-                    self.is_loaded = True
+            _filling.hold(id(self), self._fill, self._load())
 
     # Starlette calls `mark_accessed` whenever an app reads `request.session`, and apps written for it call
     # `mark_modified` after a nested change, which is noticed here without that.
@@ -350,6 +342,15 @@ class Session(_Base):
             if type(stored) not in UNCHANGING or dict.get(self, key, ABSENT) is not stored:
                 self._before[key] = stored
 
+    def _fill(self, record: Record | None) -> None:
+        if not self.is_loaded:  # another thread may have loaded it, and used it since
+            dict.clear(self)
+            if record is not None:
+                self._stored = record
+                dict.update(self, record.data)
+                dict.pop(self, DEADLINE, None)
+            self.is_loaded = True
+
     def _remember(self, key: str) -> None:
         if key not in self._before:
             value = dict.get(self, key, ABSENT)
@@ -375,5 +376,5 @@ class Session(_Base):
         self._is_cycling = self._has_new_expiry = False
 
 
-_filling = StripedLock(1)  # held for microseconds, so one for all sessions is enough
+_filling = KeyLocks()  # by the session's `id()`; a lock in each session would be made for every request
 _NOT_LOADED = NotLoaded()

@@ -169,7 +169,8 @@ class SledStore:
         value, expiry = record.encode(self.max_record_bytes), codec.to_microseconds(record.expiry_date)
         try:  # not `_backend_errors`, here, in `load` and in `update`: it would be a tenth of a load
             self._sessions.save(record.id.key, value, expiry)
-            self._settle()
+            if self._group is not None:  # not `_settle`, here and in `update`: a call is a hundredth of a save
+                self._group.wait()
         except sled.SledError as error:
             raise BackendError(str(error)) from error
 
