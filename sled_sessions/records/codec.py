@@ -68,7 +68,7 @@ def encode(key: bytes, data: dict[str, Any], expiry_date: datetime, is_checked: 
         raise EncodeError(f"data must be a dict, not {type(data).__name__}")
     try:
         value = _encode((key, data, moment))
-        if is_checked or is_plain(data, value):
+        if is_checked or is_plain(data):
             return value
     except (TypeError, ValueError, OverflowError, RecursionError):
         pass  # `to_plain` converts the value, or raises with the path to it

@@ -3,12 +3,14 @@
 The image of a scalar is the value itself, and that of a list or dict its encoding with its key.
 """
 
+import sys
 from typing import Any, NamedTuple
 
 import msgspec
 
 from sled_sessions.errors import EncodeError
 from sled_sessions.records.json import is_plain, to_plain
+from sled_sessions.records.record import too_large
 
 ABSENT = object()
 """The image of a missing key."""
@@ -30,13 +32,13 @@ class Changes(NamedTuple):
 
     Attributes:
         changed: The keys that were set, with their values.
-        kept: Keys whose container has its old value, although the app may have changed it and changed it back.
+        kept: Images of the containers that have their old value, although the app may have changed them and back.
         removed: Keys that were removed.
         images: Every key that was touched, with the image of its value.
     """
 
     changed: dict[str, Any]
-    kept: dict[str, Any]
+    kept: list[bytes]
     removed: list[str]
     images: dict[str, object]
 
@@ -45,7 +47,7 @@ class Changes(NamedTuple):
 
 
 def image_of(key: str, value: object) -> object:
-    """The image of a value that is not `UNCHANGING`; EncodeError, which names the path, if JSON cannot hold it."""
+    """The image of a value that is not `UNCHANGING`, O(n); EncodeError, with the path, if JSON cannot hold it."""
     return to_plain(value) if isinstance(value, int | str) else encode(key, value)
 
 
@@ -58,15 +60,28 @@ def is_same(image: bytes, other: object) -> bool:
     return _pack_sorted(unpack(image)) == _pack_sorted(unpack(other))
 
 
-def encode(key: str, value: Any) -> bytes:
-    """Encode a key and its value; EncodeError if the key is not a str, or, with the path, if JSON cannot hold it."""
+def encode(key: str, value: Any, max_bytes: int = sys.maxsize) -> bytes:
+    """Encode a key and its value. O(n).
+
+    Raises:
+        EncodeError: The key is not a str, or JSON cannot hold the value; the message names the path.
+        RecordTooLarge: The encoding has more than `max_bytes`.
+    """
     if not isinstance(key, str):
         raise EncodeError(f"a session's keys must be str, not {type(key).__name__}")
     data = {key: value}
     try:
         encoded = _pack(data)
-        if type(value) in SCALARS or is_plain(data, encoded):
-            return encoded
+        is_done = type(value) in SCALARS or len(encoded) > max_bytes or is_plain(data)
     except (TypeError, ValueError, OverflowError, RecursionError):
-        pass  # `to_plain` raises with the path, or converts to a plain type
-    return _pack(to_plain(data, "session"))
+        is_done = False
+    if not is_done:
+        encoded = _pack(to_plain(data, "session"))  # raises with the path, or converts to plain types
+    check_size(key, encoded, max_bytes)
+    return encoded
+
+
+def check_size(key: str, encoded: bytes, max_bytes: int) -> None:
+    """Raise RecordTooLarge if a key's encoding has more than `max_bytes`, so that no record can hold it."""
+    if len(encoded) > max_bytes:
+        raise too_large(f"session[{key[:40]!r}]", len(encoded), max_bytes)
