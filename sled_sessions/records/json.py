@@ -1,11 +1,18 @@
-"""The values a session may hold: those of JSON, which every tower-sessions store can keep."""
+"""The values a session may hold: those of JSON, which every tower-sessions store can keep.
+
+To write one, msgspec encodes it, and `is_json(value, levels)`, which is in Rust, says whether the encoding can be
+stored: msgspec refuses integers beyond 64 bits and lone surrogates, but encodes more types than JSON's, NaN, and any
+depth. If not, `to_plain` converts the value, or raises with the path to what is wrong.
+"""
 
 import math
 from collections.abc import Mapping
-from typing import Any, NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias
 
 from sled_sessions.errors import EncodeError
-from sled_sessions.sled import _native
+from sled_sessions.sled._native import is_json
+
+__all__ = ["JSON", "MAX_DEPTH", "is_json", "to_plain"]
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
@@ -21,26 +28,17 @@ _CURES = {
 }
 
 
-def is_plain(data: dict[str, Any]) -> bool:
-    """Whether `data`, which msgspec has encoded as MessagePack, can be stored in that encoding. O(n), in Rust.
-
-    If not, `to_plain` converts the data, or says what is wrong with it. msgspec itself refuses integers beyond 64 bits
-    and lone surrogates, but encodes more types than JSON's, NaN, and any depth.
-    """
-    return _native.is_json(data, MAX_DEPTH)
-
-
-def to_plain(data: object, name: str = "data") -> JSON:
+def to_plain(value: object, name: str = "data", levels: int = MAX_DEPTH) -> JSON:
     """A copy in JSON's own Python types: tuples become lists, instances of subclasses become the base type. O(n).
 
-    Raises EncodeError if JSON cannot hold `data`; the message names the path to the offending part, starting with
-    `name`, and never its content.
+    Raises EncodeError if JSON cannot hold `value`, or it has more than `levels` levels; the message names the path to
+    the offending part, starting with `name`, and never its content.
     """
-    return _to_plain(data, name, [])
+    return _to_plain(value, name, levels, [])
 
 
-def _to_plain(value: object, name: str, steps: list[object]) -> JSON:
-    """`to_plain` of a part of the data; `steps` are the keys and places that lead to it."""
+def _to_plain(value: object, name: str, levels: int, steps: list[object]) -> JSON:
+    """`to_plain` of a part of the value; `steps` are the keys and places that lead to it."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -58,7 +56,7 @@ def _to_plain(value: object, name: str, steps: list[object]) -> JSON:
     if not isinstance(value, (dict, list, tuple)) and not isinstance(value, Mapping):
         kind = type(value).__name__
         _refuse(name, steps, f"JSON has no {kind}; {_CURES.get(kind, _CURE)}")
-    if len(steps) == MAX_DEPTH:
+    if len(steps) == levels:
         path = _path(name, steps)
         raise EncodeError(f"{path[:60]}…: more than {MAX_DEPTH} levels deep, or a container inside itself")
     steps.append(None)
@@ -67,7 +65,7 @@ def _to_plain(value: object, name: str, steps: list[object]) -> JSON:
         plain = []
         for place, each in enumerate(value):  # not a comprehension: those use a stack frame per level
             steps[-1] = place
-            plain.append(_to_plain(each, name, steps))
+            plain.append(_to_plain(each, name, levels, steps))
     else:
         plain = {}
         for key, each in value.items():
@@ -76,7 +74,7 @@ def _to_plain(value: object, name: str, steps: list[object]) -> JSON:
             if not _is_unicode(key):
                 _refuse(name, steps[:-1], "a key: text with a lone surrogate has no UTF-8 form")
             steps[-1] = key
-            plain[str.__str__(key)] = _to_plain(each, name, steps)
+            plain[str.__str__(key)] = _to_plain(each, name, levels, steps)
     steps.pop()
     return plain
 

@@ -1,15 +1,14 @@
 """What changed in a session: values are compared by their images, so that nested changes are noticed.
 
-The image of a scalar is the value itself, and that of a list or dict its encoding with its key.
+The image of a scalar is the value itself, and that of a list, a dict or a float its encoding.
 """
 
-import sys
 from typing import Any, NamedTuple
 
 import msgspec
 
 from sled_sessions.errors import EncodeError
-from sled_sessions.records.json import is_plain, to_plain
+from sled_sessions.records.json import MAX_DEPTH, is_json, to_plain
 from sled_sessions.records.record import too_large
 
 ABSENT = object()
@@ -20,9 +19,12 @@ SCALARS = frozenset({type(None), bool, int, str})
 UNCHANGING = SCALARS | {type(ABSENT)}
 """The types of values that are their own image."""
 
-_pack = msgspec.msgpack.Encoder().encode
+pack = msgspec.msgpack.Encoder().encode
+CANNOT_PACK = (TypeError, ValueError, OverflowError, RecursionError)
+"""What `pack` raises for values that it cannot encode."""
+
 _pack_sorted = msgspec.msgpack.Encoder(order="sorted").encode
-unpack = msgspec.msgpack.Decoder(dict[str, Any]).decode
+unpack = msgspec.msgpack.Decoder().decode
 
 
 class Changes(NamedTuple):
@@ -32,13 +34,14 @@ class Changes(NamedTuple):
 
     Attributes:
         changed: The keys that were set, with their values.
-        kept: Images of the containers that have their old value, although the app may have changed them and back.
+        kept: Keys whose container has its old value, although the app may have changed it and changed it back, each
+            with the image.
         removed: Keys that were removed.
         images: Every key that was touched, with the image of its value.
     """
 
     changed: dict[str, Any]
-    kept: list[bytes]
+    kept: dict[str, bytes]
     removed: list[str]
     images: dict[str, object]
 
@@ -47,21 +50,30 @@ class Changes(NamedTuple):
 
 
 def image_of(key: str, value: object) -> object:
-    """The image of a value that is not `UNCHANGING`, O(n); EncodeError, with the path, if JSON cannot hold it."""
-    return to_plain(value) if isinstance(value, int | str) else encode(key, value)
+    """The image of a key's value that is not `UNCHANGING`, O(n); EncodeError, with the path, if JSON cannot hold it."""
+    if isinstance(value, (int, str)):
+        return to_plain(value)
+    try:
+        image = pack(value)
+        if is_json(value, MAX_DEPTH - 1):
+            return image
+    except CANNOT_PACK:
+        pass  # `to_plain` raises with the path, or converts to plain types
+    return pack(to_plain(value, f"session[{key!r}]", MAX_DEPTH - 1))
 
 
 def is_same(image: bytes, other: object) -> bool:
-    """Whether the image of a list or dict equals another image; the order of a dict's keys does not count."""
+    """Whether the image of a list or dict equals another image; the order of a dict's keys does not count. O(n)."""
     if image == other:
         return True
     if not (isinstance(other, bytes) and len(image) == len(other)):
         return False
-    return _pack_sorted(unpack(image)) == _pack_sorted(unpack(other))
+    value, old = unpack(image), unpack(other)
+    return value == old and _pack_sorted(value) == _pack_sorted(old)  # to Python, True == 1 == 1.0
 
 
-def encode(key: str, value: Any, max_bytes: int = sys.maxsize) -> bytes:
-    """Encode a key and its value. O(n).
+def check(key: str, value: Any, max_bytes: int) -> None:
+    """Refuse what a session cannot hold.
 
     Raises:
         EncodeError: The key is not a str, or JSON cannot hold the value; the message names the path.
@@ -71,17 +83,15 @@ def encode(key: str, value: Any, max_bytes: int = sys.maxsize) -> bytes:
         raise EncodeError(f"a session's keys must be str, not {type(key).__name__}")
     data = {key: value}
     try:
-        encoded = _pack(data)
-        is_done = type(value) in SCALARS or len(encoded) > max_bytes or is_plain(data)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        is_done = False
-    if not is_done:
-        encoded = _pack(to_plain(data, "session"))  # raises with the path, or converts to plain types
-    check_size(key, encoded, max_bytes)
-    return encoded
+        size = len(pack(data))
+    except CANNOT_PACK:
+        size = 0
+    if size <= max_bytes:
+        size = len(pack(to_plain(data, "session")))
+    if size > max_bytes:
+        raise too_large(place(key), size, max_bytes)
 
 
-def check_size(key: str, encoded: bytes, max_bytes: int) -> None:
-    """Raise RecordTooLarge if a key's encoding has more than `max_bytes`, so that no record can hold it."""
-    if len(encoded) > max_bytes:
-        raise too_large(f"session[{key[:40]!r}]", len(encoded), max_bytes)
+def place(key: str) -> str:
+    """How an error names a key."""
+    return f"session[{key[:40]!r}]"

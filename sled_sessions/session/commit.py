@@ -185,8 +185,8 @@ def _merge(session: Session, changes: Changes, record: Record) -> Changed:
     """`record` with the session's changes; DELETE if no data is left, or the policy ends the session at once."""
     data = {**record.data, **changes.changed}
     if changes.kept and session._stored is not None and _is_same_state(record, session._stored):
-        for image in changes.kept:  # the app was given this record's containers, and has changed them back
-            data.update(unpack(image))
+        # The app was given this record's containers, and may have changed them back.
+        data.update((key, unpack(image)) for key, image in changes.kept.items())
     for key in changes.removed:
         data.pop(key, None)
     expiry_date, deadline = session._expiry_date(now := session._clock(), record)

@@ -5,21 +5,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMappin
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-import msgspec
-
 from sled_sessions.errors import EncodeError
 from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.codec import from_microseconds, to_microseconds
 from sled_sessions.records.expiry import SESSION_END, policy_of
+from sled_sessions.records.json import MAX_DEPTH, is_json
+from sled_sessions.records.record import too_large
 from sled_sessions.session.changes import (
     ABSENT,
+    CANNOT_PACK,
     SCALARS,
     UNCHANGING,
     Changes,
-    check_size,
-    encode,
+    check,
     image_of,
     is_same,
+    pack,
+    place,
     unpack,
 )
 from sled_sessions.stores.clock import Clock, utc_now
@@ -31,7 +33,6 @@ DEADLINE: Final = "_ends_at_most"
 _MICROSECOND: Final = timedelta(microseconds=1)
 _LAST: Final = to_microseconds(datetime.max.replace(tzinfo=UTC))
 _CONTAINERS = (list, dict)
-_pack = msgspec.msgpack.Encoder().encode
 
 if TYPE_CHECKING:
     _Base = dict[str, Any]  # to a type checker, every dict is a MutableMapping
@@ -150,13 +151,17 @@ class Session(_Base):
     def __setitem__(self, key: str, value: Any) -> None:
         if not self.is_loaded:
             self.load()
-        # Refuse what no record can hold here, where the mistake is, rather than on saving. Scalars take a short cut.
+        # Refuse what no record can hold here, where the mistake is, rather than on saving.
         try:
-            is_fit = type(key) is str and type(value) in SCALARS and len(_pack((key, value))) <= self._max_bytes
-        except (TypeError, ValueError, OverflowError):
+            is_fit = (
+                type(key) is str
+                and len(pack((key, value))) <= self._max_bytes
+                and (type(value) in SCALARS or is_json(value, MAX_DEPTH - 1))
+            )
+        except CANNOT_PACK:
             is_fit = False
         if not is_fit:
-            encode(key, value, self._max_bytes)  # accepts it, or raises with the path
+            check(key, value, self._max_bytes)  # accepts it, or raises with the path
         if key == DEADLINE:
             raise EncodeError(f"the key {key!r} is reserved for internal use; choose another")
         self._remember(key)
@@ -356,21 +361,22 @@ class Session(_Base):
             EncodeError: JSON cannot hold what a value has become.
             RecordTooLarge: It has become larger than any record.
         """
-        changes = Changes(changed={}, kept=[], removed=[], images={})
+        changes = changed, kept, removed, images = Changes({}, {}, [], {})
         for key, before in list(self._before.items()):  # a copy, since another thread may be using the session
             value = dict.get(self, key, ABSENT)
-            now = changes.images[key] = value if type(value) in UNCHANGING else image_of(key, value)
-            if isinstance(now, bytes):  # of a list or a dict
-                if is_same(now, before):
-                    changes.kept.append(now)
-                else:
-                    check_size(key, now, self._max_bytes)
-                    changes.changed.update(unpack(now))
-            elif type(now) is not type(before) or now != before:
+            now = images[key] = value if type(value) in UNCHANGING else image_of(key, value)
+            if not isinstance(now, bytes):
                 if now is ABSENT:
-                    changes.removed.append(key)
-                else:
-                    changes.changed[key] = now
+                    if before is not ABSENT:
+                        removed.append(key)
+                elif type(now) is not type(before) or now != before:
+                    changed[key] = now
+            elif is_same(now, before):
+                kept[key] = now
+            elif len(now) > self._max_bytes:
+                raise too_large(place(key), len(now), self._max_bytes)
+            else:
+                changed[key] = unpack(now)  # a copy
         return changes
 
     def settle(self, changes: Changes) -> None:
