@@ -71,10 +71,11 @@ def _to_plain(value: object, name: str, levels: int, steps: list[object]) -> JSO
         for key, each in value.items():
             if not isinstance(key, str):
                 _refuse(name, steps[:-1], f"a key is {type(key).__name__}, not str; JSON's keys are text")
+            steps[-1] = key
+            plain_value = _to_plain(each, name, levels, steps)
             if not _is_unicode(key):
                 _refuse(name, steps[:-1], "a key: text with a lone surrogate has no UTF-8 form")
-            steps[-1] = key
-            plain[str.__str__(key)] = _to_plain(each, name, levels, steps)
+            plain[str.__str__(key)] = plain_value
     steps.pop()
     return plain
 

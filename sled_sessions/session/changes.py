@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from sled_sessions.errors import EncodeError
+from sled_sessions.errors import EncodeError, RecordTooLarge
 from sled_sessions.records.json import MAX_DEPTH, is_json, to_plain
 from sled_sessions.records.record import too_large
 
@@ -45,6 +45,15 @@ class Changes(NamedTuple):
     removed: list[str]
     images: dict[str, object]
 
+    def add_container(self, key: str, image: bytes, before: object, max_bytes: int) -> None:
+        """Add a list or a dict, with the image of the key's value before; RecordTooLarge if it has grown too large."""
+        if is_same(image, before):
+            self.kept[key] = image
+        elif len(image) > max_bytes:
+            raise _too_large(key, len(image), max_bytes)
+        else:
+            self.changed[key] = unpack(image)
+
     def __repr__(self) -> str:
         return f"Changes(changed={list(self.changed)}, removed={self.removed})"  # values may be secrets
 
@@ -58,7 +67,7 @@ def image_of(key: str, value: object) -> object:
         if is_json(value, MAX_DEPTH - 1):
             return image
     except CANNOT_PACK:
-        pass  # `to_plain` raises with the path, or converts to plain types
+        pass
     return pack(to_plain(value, f"session[{key!r}]", MAX_DEPTH - 1))
 
 
@@ -84,14 +93,14 @@ def check(key: str, value: Any, max_bytes: int) -> None:
     data = {key: value}
     try:
         size = len(pack(data))
+        is_done = size > max_bytes or is_json(data, MAX_DEPTH)
     except CANNOT_PACK:
-        size = 0
-    if size <= max_bytes:
-        size = len(pack(to_plain(data, "session")))
+        is_done = False
+    if not is_done:
+        size = len(pack(to_plain(data, "session")))  # raises with the path, or converts to plain types
     if size > max_bytes:
-        raise too_large(place(key), size, max_bytes)
+        raise _too_large(key, size, max_bytes)
 
 
-def place(key: str) -> str:
-    """How an error names a key."""
-    return f"session[{key[:40]!r}]"
+def _too_large(key: str, size: int, max_bytes: int) -> RecordTooLarge:
+    return too_large(f"session[{key[:40]!r}]", size, max_bytes)

@@ -9,21 +9,7 @@ from sled_sessions.errors import EncodeError
 from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.codec import from_microseconds, to_microseconds
 from sled_sessions.records.expiry import SESSION_END, policy_of
-from sled_sessions.records.json import MAX_DEPTH, is_json
-from sled_sessions.records.record import too_large
-from sled_sessions.session.changes import (
-    ABSENT,
-    CANNOT_PACK,
-    SCALARS,
-    UNCHANGING,
-    Changes,
-    check,
-    image_of,
-    is_same,
-    pack,
-    place,
-    unpack,
-)
+from sled_sessions.session.changes import ABSENT, CANNOT_PACK, SCALARS, UNCHANGING, Changes, check, image_of, pack
 from sled_sessions.stores.clock import Clock, utc_now
 from sled_sessions.stores.locks import StripedLock
 
@@ -151,13 +137,9 @@ class Session(_Base):
     def __setitem__(self, key: str, value: Any) -> None:
         if not self.is_loaded:
             self.load()
-        # Refuse what no record can hold here, where the mistake is, rather than on saving.
+        # Refuse what no record can hold here, where the mistake is, rather than on saving. Scalars take a short cut.
         try:
-            is_fit = (
-                type(key) is str
-                and len(pack((key, value))) <= self._max_bytes
-                and (type(value) in SCALARS or is_json(value, MAX_DEPTH - 1))
-            )
+            is_fit = type(key) is str and type(value) in SCALARS and len(pack((key, value))) <= self._max_bytes
         except CANNOT_PACK:
             is_fit = False
         if not is_fit:
@@ -361,22 +343,17 @@ class Session(_Base):
             EncodeError: JSON cannot hold what a value has become.
             RecordTooLarge: It has become larger than any record.
         """
-        changes = changed, kept, removed, images = Changes({}, {}, [], {})
+        changes = Changes(changed={}, kept={}, removed=[], images={})
         for key, before in list(self._before.items()):  # a copy, since another thread may be using the session
             value = dict.get(self, key, ABSENT)
-            now = images[key] = value if type(value) in UNCHANGING else image_of(key, value)
-            if not isinstance(now, bytes):
+            now = changes.images[key] = value if type(value) in UNCHANGING else image_of(key, value)
+            if isinstance(now, bytes):
+                changes.add_container(key, now, before, self._max_bytes)
+            elif type(now) is not type(before) or now != before:
                 if now is ABSENT:
-                    if before is not ABSENT:
-                        removed.append(key)
-                elif type(now) is not type(before) or now != before:
-                    changed[key] = now
-            elif is_same(now, before):
-                kept[key] = now
-            elif len(now) > self._max_bytes:
-                raise too_large(place(key), len(now), self._max_bytes)
-            else:
-                changed[key] = unpack(now)  # a copy
+                    changes.removed.append(key)
+                else:
+                    changes.changed[key] = now
         return changes
 
     def settle(self, changes: Changes) -> None:
