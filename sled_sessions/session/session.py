@@ -63,8 +63,8 @@ class Session(_Base):
             threads that use the session first at the same time.
         expiry: The policy; None is `Expiry.on_session_end()`.
         clock: Returns the current time as an aware datetime.
-        max_bytes: The size of the store's largest record; None without a limit. A value that cannot fit is refused when
-            it is set, or if it has grown in place, before the commit does anything else.
+        max_bytes: The size of the store's largest record. A value that cannot fit is refused when it is set, or if it
+            has grown in place, before the commit does anything else.
     """
 
     # `MutableMapping` is the first base, so every operation goes through the methods below; `dict` is the second, so
@@ -89,7 +89,7 @@ class Session(_Base):
         *,
         expiry: Expiry | None = None,
         clock: Clock = utc_now,
-        max_bytes: int | None = None,
+        max_bytes: int = sys.maxsize,
     ) -> None:
         self.is_loaded = False
         """Whether the session has been used yet."""
@@ -97,7 +97,7 @@ class Session(_Base):
         self._load = load
         self._expiry = expiry or SESSION_END
         self._clock = clock
-        self._max_bytes = sys.maxsize if max_bytes is None else max_bytes
+        self._max_bytes = max_bytes
         self._before: dict[str, object] = {}  # keys that were touched, each with the image of its stored value
         self._stored: Record | None = None  # as last seen in the store; None for a new session
         self._flushed: dict[Id, None] = {}  # ids to be deleted, in this order

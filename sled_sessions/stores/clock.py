@@ -23,5 +23,4 @@ def clock_of(store: object, given: Clock | None = None) -> Clock:
     """The given clock, or else that of the store or of the store it wraps, or else `utc_now`."""
     if given is not None:
         return checked(given)
-    clock: Clock = attribute_of(store, "clock", utc_now)
-    return clock
+    return attribute_of(store, "clock") or utc_now
