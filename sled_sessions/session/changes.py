@@ -47,12 +47,16 @@ class Changes(NamedTuple):
 
     def add_container(self, key: str, image: bytes, before: object, max_bytes: int) -> None:
         """Add a list or a dict, with the image of the key's value before; RecordTooLarge if it has grown too large."""
-        if is_same(image, before):
+        if image == before:
             self.kept[key] = image
-        elif len(image) > max_bytes:
+            return
+        if len(image) > max_bytes:
             raise _too_large(key, len(image), max_bytes)
+        value = unpack(image)
+        if isinstance(before, bytes) and len(before) == len(image) and _is_reordered(value, unpack(before)):
+            self.kept[key] = image
         else:
-            self.changed[key] = unpack(image)
+            self.changed[key] = value
 
     def __repr__(self) -> str:
         return f"Changes(changed={list(self.changed)}, removed={self.removed})"  # values may be secrets
@@ -71,14 +75,9 @@ def image_of(key: str, value: object) -> object:
     return pack(to_plain(value, f"session[{key!r}]", MAX_DEPTH - 1))
 
 
-def is_same(image: bytes, other: object) -> bool:
-    """Whether the image of a list or dict equals another image; the order of a dict's keys does not count. O(n)."""
-    if image == other:
-        return True
-    if not (isinstance(other, bytes) and len(image) == len(other)):
-        return False
-    value, old = unpack(image), unpack(other)
-    return value == old and _pack_sorted(value) == _pack_sorted(old)  # to Python, True == 1 == 1.0
+def _is_reordered(value: object, before: object) -> bool:
+    """Whether two values differ at most in the order of the keys of dicts. O(n log n)."""
+    return value == before and _pack_sorted(value) == _pack_sorted(before)  # to Python, True == 1 == 1.0
 
 
 def check(key: str, value: Any, max_bytes: int) -> None:

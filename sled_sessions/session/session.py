@@ -130,8 +130,8 @@ class Session(_Base):
         if not self.is_loaded:
             self.load()
         value = dict.__getitem__(self, key)
-        if isinstance(value, _CONTAINERS):  # the app may change it in place
-            self._remember(key)
+        if isinstance(value, _CONTAINERS) and key not in self._before:  # the app may change it in place
+            self._before[key] = image_of(key, value)
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
