@@ -133,3 +133,11 @@ def run_in_ipython(code: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], input=code, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_commands_work_in_a_clone():
+    """What the READMEs install from the clone is editable: Python would otherwise import the sources beside it."""
+    installed = [line for path in READMES for line in path.read_text().splitlines() if "pip install" in line]
+    from_here = [line for line in installed if "'.[" in line]
+    assert from_here
+    assert [line for line in from_here if "pip install -e '.[" not in line] == []

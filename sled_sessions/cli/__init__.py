@@ -66,6 +66,10 @@ def main() -> None:
         def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
             command: click.Command | None = None
             if name in _COMMANDS:
+                try:
+                    importlib.import_module("sled_sessions.sled")
+                except ImportError as error:  # also the error report would import it
+                    sys.exit(f"sled-sessions: {error}")
                 command = importlib.import_module(f"sled_sessions.cli.{_MODULES.get(name, name)}").command
             return command
 

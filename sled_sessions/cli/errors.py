@@ -51,7 +51,7 @@ def _cure(error: BaseException, message: str) -> str:
         return ". Stop that program first, or let it make a copy with sled_sessions.operate.backup"
     if isinstance(error, sled.SledIOError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return ". sled writes to what it opens: make that folder writable, or use a copy in a writable one"
-    if isinstance(error, sled.Corruption):
+    if isinstance(error, sled.Corruption) and " is damaged" in message:
         is_of_1_0 = message.endswith("Restore a backup")  # nothing can be salvaged from a folder of sled 1.0
         return f" (sled-sessions restore{'' if is_of_1_0 else ', else sled-sessions salvage'})"
     if isinstance(error, sled.Unsupported):

@@ -31,6 +31,7 @@ def command(database: Path, tree: str, as_json: bool) -> None:
     rows = [
         ("data of all trees", size(found.live_bytes)),
         ("on disk", disk),
+        ("in blobs", size(found.blob_bytes)),
         ("live sessions", found.sessions),
         ("expired, not yet swept", found.expired),
         ("unreadable records", found.unreadable),

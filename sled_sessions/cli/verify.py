@@ -18,7 +18,8 @@ _NAMED = 10  # unreadable records
 def command(database: Path, tree: str, as_json: bool) -> int:
     """Read all of DATABASE, and compare its expiry index with the sessions.
 
-    The exit code is 3 if a record is unreadable or the index is wrong, and 5 if a file is damaged.
+    The exit code is 3 if a record is unreadable or missing from the index, and 5 if a file is damaged. Entries without
+    a session, such as a crash leaves, are counted and harmless: a sweep drops them.
     """
     with opened_store(database, tree) as store, common.progress_bar("verifying") as progress:
         report = check_everything(store, progress=progress)
@@ -37,7 +38,7 @@ def command(database: Path, tree: str, as_json: bool) -> int:
     else:
         entries = "1 entry" if index.stale == 1 else f"{index.stale:,} entries"
         click.echo(f"{sessions}; {index.missing:,} missing from the index, {entries} without a session")
-    if index.missing or index.stale:
+    if not index:
         click.echo("The index is wrong: sled-sessions reindex rebuilds it.", err=True)
     if named:
         click.echo(f"Unreadable: {', '.join(named)}{', …' if report.unreadable > _NAMED else ''}", err=True)

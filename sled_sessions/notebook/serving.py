@@ -6,6 +6,8 @@ import time
 from contextlib import suppress
 from typing import Any, Self
 
+from sled_sessions.stores.locks import join
+
 START_WITHIN = 10.0  # seconds the application may take to start
 STOP_WITHIN = 3  # whole seconds that running requests get to finish when the server stops
 
@@ -44,7 +46,7 @@ class Server:
         `asyncio.to_thread` and the application's own shut-down are awaited however long they take.
         """
         self._server.should_exit = True
-        self._thread.join()
+        join(self._thread)
 
     def __enter__(self) -> Self:
         return self

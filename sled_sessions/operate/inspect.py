@@ -26,13 +26,13 @@ _is_prefix = re.compile(rf"[A-Za-z0-9_-]{{{_SHORTEST},}}").fullmatch
 
 @attrs.frozen
 class CheckReport:
-    """What `check_everything` found; truthy if everything is right.
+    """What `check_everything` found; truthy if every record can be decoded and has its entry in the index.
 
     Attributes:
         contents: What the database contains; damage would have raised an error.
         sessions: Records that a store can load, expired or not.
         unreadable: Records that cannot be decoded.
-        index: Whether the expiry index agrees with the sessions.
+        index: How the expiry index compares with the sessions. Entries left over, as a crash leaves them, are harmless.
         resolution: The step of the expiry index; None without one.
     """
 

@@ -24,7 +24,8 @@ class SalvageReport:
     Attributes:
         contents: What the new database contains.
         lost: Places in the old file, and pages of the old trees, that could not be read. A page holds some tens of
-            sessions, so this shows whether sessions are missing, not how many.
+            sessions, and a place may hold only what a later write replaced, so this does not show how many sessions
+            are missing. If it is 0, all were read, except that the end of a log may be missing after a crash.
         recovered: Sessions, among the contents, from pages that no tree leads to.
         dropped: Other pairs from such pages, whose tree is unknown.
     """

@@ -27,6 +27,9 @@ class Stats:
         live_bytes: Bytes of all keys and values.
         bytes_on_disk: Bytes of the files. sled keeps deleted data until it needs the space, so `compact` helps if this
             is many times `live_bytes`.
+        blob_bytes: The part of `bytes_on_disk` that is in blobs, the files in which sled keeps pages above 128 KB.
+        unused_blob_bytes: The part of `blob_bytes` that no page refers to. Opening the database removes such blobs, so
+            this is 0 just after; those that come later stay until the next opening.
         sessions: Sessions that have not expired.
         expired: Sessions that have expired and that no sweep has deleted yet.
         unreadable: Records that cannot be decoded, as in `CheckReport.unreadable`.
@@ -38,6 +41,8 @@ class Stats:
     trees: tuple[TreeStats, ...]
     live_bytes: int
     bytes_on_disk: int
+    blob_bytes: int
+    unused_blob_bytes: int
     sessions: int
     expired: int
     unreadable: int
@@ -58,6 +63,8 @@ class Stats:
             "index": shown.steps(self.resolution),
             "data of all trees": text.size(self.live_bytes),
             "size on disk": text.size(self.bytes_on_disk),
+            "in blobs": text.size(self.blob_bytes),
+            "in unused blobs": text.size(self.unused_blob_bytes),
         }
         trees = [(tree.name, tree.keys, text.size(tree.size)) for tree in self.trees]
         return html.card("Stats", facts, html.table(("tree", "keys", "size"), trees))
@@ -93,10 +100,13 @@ def stats(store: SledStore, *, progress: Progress | None = None) -> Stats:
         trees.append(TreeStats(name=name.decode(errors="replace"), keys=keys, size=size))
     if progress is not None:
         progress(done, done)
+    blob_bytes, unused_blob_bytes = db.blob_sizes()
     return Stats(
         trees=tuple(trees),
         live_bytes=sum(tree.size for tree in trees),
         bytes_on_disk=db.size_on_disk(),
+        blob_bytes=blob_bytes,
+        unused_blob_bytes=unused_blob_bytes,
         sessions=sessions,
         expired=expired,
         unreadable=unreadable,

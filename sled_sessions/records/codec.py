@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 
 from sled_sessions.errors import DecodeError, EncodeError
-from sled_sessions.records.json import is_plain, to_plain
+from sled_sessions.records.json import MAX_DEPTH, is_json, to_plain
 
 Moment: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
 """An expiry date as the record encodes it: nine integers, the offset included."""
@@ -68,7 +68,7 @@ def encode(key: bytes, data: dict[str, Any], expiry_date: datetime, is_checked: 
         raise EncodeError(f"data must be a dict, not {type(data).__name__}")
     try:
         value = _encode((key, data, moment))
-        if is_checked or is_plain(data, value):
+        if is_checked or is_json(data, MAX_DEPTH):
             return value
     except (TypeError, ValueError, OverflowError, RecursionError):
         pass  # `to_plain` converts the value, or raises with the path to it

@@ -1,21 +1,23 @@
-"""The values a session may hold: those of JSON, which every tower-sessions store can keep."""
+"""The values a session may hold: those of JSON, which every tower-sessions store can keep.
+
+To write one, msgspec encodes it, and `is_json(value, levels)`, which is in Rust, says whether the encoding can be
+stored: msgspec refuses integers beyond 64 bits and lone surrogates, but encodes more types than JSON's, NaN, and any
+depth. If not, `to_plain` converts the value, or raises with the path to what is wrong.
+"""
 
 import math
-import re
 from collections.abc import Mapping
-from typing import Any, TypeAlias
-
-import msgspec
+from typing import NoReturn, TypeAlias
 
 from sled_sessions.errors import EncodeError
+from sled_sessions.sled._native import is_json
+
+__all__ = ["JSON", "MAX_DEPTH", "is_json", "to_plain"]
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
 
 MAX_DEPTH = 512
 """Levels of nested containers, counting the data itself: half of what rmp-serde reads, and safe for Python's stack."""
-
-_NOT_CONTAINERS = bytes(byte for byte in range(256) if not (0x80 <= byte <= 0x9F or 0xDC <= byte <= 0xDF))
-_NOT_FINITE = re.compile(rb"\xcb[\x7f\xff][\xf0-\xff]")
 
 _CURE = "convert it to text, a number, a list or a dict"
 _CURES = {
@@ -26,57 +28,69 @@ _CURES = {
 }
 
 
-def is_plain(data: dict[str, Any], encoded: bytes) -> bool:
-    """Whether `data` certainly holds only JSON values, so that `encoded`, its MessagePack, can be stored unchanged.
+def to_plain(value: object, name: str = "data", levels: int = MAX_DEPTH) -> JSON:
+    """A copy in JSON's own Python types: tuples become lists, instances of subclasses become the base type. O(n).
 
-    This is the fast path of a save: each test is one call into C. A wrong False is harmless, since `to_plain` then
-    decides. msgspec also encodes other types than JSON's, but `to_builtins` converts those, so they compare unequal.
+    Raises EncodeError if JSON cannot hold `value`, or it has more than `levels` levels; the message names the path to
+    the offending part, starting with `name`, and never its content.
     """
-    return (
-        msgspec.to_builtins(data, str_keys=True) == data
-        # Each level has a container header, so the bytes that may be such headers bound the depth.
-        and (len(encoded) <= MAX_DEPTH or len(encoded.translate(None, _NOT_CONTAINERS)) <= MAX_DEPTH)
-        and not (0xCB in encoded and _NOT_FINITE.search(encoded))
-    )
+    return _to_plain(value, name, levels, [])
 
 
-def to_plain(value: object, path: str = "data", depth: int = MAX_DEPTH) -> JSON:
-    """A copy of `value` in JSON's own Python types: tuples become lists, instances of subclasses become the base type.
-
-    Raises EncodeError if JSON cannot hold `value`; the message names the path to the offending part, never its content.
-    """
+def _to_plain(value: object, name: str, levels: int, steps: list[object]) -> JSON:
+    """`to_plain` of a part of the value; `steps` are the keys and places that lead to it."""
     if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        if not _is_unicode(value):
+            _refuse(name, steps, "text with a lone surrogate has no UTF-8 form")
+        return str.__str__(value)
     if isinstance(value, int):
         if not -(2**63) <= value < 2**64:
-            raise EncodeError(f"{path}: an integer beyond 64 bits; store it as text")
+            _refuse(name, steps, "an integer beyond 64 bits; store it as text")
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise EncodeError(f"{path}: JSON has no NaN or infinity; store None instead")
+            _refuse(name, steps, "JSON has no NaN or infinity; store None instead")
         return float(value)
-    if isinstance(value, str):
-        return _text(value, path)
-    if not isinstance(value, Mapping | list | tuple):
-        raise EncodeError(f"{path}: JSON has no {type(value).__name__}; {_CURES.get(type(value).__name__, _CURE)}")
-    if depth == 0:
+    if not isinstance(value, (dict, list, tuple)) and not isinstance(value, Mapping):
+        kind = type(value).__name__
+        _refuse(name, steps, f"JSON has no {kind}; {_CURES.get(kind, _CURE)}")
+    if len(steps) == levels:
+        path = _path(name, steps)
         raise EncodeError(f"{path[:60]}…: more than {MAX_DEPTH} levels deep, or a container inside itself")
-    if not isinstance(value, Mapping):
-        plain_list = []
+    steps.append(None)
+    plain: JSON
+    if isinstance(value, (list, tuple)):
+        plain = []
         for place, each in enumerate(value):  # not a comprehension: those use a stack frame per level
-            plain_list.append(to_plain(each, f"{path}[{place}]", depth - 1))
-        return plain_list
-    plain_dict = {}
-    for key, each in value.items():
-        if not isinstance(key, str):
-            raise EncodeError(f"{path}: a key is {type(key).__name__}, not str; JSON's keys are text")
-        plain_dict[_text(key, f"{path}: a key")] = to_plain(each, f"{path}[{key!r}]", depth - 1)
-    return plain_dict
+            steps[-1] = place
+            plain.append(_to_plain(each, name, levels, steps))
+    else:
+        plain = {}
+        for key, each in value.items():
+            if not isinstance(key, str):
+                _refuse(name, steps[:-1], f"a key is {type(key).__name__}, not str; JSON's keys are text")
+            steps[-1] = key
+            plain_value = _to_plain(each, name, levels, steps)
+            if not _is_unicode(key):
+                _refuse(name, steps[:-1], "a key: text with a lone surrogate has no UTF-8 form")
+            plain[str.__str__(key)] = plain_value
+    steps.pop()
+    return plain
 
 
-def _text(value: str, path: str) -> str:
+def _is_unicode(text: str) -> bool:
     try:
-        value.encode()
+        text.encode()
     except UnicodeEncodeError:
-        raise EncodeError(f"{path}: text with a lone surrogate has no UTF-8 form") from None
-    return str.__str__(value)
+        return False
+    return True
+
+
+def _path(name: str, steps: list[object]) -> str:
+    return name + "".join(f"[{step!r}]" for step in steps)
+
+
+def _refuse(name: str, steps: list[object], why: str) -> NoReturn:
+    raise EncodeError(f"{_path(name, steps)}: {why}")

@@ -85,6 +85,14 @@ def not_an_id(value: object) -> TypeError:
     return TypeError(f"a session id must be an Id, not {type(value).__name__}; Id.parse(text) reads a cookie's text")
 
 
+def too_large(what: str, size: int, max_bytes: int) -> RecordTooLarge:
+    """The error to raise for what has `size` bytes and does not fit into a record of `max_bytes`."""
+    return RecordTooLarge(
+        f"{what} has {size:,} bytes, and max_record_bytes is {max_bytes:,}; "
+        "keep what is large elsewhere and its key in the session"
+    )
+
+
 @attrs.define(repr=False, init=False)
 class Record:
     """A session's id, its data and the moment it expires (tower-sessions' `Record`).
@@ -136,10 +144,7 @@ class Record:
         """
         value = codec.encode(self.id.key, self.data, self.expiry_date, self._is_checked)
         if max_bytes is not None and len(value) > max_bytes:
-            raise RecordTooLarge(
-                f"the record has {len(value):,} bytes, and max_record_bytes is {max_bytes:,}; "
-                "keep what is large elsewhere and its key in the session"
-            )
+            raise too_large("the record", len(value), max_bytes)
         return value
 
     @classmethod

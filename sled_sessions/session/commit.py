@@ -23,7 +23,7 @@ from typing import NamedTuple
 from sled_sessions import events
 from sled_sessions.errors import SessionError
 from sled_sessions.records import Expiry, Id, Record
-from sled_sessions.session.changes import Changes
+from sled_sessions.session.changes import Changes, unpack
 from sled_sessions.session.session import DEADLINE, Session
 from sled_sessions.stores.protocol import DELETE, AsyncSessionStore, Changed
 
@@ -185,7 +185,8 @@ def _merge(session: Session, changes: Changes, record: Record) -> Changed:
     """`record` with the session's changes; DELETE if no data is left, or the policy ends the session at once."""
     data = {**record.data, **changes.changed}
     if changes.kept and session._stored is not None and _is_same_state(record, session._stored):
-        data.update(changes.kept)  # the app was given this record's containers, and has changed them back
+        # The app was given this record's containers, and may have changed them back.
+        data.update((key, unpack(image)) for key, image in changes.kept.items())
     for key in changes.removed:
         data.pop(key, None)
     expiry_date, deadline = session._expiry_date(now := session._clock(), record)

@@ -10,6 +10,7 @@ from sled_sessions.session.session import Session
 from sled_sessions.stores.adapter import AsyncStore, run_inline
 from sled_sessions.stores.clock import Clock, clock_of
 from sled_sessions.stores.protocol import SessionStore, check_blocking
+from sled_sessions.stores.wrapped import max_bytes_of
 
 
 class SessionManager:
@@ -34,13 +35,19 @@ class SessionManager:
         self._async_store = AsyncStore(store)
         self._expiry = policy_of(expiry)
         self._clock = clock_of(store, clock)
+        self._max_bytes = max_bytes_of(store)
 
     def __repr__(self) -> str:
         return f"SessionManager({self._store!r})"
 
     def open(self, id: Id | None = None) -> Session:
         """Open the session with this id, or a new one if `id` is None or the store has no live session under it."""
-        return Session(lambda: None if id is None else self._store.load(id), expiry=self._expiry, clock=self._clock)
+        return Session(
+            lambda: None if id is None else self._store.load(id),
+            expiry=self._expiry,
+            clock=self._clock,
+            max_bytes=self._max_bytes,
+        )
 
     def commit(self, session: Session) -> Outcome:
         """Write what was changed. Afterwards `session.id` is the id to open it by, or None if it has ended.

@@ -1,18 +1,17 @@
 """The session: one visitor's data, as a dict that knows what changed in it. `commit.py` says how it is stored."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn
-
-import msgspec
 
 from sled_sessions.errors import EncodeError
 from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.codec import from_microseconds, to_microseconds
 from sled_sessions.records.expiry import SESSION_END, policy_of
-from sled_sessions.session.changes import ABSENT, SCALARS, UNCHANGING, Changes, encode, image_of, is_same, unpack
+from sled_sessions.session.changes import ABSENT, CANNOT_PACK, SCALARS, UNCHANGING, Changes, check, image_of, pack
 from sled_sessions.stores.clock import Clock, utc_now
-from sled_sessions.stores.locks import StripedLock
+from sled_sessions.stores.locks import KeyLocks
 
 DEADLINE: Final = "_ends_at_most"
 """The data key for the moment of `Expiry.at_most`, in microseconds since the Unix epoch; apps do not see it."""
@@ -20,7 +19,6 @@ DEADLINE: Final = "_ends_at_most"
 _MICROSECOND: Final = timedelta(microseconds=1)
 _LAST: Final = to_microseconds(datetime.max.replace(tzinfo=UTC))
 _CONTAINERS = (list, dict)
-_pack = msgspec.msgpack.Encoder().encode
 
 if TYPE_CHECKING:
     _Base = dict[str, Any]  # to a type checker, every dict is a MutableMapping
@@ -65,6 +63,8 @@ class Session(_Base):
             threads that use the session first at the same time.
         expiry: The policy; None is `Expiry.on_session_end()`.
         clock: Returns the current time as an aware datetime.
+        max_bytes: The size of the store's largest record. A value that cannot fit is refused when it is set, or if it
+            has grown in place, before the commit does anything else.
     """
 
     # `MutableMapping` is the first base, so every operation goes through the methods below; `dict` is the second, so
@@ -78,12 +78,18 @@ class Session(_Base):
         "_has_new_expiry",
         "_is_cycling",
         "_load",
+        "_max_bytes",
         "_stored",
         "is_loaded",
     )
 
     def __init__(
-        self, load: Callable[[], Record | None], *, expiry: Expiry | None = None, clock: Clock = utc_now
+        self,
+        load: Callable[[], Record | None],
+        *,
+        expiry: Expiry | None = None,
+        clock: Clock = utc_now,
+        max_bytes: int = sys.maxsize,
     ) -> None:
         self.is_loaded = False
         """Whether the session has been used yet."""
@@ -91,6 +97,7 @@ class Session(_Base):
         self._load = load
         self._expiry = expiry or SESSION_END
         self._clock = clock
+        self._max_bytes = max_bytes
         self._before: dict[str, object] = {}  # keys that were touched, each with the image of its stored value
         self._stored: Record | None = None  # as last seen in the store; None for a new session
         self._flushed: dict[Id, None] = {}  # ids to be deleted, in this order
@@ -105,15 +112,7 @@ class Session(_Base):
             BackendError, DecodeError: As the store's `load`.
         """
         if not self.is_loaded:
-            record = self._load()
-            with _filling.stripes[0]:
-                if not self.is_loaded:  # another thread may have loaded it, and used it since
-                    dict.clear(self)
-                    if record is not None:
-                        self._stored = record
-                        dict.update(self, record.data)
-                        dict.pop(self, DEADLINE, None)
-                    self.is_loaded = True
+            _filling.hold(id(self), self._fill, self._load())
 
     # Starlette calls `mark_accessed` whenever an app reads `request.session`, and apps written for it call
     # `mark_modified` after a nested change, which is noticed here without that.
@@ -123,20 +122,20 @@ class Session(_Base):
         if not self.is_loaded:
             self.load()
         value = dict.__getitem__(self, key)
-        if isinstance(value, _CONTAINERS):  # the app may change it in place
-            self._remember(key)
+        if isinstance(value, _CONTAINERS) and key not in self._before:  # the app may change it in place
+            self._before[key] = image_of(key, value)
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not self.is_loaded:
             self.load()
-        # Refuse what JSON cannot hold here, where the mistake is, rather than on saving. Scalars take a short cut.
+        # Refuse what no record can hold here, where the mistake is, rather than on saving. Scalars take a short cut.
         try:
-            is_plain = type(key) is str and type(value) in SCALARS and _pack((key, value))
-        except (TypeError, ValueError, OverflowError):
-            is_plain = False
-        if not is_plain:
-            encode(key, value)  # accepts it, or raises with the path
+            is_fit = type(key) is str and type(value) in SCALARS and len(pack((key, value))) <= self._max_bytes
+        except CANNOT_PACK:
+            is_fit = False
+        if not is_fit:
+            check(key, value, self._max_bytes)  # accepts it, or raises with the path
         if key == DEADLINE:
             raise EncodeError(f"the key {key!r} is reserved for internal use; choose another")
         self._remember(key)
@@ -328,13 +327,20 @@ class Session(_Base):
         return min(expiry_date, from_microseconds(deadline)), deadline
 
     def changes(self) -> Changes:
-        """What was changed since loading or `settle`; EncodeError if JSON cannot hold what a value has become."""
+        """What was changed since loading or `settle`.
+
+        Encodes each value that was handed out or set, once more than it was when it was handed out or set: O(n).
+
+        Raises:
+            EncodeError: JSON cannot hold what a value has become.
+            RecordTooLarge: It has become larger than any record.
+        """
         changes = Changes(changed={}, kept={}, removed=[], images={})
         for key, before in list(self._before.items()):  # a copy, since another thread may be using the session
             value = dict.get(self, key, ABSENT)
             now = changes.images[key] = value if type(value) in UNCHANGING else image_of(key, value)
-            if isinstance(now, bytes):  # of a list or a dict
-                (changes.kept if is_same(now, before) else changes.changed).update(unpack(now))
+            if isinstance(now, bytes):
+                changes.add_container(key, now, before, self._max_bytes)
             elif type(now) is not type(before) or now != before:
                 if now is ABSENT:
                     changes.removed.append(key)
@@ -349,6 +355,15 @@ class Session(_Base):
             stored = changes.images.get(key, before)
             if type(stored) not in UNCHANGING or dict.get(self, key, ABSENT) is not stored:
                 self._before[key] = stored
+
+    def _fill(self, record: Record | None) -> None:
+        if not self.is_loaded:  # another thread may have loaded it, and used it since
+            dict.clear(self)
+            if record is not None:
+                self._stored = record
+                dict.update(self, record.data)
+                dict.pop(self, DEADLINE, None)
+            self.is_loaded = True
 
     def _remember(self, key: str) -> None:
         if key not in self._before:
@@ -375,5 +390,5 @@ class Session(_Base):
         self._is_cycling = self._has_new_expiry = False
 
 
-_filling = StripedLock(1)  # held for microseconds, so one for all sessions is enough
+_filling = KeyLocks()  # by the session's `id()`; a lock in each session would be made for every request
 _NOT_LOADED = NotLoaded()

@@ -24,6 +24,7 @@ from sled_sessions.sled._native import (
     TransactionTree,
     Tree,
     open,  # noqa: A004 - sled's name
+    open_databases,
     transaction,
 )
 from sled_sessions.sled.errors import (
@@ -58,6 +59,7 @@ __all__ = [
     "Tree",
     "Unsupported",
     "open",
+    "open_databases",
     "transaction",
 ]
 

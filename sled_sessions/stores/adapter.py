@@ -5,13 +5,13 @@ never suspend, so that one step of the coroutine, made by `run_inline`, is all o
 """
 
 from collections.abc import Callable, Coroutine
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar, Unpack
 
 from sled_sessions.records import Id, Record
-from sled_sessions.stores.locks import Lock, StripedLock
+from sled_sessions.stores.locks import KeyLocks
 from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore, check_blocking, is_async, key_of
 from sled_sessions.stores.sweep import SweepOptions, SweepReport, SweepStrategy
 
@@ -81,43 +81,44 @@ class AsyncStore:
 
 
 class BlockingStore:
-    """A `SessionStore` on an `AsyncSessionStore` that never suspends; a lock of `locks` is held during each call."""
+    """A `SessionStore` on an `AsyncSessionStore` that never suspends; each call holds its key in `locks`."""
 
-    def __init__(self, store: AsyncSessionStore, locks: StripedLock | None = None) -> None:
+    def __init__(self, store: AsyncSessionStore, locks: KeyLocks | None = None) -> None:
         self._async = store
-        self._lock: Callable[[bytes], Lock] = (lambda key: nullcontext()) if locks is None else locks.of
+        self._locks = locks
 
     def __repr__(self) -> str:
         return repr(self._async)
 
     def create(self, record: Record) -> Record:
         """See `SessionStore.create`."""
-        with self._lock(record.id.key):
-            return run_inline(self._async.create(record), self)
+        return self._call(record.id.key, self._async.create, record)
 
     def save(self, record: Record) -> None:
         """See `SessionStore.save`."""
-        with self._lock(record.id.key):
-            run_inline(self._async.save(record), self)
+        self._call(record.id.key, self._async.save, record)
 
     def load(self, id: Id) -> Record | None:
         """See `SessionStore.load`."""
-        with self._lock(key_of(id)):
-            return run_inline(self._async.load(id), self)
+        return self._call(key_of(id), self._async.load, id)
 
     def delete(self, id: Id) -> bool:
         """See `SessionStore.delete`."""
-        with self._lock(key_of(id)):
-            return run_inline(self._async.delete(id), self)
+        return self._call(key_of(id), self._async.delete, id)
 
     def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """See `SessionStore.update`."""
-        with self._lock(key_of(id)):
-            return run_inline(self._async.update(id, change, seen=seen), self)
+        return self._call(key_of(id), partial(self._async.update, seen=seen), id, change)
 
     def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
         """See `SessionStore.delete_expired`."""
         return run_inline(self._async.delete_expired(strategy, **options), self)
+
+    def _call(self, key: bytes, method: Callable[..., Coroutine[Any, Any, _T]], *arguments: object) -> _T:
+        def run() -> _T:
+            return run_inline(method(*arguments), self)
+
+        return run() if self._locks is None else self._locks.hold(key, run)
 
 
 def as_async(store: SessionStore | AsyncSessionStore) -> AsyncSessionStore:

@@ -19,7 +19,7 @@ from sled_sessions import events
 from sled_sessions.errors import SessionError
 from sled_sessions.records import Id, Record
 from sled_sessions.stores.adapter import AsyncStore, BlockingStore, as_async, run_inline
-from sled_sessions.stores.locks import StripedLock
+from sled_sessions.stores.locks import KeyLocks
 from sled_sessions.stores.protocol import (
     AsyncSessionStore,
     Change,
@@ -62,7 +62,7 @@ class CachingStore(BlockingStore):
         self.cache = cache
         self.store = store
         self._pair = _Pair(AsyncStore(cache), AsyncStore(store), None)
-        super().__init__(self._pair, StripedLock())
+        super().__init__(self._pair, KeyLocks())
 
     def __repr__(self) -> str:
         return f"CachingStore({self.cache!r}, {self.store!r})"

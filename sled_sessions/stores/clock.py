@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from sled_sessions.records.codec import require_aware
+from sled_sessions.stores.wrapped import attribute_of
 
 Clock = Callable[[], datetime]
 """Returns the current time as an aware datetime."""
@@ -22,6 +23,4 @@ def clock_of(store: object, given: Clock | None = None) -> Clock:
     """The given clock, or else that of the store or of the store it wraps, or else `utc_now`."""
     if given is not None:
         return checked(given)
-    while not hasattr(store, "clock") and hasattr(store, "store"):
-        store = store.store
-    return getattr(store, "clock", utc_now)
+    return attribute_of(store, "clock") or utc_now

@@ -1,18 +1,26 @@
 """Sessions in this process's memory: for tests, for caches, and as the plain model of a store."""
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
+from typing import Final, TypeVar
 
 import attrs
 from sortedcontainers import SortedList
 
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.stores.clock import Clock, checked, utc_now
-from sled_sessions.stores.locks import StripedLock
+from sled_sessions.stores.locks import KeyLocks
 from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
+
+_T = TypeVar("_T")
+
+_INDEX: Final = "index"
+"""The key held while the index is read or changed."""
+
+_BACKLOG = 100
+"""Writes after which the index is brought up to date."""
 
 
 class MemoryStore:
@@ -27,28 +35,24 @@ class MemoryStore:
 
     def __init__(self, *, clock: Clock = utc_now) -> None:
         self.clock = checked(clock)
-        self._lock = StripedLock(1, threading.RLock)
+        self._locks = KeyLocks()
         self._values: dict[bytes, bytes] = {}
-        self._expiries: dict[bytes, int] = {}  # the expiry that the index has for each key
+        # The index follows the values later, in `_on_index`: a write that interrupts another one cannot change it then.
         self._index: SortedList[tuple[int, bytes]] = SortedList()
+        self._expiries: dict[bytes, int] = {}  # the expiry that the index has for each key
+        self._changed: dict[bytes, int | None] = {}  # and the one that it is to have; None: none
 
     def create(self, record: Record) -> Record:
         """Store a new session: under another id if this one is taken. O(log n)."""
-        with self._lock.of():
-            while record.id.key in self._values:
-                record = attrs.evolve(record, id=Id.new())
-            self.save(record)
+        while not self._locks.hold(record.id.key, self._create, record):
+            record = attrs.evolve(record, id=Id.new())
+        self._bound_backlog()
         return record
 
     def save(self, record: Record) -> None:
         """Store a session, new or known. O(log n)."""
-        key, value, expiry = record.id.key, record.encode(), codec.to_microseconds(record.expiry_date)
-        with self._lock.of():
-            if key in self._expiries:
-                self._index.remove((self._expiries[key], key))
-            self._values[key] = value  # one assignment: `load` takes no lock and finds the old value or the new one
-            self._expiries[key] = expiry
-            self._index.add((expiry, key))
+        self._locks.hold(record.id.key, self._save, record)
+        self._bound_backlog()
 
     def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None. O(1)."""
@@ -57,23 +61,16 @@ class MemoryStore:
 
     def delete(self, id: Id) -> bool:
         """Remove a session; false if there was none. O(log n)."""
-        with self._lock.of():
-            return self._remove(key_of(id))
+        key = key_of(id)
+        is_removed = self._locks.hold(key, self._remove, key)
+        self._bound_backlog()
+        return is_removed
 
     def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """Read, change and write a live session as one step; None if it is missing, expired or deleted by `change`."""
-        key = key_of(id)
-        with self._lock.of():
-            is_current = seen is not None and seen.is_live_state(self.clock()) and self._values.get(key) == seen.version
-            record = seen if is_current else self.load(id)
-            if record is None:
-                return None
-            changed = check_change(id, change(record))
-            if changed is DELETE:
-                self._remove(key)
-                return None
-            self.save(changed)
-            return Record(id, changed.data, changed.expiry_date, version=self._values[key])
+        record = self._locks.hold(key_of(id), self._update, id, change, seen)
+        self._bound_backlog()
+        return record
 
     def delete_expired(
         self,
@@ -89,12 +86,10 @@ class MemoryStore:
         """Remove the expired sessions; the options are those of `SledStore.delete_expired`."""
         strategy = SweepStrategy(strategy or SweepStrategy.EXPIRY_INDEX)
         sweep = Sweep(strategy, self.clock, now, limit, budget, on_expired, progress, dry_run)
-        with self._lock.of():
-            due = list(self._index.irange(maximum=(sweep.until + 1,), inclusive=(True, False)))
-            others = len(self._index) - len(due)
+        due, others = self._on_index(lambda: self._due(sweep.until))
         for _, key in due:
             sweep.examined += 1
-            value = self._values.get(key) if dry_run else self._expire(key, sweep.until)
+            value = self._values.get(key) if dry_run else self._locks.hold(key, self._expire, key, sweep.until)
             if value is not None:
                 sweep.count_deleted(key, value)
             if sweep.is_over():
@@ -115,8 +110,7 @@ class MemoryStore:
 
     def first_expiry(self) -> datetime | None:
         """The earliest expiry, which may be past; None without sessions. O(1)."""
-        with self._lock.of():
-            return codec.from_microseconds(self._index[0][0]) if self._index else None
+        return self._on_index(lambda: codec.from_microseconds(self._index[0][0]) if self._index else None)
 
     def expiring(self, start: datetime | None = None, stop: datetime | None = None) -> Iterator[tuple[datetime, Id]]:
         """The sessions that expire from `start` on and before `stop`, earliest first. O(log n + those)."""
@@ -124,8 +118,7 @@ class MemoryStore:
             None if bound is None else (codec.to_microseconds(codec.require_aware(bound, name)),)
             for name, bound in (("start", start), ("stop", stop))
         )
-        with self._lock.of():
-            found = list(self._index.irange(low, high, inclusive=(True, False)))
+        found = self._on_index(lambda: list(self._index.irange(low, high, inclusive=(True, False))))
         return ((codec.from_microseconds(expiry), Id(key)) for expiry, key in found)
 
     def __repr__(self) -> str:
@@ -135,22 +128,71 @@ class MemoryStore:
         from sled_sessions.display import html, text
         from sled_sessions.stores import shown
 
-        with self._lock.of():
-            first = [Record.decode(self._values[key]) for _, key in islice(self._index, text.PAGE)]
-            count = len(self._values)
-        return html.card("MemoryStore", {"sessions": count}, shown.first_records(first, self.clock(), "next to expire"))
+        keys = self._on_index(lambda: [key for _, key in islice(self._index, text.PAGE)])
+        first = [Record.decode(value) for key in keys if (value := self._values.get(key)) is not None]
+        return html.card(
+            "MemoryStore", {"sessions": self.count()}, shown.first_records(first, self.clock(), "next to expire")
+        )
+
+    def _create(self, record: Record) -> bool:
+        if record.id.key in self._values:
+            return False
+        self._save(record)
+        return True
+
+    def _save(self, record: Record) -> None:
+        key, value, expiry = record.id.key, record.encode(), codec.to_microseconds(record.expiry_date)
+        self._values[key] = value  # one assignment: `load` takes no lock and finds the old value or the new one
+        self._changed[key] = expiry
+
+    def _update(self, id: Id, change: Change, seen: Record | None) -> Record | None:
+        key = id.key
+        is_current = seen is not None and seen.is_live_state(self.clock()) and self._values.get(key) == seen.version
+        record = seen if is_current else self.load(id)
+        if record is None:
+            return None
+        changed = check_change(id, change(record))
+        if changed is DELETE:
+            self._remove(key)
+            return None
+        self._save(changed)
+        return Record(id, changed.data, changed.expiry_date, version=self._values[key])
+
+    def _remove(self, key: bytes) -> bool:
+        is_removed = self._values.pop(key, None) is not None
+        if is_removed:
+            self._changed[key] = None
+        return is_removed
 
     def _expire(self, key: bytes, until: int) -> bytes | None:
         """Remove a session if it has expired at that time, and return its record."""
-        with self._lock.of():
-            if self._expiries.get(key, until + 1) > until:
-                return None
-            value = self._values[key]
-            self._remove(key)
-            return value
+        value = self._values.get(key)
+        if value is None or codec.decode_expiry(value) > until:
+            return None
+        self._remove(key)
+        return value
 
-    def _remove(self, key: bytes) -> bool:
-        if self._values.pop(key, None) is None:
-            return False
-        self._index.remove((self._expiries.pop(key), key))
-        return True
+    def _due(self, until: int) -> tuple[list[tuple[int, bytes]], int]:
+        """The entries that have expired at that time, and the number of others."""
+        due = list(self._index.irange(maximum=(until + 1,), inclusive=(True, False)))
+        return due, len(self._index) - len(due)
+
+    def _bound_backlog(self) -> None:
+        if len(self._changed) > _BACKLOG and _INDEX not in self._locks.held:  # who holds it does this work
+            self._on_index(lambda: None)
+
+    def _on_index(self, read: Callable[[], _T]) -> _T:
+        """Bring the index up to date, and return what `read` finds there."""
+
+        def read_current() -> _T:
+            while self._changed:
+                key, expiry = self._changed.popitem()
+                before = self._expiries.pop(key, None)
+                if before is not None:
+                    self._index.remove((before, key))
+                if expiry is not None:
+                    self._index.add((expiry, key))
+                    self._expiries[key] = expiry
+            return read()
+
+        return self._locks.hold(_INDEX, read_current)

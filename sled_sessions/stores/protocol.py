@@ -109,6 +109,9 @@ class SessionStore(Protocol):
 
     Every method may raise `BackendError`. Those that write raise `EncodeError`, or `RecordTooLarge` below it, when the
     record cannot be written; then nothing was.
+
+    The package's own stores may be used by signal handlers and finalizers. A write there raises `RuntimeError` when it
+    interrupts a write of the same session, which it would otherwise wait for.
     """
 
     def create(self, record: Record) -> Record:

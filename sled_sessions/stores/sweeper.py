@@ -7,9 +7,11 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any, Self, cast
 
 from sled_sessions import events
+from sled_sessions.stores.locks import join
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore, check_store, is_async
 from sled_sessions.stores.sled import SledStore
@@ -63,7 +65,8 @@ class Sweeper:
         self.jitter = jitter
         self._strategy = None if strategy is None else SweepStrategy(strategy)
         self._on_sweep = on_sweep
-        self._stopped = threading.Event()
+        self._is_stopped = False
+        self._stops: SimpleQueue[None] = SimpleQueue()  # wakes the thread; an Event's lock would block signal handlers
         self._thread: threading.Thread | None = None
         self._wake: Callable[[], object] | None = None
 
@@ -78,16 +81,22 @@ class Sweeper:
             raise RuntimeError("this sweeper is running already")
         if is_async(self.store, "delete_expired"):
             raise TypeError("an asynchronous store is swept on its event loop: await sweeper.run()")
-        self._stopped.clear()
-        self._thread = threading.Thread(target=self._run_in_thread, name="sled_sessions sweeper", daemon=True)
-        self._thread.start()
+        self._stops = SimpleQueue()
+        run = partial(self._run_in_thread, self._stops)
+        self._thread = thread = threading.Thread(target=run, name="sled_sessions sweeper", daemon=True)
+        thread.start()
 
     def stop(self) -> None:
-        """End the thread, or `run`, at once or after the current slice of a sweep (50 ms)."""
-        self._stopped.set()
+        """End the thread, or `run`, at once or after the current slice of a sweep (50 ms).
+
+        May be called by a signal handler. When the slice has to wait for a call that the handler has interrupted, this
+        returns first, and the thread ends after that call.
+        """
+        self._is_stopped = True
+        self._stops.put(None)
         thread, self._thread = self._thread, None
         if thread is not None and thread is not threading.current_thread():  # `on_sweep` may call this
-            thread.join()
+            join(thread)
         if (wake := self._wake) is not None:
             try:
                 wake()
@@ -110,7 +119,7 @@ class Sweeper:
         Raises:
             RuntimeError: When awaited: it is running already.
         """
-        self._stopped.clear()  # here rather than in the task, so that a `stop` before its first step counts
+        self._is_stopped = False  # here rather than in the task, so that a `stop` before its first step counts
         return self._run_in_loop()
 
     async def _run_in_loop(self) -> None:
@@ -121,13 +130,13 @@ class Sweeper:
         stopped = asyncio.Event()
         self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe, stopped.set)
         try:
-            while not self._stopped.is_set():
+            while not self._is_stopped:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stopped.wait(), self._wait_seconds())
                     return
                 with _logged():
                     reports: list[SweepReport] = []
-                    while not self._stopped.is_set() and self._goes_on(reports):
+                    while not self._is_stopped and self._goes_on(reports):
                         if is_async(self.store, "delete_expired"):
                             reports.append(await self.store.delete_expired(self._strategy, budget=_SLICE))
                             await asyncio.sleep(0)  # the sweep itself may never have suspended
@@ -137,9 +146,12 @@ class Sweeper:
         finally:
             self._wake = None
 
-    def _run_in_thread(self) -> None:
+    def _run_in_thread(self, stops: "SimpleQueue[None]") -> None:
         me = threading.current_thread()
-        while self._thread is me and not self._stopped.wait(self._wait_seconds()):  # `on_sweep` may have replaced it
+        while self._thread is me:  # `on_sweep` may have replaced it
+            with suppress(Empty):
+                stops.get(timeout=self._wait_seconds())
+                return
             with _logged():
                 reports: list[SweepReport] = []
                 while self._thread is me and self._goes_on(reports):

@@ -37,6 +37,7 @@ from sled_sessions.session.commit import commit
 from sled_sessions.stores.adapter import as_async
 from sled_sessions.stores.clock import Clock, clock_of
 from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore, check_store, is_async
+from sled_sessions.stores.wrapped import max_bytes_of
 from sled_sessions.web.cookies import SameSite, SessionCookie
 from sled_sessions.web.litestar import is_replaced, take_over
 from sled_sessions.web.sealing import Keys, Private, Seal, Signed
@@ -141,6 +142,7 @@ class SessionMiddleware:
         self.always_save = always_save
         self.touch_after = touch_after
         self.clock = clock_of(store, clock)
+        self.max_bytes = max_bytes_of(store)
         self._under_way: set[Future[Outcome]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -206,7 +208,9 @@ class _Exchange:
     def open(self, load: Callable[[], Record | None]) -> None:
         """Give the app a session."""
         middleware = self._middleware  # the cookie's value gets no name here: tracebacks show local variables
-        self._session = self._scope["session"] = Session(load, expiry=middleware.expiry, clock=middleware.clock)
+        self._session = self._scope["session"] = Session(
+            load, expiry=middleware.expiry, clock=middleware.clock, max_bytes=middleware.max_bytes
+        )
         if self._presented is not None and middleware.cookie.is_malformed(self._presented):
             self._session.load()  # calls no store; a used session without a record has its cookie removed
         elif self._scope["type"] == "websocket":

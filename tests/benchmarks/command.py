@@ -14,7 +14,7 @@ from sled_sessions import SessionError, sled
 from sled_sessions.cli.common import LocalPath, progress_bar
 from sled_sessions.cli.compare import Sizes, plot_option, save
 
-_WITHOUT_DATABASE = {"calls", "redis"}
+_WITHOUT_DATABASE = {"calls", "shapes", "redis"}
 _WITHOUT_RATIOS = {"calls", "peers"}
 
 

@@ -12,9 +12,10 @@ from typing import TypeAlias
 
 import attrs
 
-from benchmarks import beside_peers, peers, process, store, valkey, web
+from benchmarks import beside_peers, peers, process, store, valkey, web, whole_session
 from benchmarks.database import Database, Sizes, make
 from benchmarks.result import Line, PeerLine, Result
+from benchmarks.shapes import SHAPES
 from benchmarks.workload import Workload
 from sled_sessions.comparison.measuring import Spread, machine
 
@@ -23,7 +24,7 @@ SIZES = (10_000, 100_000, 1_000_000)
 FEWEST = 100
 """The smallest number of sessions; with fewer, one percent of them is less than a session."""
 
-PARTS = {"calls": 3, "process": 5, "store": 6, "sweeps": 9, "web": 5, "redis": 1, "peers": 11}
+PARTS = {"calls": 3, "process": 5, "shapes": len(SHAPES), "store": 6, "sweeps": 9, "web": 5, "redis": 1, "peers": 11}
 """The parts of a run, with their approximate number of progress steps for each size."""
 
 DISK = 2600
@@ -97,11 +98,13 @@ def _all(
         yield from web.call_lines()
     if "process" in parts:
         yield from process.import_lines(max(repeat // 2, 3))
+    if "shapes" in parts:
+        yield from whole_session.lines(repeat)
     if "redis" in parts:
         yield from valkey.lines(repeat)
     for sessions in sizes:
         workload = Workload(sessions)
-        if set(parts) - {"calls", "redis", "peers"}:
+        if set(parts) - {"calls", "shapes", "redis", "peers"}:
             with _folder(folder, workload, tell) as (place, disk):
                 if "process" in parts:
                     yield from process.folder_lines(place, workload, max(repeat // 4, 3), disk)

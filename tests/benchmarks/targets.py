@@ -4,6 +4,8 @@ from typing import Literal
 
 import attrs
 
+from benchmarks.shapes import SHAPES
+
 Of = Literal["ratio", "value"]
 
 
@@ -46,4 +48,5 @@ TARGETS = {
     "request that leaves the session alone": Target(3e-6, "value"),
     "request, Python calls": Target(50, "value"),
     "request, files called": Target(9, "value"),
+    **{f"60 KB, {shape}": Target(20) for shape in SHAPES},
 }

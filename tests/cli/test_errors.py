@@ -46,6 +46,7 @@ def test_errors_are_one_line(run, tmp_path, storage):
         (sled.Corruption("storage is damaged: db is missing"), 5, ["restore", "salvage"]),
         (sled.Corruption("/srv/sled-sessions is damaged"), 5, ["restore", "salvage"]),
         (sled.Corruption("storage is damaged: conf is missing. Restore a backup"), 5, ["restore"]),
+        (sled.Corruption("storage contains snap.bak, which sled would take for a snapshot: remove it"), 5, []),
         (sled.Unsupported("storage was written by sled 1.0, a format"), 1, ["migrate storage NEW --to 0.34"]),
         (sled.Unsupported("storage was made with another segment size"), 1, []),
     ],

@@ -63,6 +63,20 @@ def test_verify_and_reindex(run, storage):
     assert run("verify", storage).code == 0
 
 
+def test_entries_left_over_are_counted(run, storage):
+    """Entries whose record is gone, or has another expiry, are shown and leave verify's exit code at 0."""
+    with SledStore.open(storage) as store:
+        gone, moved, *_ = list(store.records())
+        store.tree.remove(gone.id.key)
+        entries = store.tree.db.open_tree("session:expiry")
+        entries.insert(b"\xff" * 8 + moved.id.key, b"")
+    found = run("verify", storage)
+    assert (found.code, found.err) == (0, "")
+    assert "0 missing from the index, 2 entries without a session" in found.out
+    report = json.loads(run("verify", storage, "--json").out)
+    assert (report["ok"], report["index"]["missing"], report["index"]["stale"]) == (True, 0, 2)
+
+
 def test_reindex_database_of_the_rust_crate(run, rust_storage):
     """Verify does not change a database without an index, such as the Rust crate's; reindex builds one."""
     before = contents(rust_storage)

@@ -41,6 +41,7 @@ CALLS: dict[str, Callable[[sled.Db, sled.Tree, Pairs], object]] = {
     "tree_names": lambda db, tree, pairs: db.tree_names(),
     "drop_tree": lambda db, tree, pairs: db.drop_tree("tree"),
     "size_on_disk": lambda db, tree, pairs: db.size_on_disk(),
+    "blob_sizes": lambda db, tree, pairs: db.blob_sizes(),
     "generate_id": lambda db, tree, pairs: db.generate_id(),
     "checksum": lambda db, tree, pairs: db.checksum(),
     "export": lambda db, tree, pairs: db.export(),

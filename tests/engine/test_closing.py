@@ -291,7 +291,7 @@ def test_file_system_that_cannot_fsync_folders(folder: Path) -> None:
     acts = 'db.insert(b"large", bytes(300_000)); db.flush(fsync=True); db.close(); print("closed")'
     folders = (folder.parent, folder, folder / "blobs")
     said = traced(acts, folder, "--inject=fsync:error=EINVAL", *(f"--trace-path={path}" for path in folders))
-    assert said.count("INJECTED") == 5
+    assert said.count("INJECTED") == 6
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
@@ -351,3 +351,21 @@ def test_killed(folder: Path) -> None:
     assert python(code, folder).returncode == -9
     with sled.open(folder) as db:
         assert len(db) == 500
+
+
+def test_memory_is_returned(folder: Path) -> None:
+    """close() returns most of the memory that the database took to the system, without any call after it."""
+    code = """
+import sys
+from sled_sessions import sled
+def resident(): return int(open("/proc/self/statm").read().split()[1]) * 4096
+before = resident()
+db = sled.open(sys.argv[1])
+for number in range(150_000): db.insert(number.to_bytes(8, "big"), bytes(300))
+held = resident() - before
+db.close()
+print(held, resident() - before)
+"""
+    held, left = map(int, python(code, folder).stdout.split())
+    assert held > 50_000_000
+    assert left < held / 2

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from engine.files import conf
-from engine.processes import held_briefly, python, running
+from engine.processes import held_briefly, in_fork, python, running
 
 from sled_sessions import sled
 
@@ -189,6 +189,23 @@ def test_this_process_holds_the_lock(db: sled.Db, tmp_path: Path) -> None:
     for path in (db.path, tmp_path / "link", Path(os.path.relpath(db.path))):
         with pytest.raises(sled.DatabaseLocked, match="open in this process already"):
             sled.open(path)
+
+
+def test_open_databases(folder: Path, tmp_path: Path) -> None:
+    """A database whose variable is gone is still listed and can be closed; the error for a second open says so."""
+    before = sled.open_databases()
+    tree = sled.open(folder).open_tree("tree")
+    with sled.open(tmp_path / "other") as other:
+        found, last = [db for db in sled.open_databases() if db not in before]
+        assert (found.path, last) == (folder, other)
+        assert found is tree.db
+        assert in_fork(sled.open_databases) == "[]"
+        assert sled.transaction(lambda _: sled.open_databases(), tree) == [*before, found, other]
+    with pytest.raises(sled.DatabaseLocked, match=r"sled\.open_databases\(\)"):
+        sled.open(folder)
+    found.close()
+    assert sled.open_databases() == before
+    sled.open(folder).close()
 
 
 def test_change_of_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,18 @@ def test_leaves_stores_opened_by_code(run_failing, store):
         assert store.count() == 12
 
 
+def test_store_that_lost_its_name(run, run_failing, ipython, tmp_path):
+    """For a store that only an output holds, the error says how to find it, and then it can be closed."""
+    folder = tmp_path / "storage"
+    assert run(f"from sled_sessions import SledStore, sled\nstore = SledStore.open({str(folder)!r})\nstore")[0].success
+    held = ipython.user_ns["store"]  # as an output would
+    assert run("del store")[0].success
+    run_failing(f"%sessions_open {folder}", "open in this process already", "sled.open_databases()")
+    assert run("for db in sled.open_databases():\n    if db.path.name == 'storage':\n        db.close()")[0].success
+    assert run(f"%sessions_open {folder}")[0].success
+    del held
+
+
 def test_builds_the_index(run, ipython, rust_storage):
     """Opening a database that Rust wrote builds a complete index."""
     assert run(f"%sessions_open {rust_storage}")[0].success

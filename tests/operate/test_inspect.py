@@ -1,5 +1,6 @@
 """Looking at a database: what is found, and that looking changes nothing."""
 
+import random
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -33,6 +34,26 @@ def test_stats(storage):
         }
         assert found.live_bytes == check_everything(store).contents.size
         assert found.bytes_on_disk == store.tree.db.size_on_disk()
+        assert (found.blob_bytes, found.unused_blob_bytes) == (0, 0)
+
+
+def test_stats_of_blobs(tmp_path):
+    """Stats say how many bytes are in blobs and how many of those a reopening frees."""
+    moment = [datetime(2026, 1, 1, tzinfo=UTC)]
+    chance = random.Random(1)
+    with SledStore.open(tmp_path / "storage", clock=lambda: moment[0]) as store:
+        for _ in range(2):
+            for _ in range(300):
+                data = {"text": chance.randbytes(chance.randint(4_500, 30_000)).hex()}
+                store.create(Record(Id.new(), data, moment[0] + timedelta(minutes=1)))
+            moment[0] += timedelta(minutes=2)
+            store.delete_expired()
+        found = stats(store)
+        assert 0 < found.unused_blob_bytes <= found.blob_bytes < found.bytes_on_disk
+    with opened_store(tmp_path / "storage") as store:
+        after = stats(store)
+        assert after.unused_blob_bytes == 0
+        assert after.bytes_on_disk < found.bytes_on_disk - found.unused_blob_bytes / 2
 
 
 @pytest.mark.parametrize(
@@ -90,12 +111,15 @@ def test_ambiguous_prefix(tmp_path):
 
 
 def test_check_finds_index_faults(storage):
-    """Missing and stale entries and undecodable records each make the report falsy; checking repairs nothing."""
+    """Missing entries and undecodable records make the report falsy, entries left over do not; nothing is repaired."""
     with opened_store(storage) as store:
         assert check_everything(store)
         entries = store.tree.db.open_tree("session:expiry")
-        entries.remove(entries.first()[0])
         entries.insert(b"\xff" * 24, b"")
+        report = check_everything(store)
+        assert report
+        assert (report.index.missing, report.index.stale) == (0, 1)
+        entries.remove(entries.first()[0])
     before = contents(storage)
     with opened_store(storage) as store:
         report = check_everything(store)

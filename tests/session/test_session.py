@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from engine.processes import in_fork
 from pausing import finish
+from stores.holding import holding
 from waiting import waits_for
 
 from sled_sessions import EncodeError, Expiry, Id, Record, Session
@@ -227,14 +228,16 @@ def test_concurrent_load():
 
 def test_one_thread_fills_a_session():
     """While one thread fills a session, other threads wait."""
-    assert waits_for(_filling.of(), session_with(a=1).load)
+    session = session_with(a=1)
+    assert waits_for(holding(_filling, id(session)), session.load)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_load_in_a_forked_child():
     """A session can be loaded in a child forked while another thread was filling a session."""
-    with _filling.of():
-        assert in_fork(lambda: session_with(a=1)["a"]) == "1"
+    session = session_with(a=1)
+    with holding(_filling, id(session)):
+        assert in_fork(lambda: session["a"]) == "1"
 
 
 def test_needs_new_id():

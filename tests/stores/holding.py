@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+
+from sled_sessions.stores.locks import KeyLocks
 
 
 @contextmanager
@@ -26,3 +28,8 @@ def held_up(call: Callable[[Callable[..., object]], object]) -> Iterator[None]:
     finally:
         may_return.set()
         thread.join()
+
+
+def holding(locks: KeyLocks, key: object) -> AbstractContextManager[None]:
+    """While the block runs, another thread holds this key."""
+    return held_up(lambda wait: locks.hold(key, wait, None))

@@ -164,6 +164,10 @@ def test_store_that_writes_before_it_fails(make_caching, clock, cache, new_recor
             super().save(record)
             self._fail()
 
+        def update(self, id, change, *, seen=None):
+            super().update(id, change, seen=seen)
+            self._fail()
+
         def delete(self, id):
             super().delete(id)
             self._fail()

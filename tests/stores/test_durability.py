@@ -106,11 +106,11 @@ for _ in range(300):
         signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 2e-3))
         while True: WORK
     except KeyboardInterrupt: pass
-    record.id = Id.new()
     writer = threading.Thread(target=store.save, args=[record], daemon=True)
     writer.start()
     writer.join(10)
     assert not writer.is_alive()
+    record.id = Id.new()
 store.close()
 with SledStore.open(sys.argv[1]) as store:
     assert store.verify_index(), store.verify_index()

@@ -106,6 +106,18 @@ def test_sweep_drops_stale_entries(store, tree, clock, new_record):
     assert list(index_tree(store)) == []
 
 
+def test_entries_left_over_are_not_wrong(store, tree, new_record):
+    """Entries whose record is gone or has another expiry are counted, and the report stays truthy."""
+    removed, changed = new_record(10), new_record(10)
+    store.save(removed)
+    store.save(changed)
+    tree.remove(removed.id.key)
+    index_tree(store).insert(b"\xff" * 8 + changed.id.key, b"")
+    report = store.verify_index()
+    assert report
+    assert (report.entries, report.missing, report.stale) == (3, 0, 2)
+
+
 @pytest.mark.parametrize("entry", [b"", b"short", b"\0" * 30])
 def test_invalid_entries_are_stale(store, tree, new_record, entry):
     """Keys in the index tree that are not entries count as stale, are skipped, and are dropped by a sweep."""

@@ -5,6 +5,7 @@ from functools import partial
 
 import attrs
 import pytest
+from stores.holding import holding
 from waiting import waits_for
 
 from sled_sessions import Record, SledStore, SweepStrategy, sled
@@ -76,7 +77,7 @@ def test_calls_wait_for_the_lock_of_an_id(store, tree, new_record, use):
     while record.id.key[0] % 64 == record.id.key[-1] % 64:  # only the last byte leads to this lock
         record = new_record()
     store.save(record)
-    assert waits_for(IndexedTree.of(tree)._locks.of(record.id.key), partial(use, store, record))
+    assert waits_for(holding(IndexedTree.of(tree)._locks, record.id.key), partial(use, store, record))
 
 
 def test_update_after_another_writer(store, new_record):

@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from command import COMMAND
 
 from sled_sessions import Id, Record, SledStore, SweepStrategy, sled
 
@@ -90,6 +91,47 @@ def _check(store, acknowledged, unacknowledged):
         elif value[1] > now + 1:
             assert found is not None
             assert found.data == {"n": value[0]}
+
+
+PROLONGER = """
+import sys, threading
+from datetime import UTC, datetime, timedelta
+import attrs
+from sled_sessions import Id, Record, SledStore
+
+store = SledStore.open(sys.argv[1])
+ids = [store.create(Record(Id.new(), {}, datetime.now(UTC) + timedelta(hours=1))).id for _ in range(500)]
+store.flush()
+later = lambda record: attrs.evolve(record, expiry_date=record.expiry_date + timedelta(seconds=2))
+
+def prolong(start):
+    while True:
+        for id in ids[start::4]:
+            store.update(id, later)
+
+for start in range(4):
+    threading.Thread(target=prolong, args=(start,)).start()
+print("go", flush=True)
+"""
+
+
+def test_verify_after_a_kill(tmp_path):
+    """After kill -9, `sled-sessions verify` ends with 0, also when it counts index entries left over."""
+    left_over = 0
+    for turn in range(20):
+        with subprocess.Popen(
+            [sys.executable, "-c", PROLONGER, tmp_path / str(turn)], stdout=subprocess.PIPE, text=True
+        ) as writer:
+            assert writer.stdout.readline() == "go\n"
+            time.sleep(0.3 + turn * 0.05)
+            writer.kill()
+        verify = [*COMMAND, "verify", tmp_path / str(turn), "--json"]
+        done = subprocess.run(verify, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        left_over += json.loads(done.stdout)["index"]["stale"]
+        if turn >= 2 and left_over:
+            break
+    assert left_over, "no kill left an entry over"
 
 
 @pytest.mark.parametrize("after", [0.0, 0.02, 0.05, 0.1])

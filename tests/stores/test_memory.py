@@ -72,20 +72,28 @@ def test_sweep_with_zero_budget_completes(store, clock, new_record, strategy):
     assert store.delete_expired(strategy).examined == (100 if strategy is SweepStrategy.FULL_SCAN else 0)
 
 
-@pytest.mark.parametrize(
-    "use",
-    [
-        lambda store, record: store.create(record),
-        lambda store, record: store.save(record),
-        lambda store, record: store.update(record.id, lambda now: now),
-        lambda store, record: store.delete(record.id),
-        lambda store, record: store.delete_expired(),
-        lambda store, record: store.first_expiry(),
-    ],
-    ids=["create", "save", "update", "delete", "sweep", "look"],
-)
+USES = {
+    "create": lambda store, record: store.create(record),
+    "save": lambda store, record: store.save(record),
+    "update": lambda store, record: store.update(record.id, lambda now: now),
+    "delete": lambda store, record: store.delete(record.id),
+}
+
+
+@pytest.mark.parametrize("use", USES)
 def test_calls_wait_for_a_running_update(store, new_record, use):
-    """While an update runs, every call that writes a session or uses the index waits for it to end."""
-    updated = store.create(new_record())
-    updating = held_up(lambda wait: store.update(updated.id, wait))
-    assert waits_for(updating, partial(use, store, new_record()))
+    """While an update runs, every call that writes the same session waits for it to end."""
+    record = store.create(new_record())
+    updating = held_up(lambda wait: store.update(record.id, wait))
+    assert waits_for(updating, partial(USES[use], store, record))
+
+
+def test_other_sessions_do_not_wait_for_a_running_update(store, clock, new_record):
+    """While an update runs, other sessions can be written and swept."""
+    updated, expired = store.create(new_record()), store.create(new_record(1))
+    clock.advance(seconds=10)
+    with held_up(lambda wait: store.update(updated.id, wait)):
+        for use in USES.values():
+            use(store, new_record())
+        assert store.delete_expired().deleted == 1
+    assert store.load(expired.id) is None

@@ -3,6 +3,7 @@
 use std::{
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use pyo3::PyErr;
@@ -23,12 +24,23 @@ pub enum Error {
     Closed(String),
     WatcherClosed,
     EventsLost(u64),
+    /// Nothing can be written to the database.
+    Failed(Failure),
     Forked,
     InTransaction,
     Locked(String),
     Misuse(String),
     /// An argument outside its range.
     Value(String),
+}
+
+/// Why a database can be read, but not written any more.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    pub cause: Arc<io::Error>,
+    pub folder: PathBuf,
+    /// Threads of sled may still be writing, so this process cannot open the folder again.
+    pub needs_restart: bool,
 }
 
 impl Error {

@@ -1,7 +1,7 @@
 //! Python binding of the embedded database sled 0.34.
 //!
 //! `binding` is what Python sees, `runtime` keeps databases open and calls into them safe, `disk` reads sled's files,
-//! and `v1` drives sled 1.0. What a Python user reads is in `_native.pyi`.
+//! and `v1` drives sled 1.0. `json` is a helper for the layers above. What a Python user reads is in `_native.pyi`.
 
 /// The docstring that `_native.pyi` has for this name; `build.rs` extracts it.
 macro_rules! doc {
@@ -13,6 +13,7 @@ macro_rules! doc {
 mod binding;
 mod disk;
 mod error;
+mod json;
 mod runtime;
 mod v1;
 
@@ -23,7 +24,7 @@ mod _native {
         batch::Batch,
         db::Db,
         iter::Iter,
-        open::open,
+        open::{open, open_databases},
         process::{after_fork_in_child, close_all},
         salvage::Salvage,
         transaction::{TransactionTree, transaction},
@@ -31,6 +32,8 @@ mod _native {
         v1::{V1, open_v1},
         watch::{Event, Subscriber},
     };
+    #[pymodule_export]
+    use crate::json::is_json;
 
     #[pymodule_init]
     fn init() {

@@ -1,11 +1,11 @@
 """What a write waits for before it returns, and how concurrent writers share one wait."""
 
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Literal, TypeAlias, get_args
 
 from sled_sessions import sled
+from sled_sessions.stores.locks import KeyLocks, WouldDeadlock
 
 Durability: TypeAlias = Literal["interval", "flush", "fsync"]
 """When a write returns, and which of the writes that have returned may be lost:
@@ -22,11 +22,9 @@ on opening. `stores/README.md` has the details.
 
 
 class _Flush:
-    """A flush that has not started, and the lock at which its waiters queue; the first of them performs it."""
+    """A flush that has not started, and the key on which its waiters queue; the first of them performs it."""
 
-    def __init__(self) -> None:
-        self.turn = threading.Lock()
-        self.is_done = False
+    is_done = False
 
 
 class GroupCommit:
@@ -34,7 +32,7 @@ class GroupCommit:
 
     def __init__(self, flush: Callable[[], object]) -> None:
         self._flush = flush
-        self._flushing = threading.Lock()
+        self._locks = KeyLocks()
         self._next = _Flush()
 
     @classmethod
@@ -57,12 +55,19 @@ class GroupCommit:
             SledError: The flush failed; what was written may be lost in a crash. The next waiter tries again.
         """
         ours = self._next  # not the running flush, which may have started before the caller's write
-        # Plain locks, each in a `with`: unlike a condition's lock, they are released whenever Ctrl-C comes.
-        with ours.turn:
-            if ours.is_done:
-                return
-            with self._flushing:
-                if self._next is ours:  # after a failed flush it is a newer one
-                    self._next = _Flush()  # for writes from here on
-                self._flush()
-                ours.is_done = True
+        try:
+            self._locks.hold(ours, self._lead, ours)
+        except WouldDeadlock as error:
+            if error.locks is not self._locks:
+                raise
+            self._flush()  # the call interrupted by this one leads the group; a flush beside it does no harm
+
+    def _lead(self, ours: _Flush) -> None:
+        if not ours.is_done:
+            self._locks.hold(self, self._perform, ours)
+
+    def _perform(self, ours: _Flush) -> None:
+        if self._next is ours:  # after a failed flush it is a newer one
+            self._next = _Flush()  # for writes from here on
+        self._flush()
+        ours.is_done = True

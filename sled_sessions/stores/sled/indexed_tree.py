@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from threading import get_ident
 from weakref import WeakValueDictionary
 
 import attrs
@@ -19,7 +20,7 @@ from sled_sessions import sled
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
 from sled_sessions.records.record import KEY_LENGTH
-from sled_sessions.stores.locks import STRIPES, StripedLock
+from sled_sessions.stores.locks import ALL, KeyLocks, waits, wake
 from sled_sessions.stores.sled.index import (
     ExpiryIndex,
     drop_index,
@@ -35,13 +36,14 @@ _log = logging.getLogger(__name__)
 
 @attrs.frozen
 class IndexReport:
-    """Whether the index agrees with the records; truthy if it does.
+    """What comparing the index with the records found; truthy if every record has its entry.
 
     Attributes:
         records: Records that could be decoded.
         entries: Entries in the index.
         missing: Records without their entry: an index sweep would never delete them.
-        stale: Entries without their record; a sweep drops the ones it meets.
+        stale: Entries left over: their record is gone or has another expiry. Harmless, since a sweep checks each entry
+            against its record and drops these; a crash or a concurrent write leaves some.
         undecodable: Records that could not be decoded, so that their entry is unknown.
         seconds: How long it took.
     """
@@ -54,13 +56,13 @@ class IndexReport:
     seconds: float = 0.0
 
     def __bool__(self) -> bool:
-        return not (self.missing or self.stale)
+        return not self.missing
 
     def _repr_html_(self) -> str:
         from sled_sessions.display import html, text
 
         facts: dict[str, object] = {
-            "one entry for each record": bool(self),
+            "every record has its entry": bool(self),
             "records": self.records,
             "entries": self.entries,
             "missing": self.missing,
@@ -79,7 +81,8 @@ class IndexedTree:
         self.index: ExpiryIndex | None = None
         """The index while it is complete; None if none is kept, or while it is being built."""
         self._kept: ExpiryIndex | None = None  # complete or not
-        self._locks = StripedLock()
+        self._locks = KeyLocks()
+        self._hold, self._held = self._locks.hold, self._locks.held
         self._get, self._insert, self._remove = tree.get, tree.insert, tree.remove
         self._compare_and_swap = tree.compare_and_swap
 
@@ -87,11 +90,14 @@ class IndexedTree:
     def of(cls, tree: sled.Tree) -> "IndexedTree":
         """The object that all stores on this tree share."""
         place = (tree.db, tree.name)
-        with _shared_lock.of():
+
+        def of_place() -> IndexedTree:
             shared = _shared.get(place)
             if shared is None or shared.is_dropped:
                 shared = _shared[place] = cls(tree)
             return shared
+
+        return _opening.hold(place, of_place)
 
     @property
     def is_dropped(self) -> bool:
@@ -104,18 +110,14 @@ class IndexedTree:
 
     def create(self, key: bytes, value: bytes, expiry: int) -> bool:
         """Write a record with this expiry, unless the key is taken."""
-        with self._locks.of(key):
-            if key in self.tree:
-                return False
-            if self.index is None:
-                self._insert(key, value)
-            else:
-                self._write(self.index, key, value, expiry, None)
-            return True
+        return self._hold(key, self._create, key, value, expiry)
 
     def save(self, key: bytes, value: bytes, expiry: int) -> None:
         """Write a record with this expiry, new or known."""
-        with self._locks.stripes[key[-1] % STRIPES]:  # `of` without the call, here and in `swap`
+        held, turn = self._held, [get_ident()]
+        try:  # `KeyLocks.hold` without the call, here and in `swap`
+            if held.setdefault(key, turn) is not turn or ALL in held:
+                self._locks.wait(key, turn)
             index = self.index
             old = None if index is None else self._get(key)
             old_expiry = None if old is None else expiry_of(key, old)
@@ -123,10 +125,18 @@ class IndexedTree:
                 self._insert(key, value)
             else:
                 self._write(index, key, value, expiry, old_expiry)
+        finally:
+            if key in held and held[key] is turn:
+                del held[key]
+            if waits:
+                wake(turn)
 
     def swap(self, key: bytes, old: bytes, old_expiry: int, value: bytes | None, expiry: int) -> bool:
         """Replace a record by one with this expiry, or remove it if `value` is None, if `old` is still stored."""
-        with self._locks.stripes[key[-1] % STRIPES]:
+        held, turn = self._held, [get_ident()]
+        try:
+            if held.setdefault(key, turn) is not turn or ALL in held:
+                self._locks.wait(key, turn)
             index = self.index
             if index is None or (value is not None and old_expiry // index.step == expiry // index.step):
                 return self._compare_and_swap(key, old, value)
@@ -143,14 +153,15 @@ class IndexedTree:
             if not self._belongs(index, entry, key):  # the writer that came first may need the same entry
                 index.remove(entry)
             return False
+        finally:
+            if key in held and held[key] is turn:
+                del held[key]
+            if waits:
+                wake(turn)
 
     def remove(self, key: bytes) -> bool:
         """Remove a record and its entry; false if there was none."""
-        with self._locks.of(key):
-            old = self._remove(key)
-            if old is not None and self.index is not None and (entry := _entry(self.index, key, old)) is not None:
-                self.index.remove(entry)
-            return old is not None
+        return self._hold(key, self._remove_with_entry, key)
 
     def expire(self, key: bytes, until: int, entry: bytes | None = None, *, dry_run: bool = False) -> bytes | None:
         """Remove a record whose expiry is not after `until`, in microseconds, and return it; a dry run only returns it.
@@ -160,26 +171,7 @@ class IndexedTree:
         Raises:
             DecodeError: The record cannot be decoded; it stays, and so does the entry.
         """
-        with self._locks.of(key):
-            index = None if dry_run else self.index
-            value = self._get(key)
-            if value is None:
-                if entry is not None and index is not None:
-                    index.remove(entry)
-                return None
-            expiry = expiry_of(key, value)
-            if expiry is None:
-                raise DecodeError("the bytes are not a valid session record, or their key is not an id")
-            is_due = expiry <= until
-            if is_due and not dry_run:
-                self._remove(key)
-            if index is not None:
-                own = index.entry(expiry, key)
-                if is_due:
-                    index.remove(own)
-                if entry is not None and entry != own:
-                    index.remove(entry)
-            return value if is_due else None
+        return self._hold(key, self._expire, key, until, entry, dry_run)
 
     def keep_index(self, resolution: timedelta, progress: Progress | None) -> None:
         """Keep an index of this resolution from now on; build it if it is not complete."""
@@ -191,7 +183,7 @@ class IndexedTree:
             else:
                 self._build(index, progress)
 
-        self._locks.all(keep)
+        self._locks.hold_all(keep)
 
     def use_index(self) -> None:
         """Keep the index that exists, unless a store keeps one already: nothing is built, and nothing dropped."""
@@ -200,7 +192,7 @@ class IndexedTree:
             if self._kept is None:
                 self.index = self._kept = kept_index(self.tree)
 
-        self._locks.all(use)
+        self._locks.hold_all(use)
 
     def drop_index(self) -> None:
         """Keep no index from now on, and drop the one that exists."""
@@ -210,11 +202,11 @@ class IndexedTree:
             self.index = self._kept = None
             drop_index(self.tree.db, self.tree.name)
 
-        self._locks.all(drop)
+        self._locks.hold_all(drop)
 
     def rebuild(self, progress: Progress | None) -> IndexReport | None:
         """Build the index anew; None if none is kept. Writers wait meanwhile."""
-        return self._locks.all(lambda: None if self._kept is None else self._build(self._kept, progress))
+        return self._locks.hold_all(lambda: None if self._kept is None else self._build(self._kept, progress))
 
     def expiries(self, start: int | None = None, stop: int | None = None) -> Iterator[tuple[int, bytes]]:
         """The expiries from `start` on and before `stop`, earliest first, in microseconds, each with its record's key.
@@ -267,6 +259,42 @@ class IndexedTree:
             if at is not None and (start is None or at >= start) and (stop is None or at < stop):
                 yield at, key
 
+    def _create(self, key: bytes, value: bytes, expiry: int) -> bool:
+        if key in self.tree:
+            return False
+        if self.index is None:
+            self._insert(key, value)
+        else:
+            self._write(self.index, key, value, expiry, None)
+        return True
+
+    def _remove_with_entry(self, key: bytes) -> bool:
+        old = self._remove(key)
+        if old is not None and self.index is not None and (entry := _entry(self.index, key, old)) is not None:
+            self.index.remove(entry)
+        return old is not None
+
+    def _expire(self, key: bytes, until: int, entry: bytes | None, dry_run: bool) -> bytes | None:
+        index = None if dry_run else self.index
+        value = self._get(key)
+        if value is None:
+            if entry is not None and index is not None:
+                index.remove(entry)
+            return None
+        expiry = expiry_of(key, value)
+        if expiry is None:
+            raise DecodeError("the bytes are not a valid session record, or their key is not an id")
+        is_due = expiry <= until
+        if is_due and not dry_run:
+            self._remove(key)
+        if index is not None:
+            own = index.entry(expiry, key)
+            if is_due:
+                index.remove(own)
+            if entry is not None and entry != own:
+                index.remove(entry)
+        return value if is_due else None
+
     def _write(self, index: ExpiryIndex, key: bytes, value: bytes, expiry: int, old_expiry: int | None) -> None:
         """Write the entry, the record, and remove the old entry, which differs. The caller holds the lock."""
         index.insert(index.entry(expiry, key), b"")
@@ -301,19 +329,22 @@ class IndexedTree:
         return IndexReport(records=records, entries=records, undecodable=undecodable, seconds=seconds)
 
     def _is_missing(self, index: ExpiryIndex, key: bytes) -> bool:
-        with self._locks.of(key):
+        def is_missing() -> bool:
             if self.index is not index:  # another store has changed the index meanwhile
                 return False
             value = self.tree.get(key)
             entry = None if value is None else _entry(index, key, value)
             return entry is not None and entry not in index.tree
 
+        return self._hold(key, is_missing)
+
     def _is_stale(self, index: ExpiryIndex, entry: bytes) -> bool:
         key = entry[-KEY_LENGTH:]
-        if self._belongs(index, entry, key):
-            return False
-        with self._locks.of(key):
+
+        def is_stale() -> bool:
             return self.index is index and entry in index.tree and not self._belongs(index, entry, key)
+
+        return not self._belongs(index, entry, key) and self._hold(key, is_stale)
 
     def _belongs(self, index: ExpiryIndex, entry: bytes, key: bytes) -> bool:
         """Whether this is the entry of a stored record; true for any entry of a record that cannot be decoded."""
@@ -322,7 +353,7 @@ class IndexedTree:
 
 
 _shared: WeakValueDictionary[tuple[sled.Db, bytes], IndexedTree] = WeakValueDictionary()
-_shared_lock = StripedLock(1)
+_opening = KeyLocks()
 
 
 def expiry_of(key: bytes, value: bytes) -> int | None:

@@ -123,7 +123,8 @@ class SledStore:
     def close(self) -> None:
         """Close the database if this store opened it; a tree passed to the constructor stays open."""
         if self._owned is not None:
-            self._owned.close()
+            with _backend_errors():
+                self._owned.close()
 
     def __enter__(self) -> Self:
         return self
@@ -135,6 +136,19 @@ class SledStore:
     def resolution(self) -> timedelta | None:
         """The step of the index; None without one."""
         return None if self._sessions.index is None else self._sessions.index.resolution
+
+    @property
+    def failure(self) -> BackendError | None:
+        """Why sessions can be read, but not written any more, for health checks; None while all is well.
+
+        After a write that the disk refused, every other write, `flush` and `close` raises this error at once. Restart
+        the server, or close the store and open it again: that recovers what was written before.
+        """
+        if (failure := self.tree.db.failure) is None:
+            return None
+        error = BackendError(str(failure))
+        error.__cause__ = failure
+        return error
 
     def flush(self, fsync: bool = False) -> int:
         """Write sled's buffers to the file, and with `fsync` to the disk; returns the number of bytes written."""
@@ -155,7 +169,8 @@ class SledStore:
         value, expiry = record.encode(self.max_record_bytes), codec.to_microseconds(record.expiry_date)
         try:  # not `_backend_errors`, here, in `load` and in `update`: it would be a tenth of a load
             self._sessions.save(record.id.key, value, expiry)
-            self._settle()
+            if self._group is not None:  # not `_settle`, here and in `update`: a call is a hundredth of a save
+                self._group.wait()
         except sled.SledError as error:
             raise BackendError(str(error)) from error
 

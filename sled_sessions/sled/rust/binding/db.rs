@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use pyo3::{prelude::*, types::PyTuple};
+use pyo3::{exceptions::PyBaseException, prelude::*, types::PyTuple};
 use sled::IVec;
 
 use crate::{
@@ -78,6 +78,13 @@ impl Db {
         self.was_recovered
     }
 
+    #[doc = doc!("Db.failure")]
+    #[getter]
+    fn failure<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBaseException>> {
+        let failure = self.engine.health().failure()?;
+        Some(PyErr::from(Error::Failed(failure)).into_value(py).into_bound(py))
+    }
+
     #[doc = doc!("Db.open_tree")]
     fn open_tree(slf: &Bound<'_, Self>, name: TreeName) -> Result<Tree> {
         let handle = slf.get().handle(slf.py(), &name.0)?;
@@ -99,9 +106,14 @@ impl Db {
         self.call(py, |db| Ok(db.size_on_disk()?))
     }
 
+    #[doc = doc!("Db.blob_sizes")]
+    fn blob_sizes(&self, py: Python<'_>) -> Result<(u64, u64)> {
+        guard::call(py, || self.engine.blob_sizes())
+    }
+
     #[doc = doc!("Db.generate_id")]
     fn generate_id(&self, py: Python<'_>) -> Result<u64> {
-        self.call(py, |db| Ok(db.generate_id()?))
+        guard::call(py, || self.engine.write(|db| self.engine.ids.next(|| Ok(db.generate_id()?))))
     }
 
     #[doc = doc!("Db.checksum")]
@@ -143,7 +155,7 @@ impl Db {
                 if chunk.is_empty() {
                     break;
                 }
-                guard::call(py, || handle.with(|tree| insert_new(tree, chunk)))?;
+                guard::call(py, || handle.write(|tree| insert_new(tree, chunk)))?;
                 py.check_signals()?;
             }
         }

@@ -5,7 +5,10 @@ use std::{io, path::PathBuf};
 use pyo3::{exceptions::PyValueError, prelude::*};
 use sled::DiskPtr;
 
-use crate::{disk::damaged, error::Error};
+use crate::{
+    disk::damaged,
+    error::{Error, Failure},
+};
 
 mod python {
     use pyo3::import_exception;
@@ -35,6 +38,7 @@ impl From<Error> for PyErr {
                 "{count} events were dropped because the watcher was read too slowly: read the tree again, \
                  or give watch() a larger capacity"
             )),
+            Error::Failed(failure) => from_failure(failure),
             Error::Forked => python::ForkedProcess::new_err(
                 "this process was forked after its parent opened sled, whose I/O threads exist only in the parent: \
                  open the database after the fork, or start the process with 'spawn'",
@@ -72,22 +76,43 @@ fn from_sled(error: sled::Error, path: Option<PathBuf>) -> PyErr {
 
 /// `OSError(errno, text, filename)` if the number is known.
 fn from_io(error: io::Error, path: Option<PathBuf>, place: &str) -> PyErr {
-    let error = cloned_number(&error.to_string()).map_or(error, io::Error::from_raw_os_error);
-    let text = error.to_string();
-    let Some(errno) = error.raw_os_error() else {
+    let (errno, text) = number_and_text(&error);
+    let Some(errno) = errno else {
         return python::SledIOError::new_err(format!("{text}{place}"));
     };
-    let text = text.replace(&format!(" (os error {errno})"), "");
     match path {
         Some(path) => python::SledIOError::new_err((errno, text, path.into_os_string())),
         None => python::SledIOError::new_err((errno, text)),
     }
 }
 
-/// The number in an error that sled has cloned, which keeps only its debug text: `Os { code: 28, kind: StorageFull, …
-/// }`.
+fn from_failure(Failure { cause, folder, needs_restart }: Failure) -> PyErr {
+    let (errno, text) = number_and_text(&cause);
+    let cure = if needs_restart {
+        "sled's threads may still write to the database: restart the process, then open it again"
+    } else {
+        "since then the database can be read, but not written: close it and open it again, which recovers what was \
+         written before"
+    };
+    let text = format!("{text}; {cure}");
+    match errno {
+        Some(errno) => python::SledIOError::new_err((errno, text, folder.into_os_string())),
+        None => python::SledIOError::new_err(format!("{text} ({})", folder.display())),
+    }
+}
+
+fn number_and_text(error: &io::Error) -> (Option<i32>, String) {
+    let text = error.to_string();
+    let Some(errno) = error.raw_os_error().or_else(|| cloned_number(&text)) else { return (None, text) };
+    let text = io::Error::from_raw_os_error(errno).to_string();
+    (Some(errno), text.replace(&format!(" (os error {errno})"), ""))
+}
+
+/// The number in an error that sled has cloned, which keeps only its debug text, `Os { code: 28, kind: StorageFull, …
+/// }`, or that sled has logged, `… (os error 28)`.
 fn cloned_number(text: &str) -> Option<i32> {
-    text.split_once("Os { code: ")?.1.split_once(',')?.0.parse().ok()
+    let behind = |prefix| text.split_once(prefix)?.1.split([',', ')']).next()?.parse().ok();
+    behind("Os { code: ").or_else(|| behind("(os error "))
 }
 
 #[cfg(test)]

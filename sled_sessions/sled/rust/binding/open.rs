@@ -1,6 +1,10 @@
-//! `open()`: sled's options, checked.
+//! `open()`, with sled's options checked, and the open databases.
 
-use pyo3::{exceptions::PyTypeError, prelude::*};
+use pyo3::{
+    exceptions::PyTypeError,
+    prelude::*,
+    types::{PyWeakrefMethods, PyWeakrefReference},
+};
 
 use crate::{
     binding::{
@@ -14,7 +18,7 @@ use crate::{
     },
     error::{Error, Result},
     runtime::{
-        guard,
+        engine, fork, guard,
         opening::{self, Options},
     },
 };
@@ -76,5 +80,16 @@ pub fn open(
     let engine = guard::call(py, || opening::open(config, path, options))?;
     let (tree, recovered) = engine.with(|db| Ok(((**db).clone(), db.was_recovered())))?;
     let base = Tree::new(engine.handle(tree), None);
-    Ok(Py::new(py, PyClassInitializer::from(base).add_subclass(Db::new(engine, recovered)))?)
+    let db = Bound::new(py, PyClassInitializer::from(base).add_subclass(Db::new(engine.clone(), recovered)))?;
+    let _ = engine.object.set(PyWeakrefReference::new(&db)?.unbind());
+    Ok(db.unbind())
+}
+
+#[doc = doc!("open_databases")]
+#[pyfunction]
+pub fn open_databases(py: Python<'_>) -> Vec<Bound<'_, PyAny>> {
+    if fork::is_forked() {
+        return Vec::new(); // they are the parent's
+    }
+    engine::all().iter().filter_map(|engine| engine.object.get()?.bind(py).upgrade()).collect()
 }

@@ -6,7 +6,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    path::PathBuf,
     sync::Arc,
     thread::{self, ThreadId},
 };
@@ -24,7 +23,7 @@ use crate::{
     },
     error::{Error, Result},
     runtime::{
-        engine::TreeHandle,
+        engine::{Engine, TreeHandle},
         fork,
         guard::{self, OnDrop},
     },
@@ -51,11 +50,14 @@ pub fn transaction(py: Python<'_>, function: Py<PyAny>, trees: &Bound<'_, PyTupl
         let held = handles.iter().map(|handle| handle.hold()).collect::<Result<Vec<_>>>()?;
         let trees = handles.iter().zip(&held).map(|(handle, tree)| handle.living(tree).cloned());
         let trees = trees.collect::<Result<Vec<_>>>()?;
+        let engine = handles[0].engine();
+        engine.health().check_writable()?;
         let outcome = trees.as_slice().transaction(|views| attempt(&function, views, &positions, &handles));
-        outcome.map_err(|error| match error {
+        let outcome = engine.health().examine(outcome.map_err(|error| match error {
             TransactionError::Abort(error) => error,
-            TransactionError::Storage(error) => Error::from(error).at(handles[0].engine().path()),
-        })
+            TransactionError::Storage(error) => Error::from(error).at(engine.path()),
+        }))?;
+        engine.health().check_writable().map(|()| outcome)
     })
 }
 
@@ -99,7 +101,7 @@ fn attempt(
                 thread: thread::current().id(),
                 number: ATTEMPT.get(),
                 index,
-                folder: handles[index].engine().path().to_owned(),
+                engine: handles[index].engine().clone(),
             };
             let trees = positions.iter().map(|index| Py::new(py, tree(index))).collect::<PyResult<Vec<_>>>()?;
             let answer = function.call1(py, PyTuple::new(py, trees)?)?;
@@ -116,30 +118,30 @@ pub struct TransactionTree {
     thread: ThreadId,
     number: u64,
     index: usize,
-    /// The database's folder, for errors.
-    folder: PathBuf,
+    engine: Arc<Engine>,
 }
 
 impl TransactionTree {
-    fn call<T: Send>(
-        &self,
-        py: Python<'_>,
-        work: impl FnOnce(&TransactionalTree) -> std::result::Result<T, UnabortableTransactionError> + Send,
-    ) -> Result<T> {
+    fn call<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&TransactionalTree) -> Result<T> + Send) -> Result<T> {
         guard::call_in_transaction(py, || {
             CURRENT.with_borrow(|trees| {
                 let mine = self.thread == thread::current().id() && self.number == ATTEMPT.get();
                 let tree = trees.get(self.index).filter(|_| mine).ok_or_else(|| {
                     Error::Misuse("a transaction's tree can be used only in its function and its thread".into())
                 })?;
-                let outcome = work(tree).map_err(|error| match error {
-                    UnabortableTransactionError::Storage(error) => error,
-                    UnabortableTransactionError::Conflict => {
-                        sled::Error::ReportableBug("a conflict under the global lock".into())
-                    }
-                });
-                outcome.map_err(|error| Error::from(error).at(&self.folder))
+                work(tree).map_err(|error| error.at(self.engine.path()))
             })
+        })
+    }
+}
+
+impl From<UnabortableTransactionError> for Error {
+    fn from(error: UnabortableTransactionError) -> Self {
+        Error::Sled(match error {
+            UnabortableTransactionError::Storage(error) => error,
+            UnabortableTransactionError::Conflict => {
+                sled::Error::ReportableBug("a conflict under the global lock".into())
+            }
         })
     }
 }
@@ -149,30 +151,30 @@ impl TransactionTree {
     #[doc = doc!("TransactionTree.get")]
     fn get(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<Option<Bytes>> {
         let key = key.as_slice();
-        Ok(self.call(py, |tree| tree.get(key))?.map(Bytes))
+        Ok(self.call(py, |tree| Ok(tree.get(key)?))?.map(Bytes))
     }
 
     #[doc = doc!("TransactionTree.insert")]
     fn insert(&self, py: Python<'_>, key: Buffer<'_, '_>, value: Buffer<'_, '_>) -> Result<Option<Bytes>> {
         let (key, value) = (key.as_slice(), value.as_slice());
-        Ok(self.call(py, |tree| tree.insert(key, value))?.map(Bytes))
+        Ok(self.call(py, |tree| Ok(tree.insert(key, value)?))?.map(Bytes))
     }
 
     #[doc = doc!("TransactionTree.remove")]
     fn remove(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<Option<Bytes>> {
         let key = key.as_slice();
-        Ok(self.call(py, |tree| tree.remove(key))?.map(Bytes))
+        Ok(self.call(py, |tree| Ok(tree.remove(key)?))?.map(Bytes))
     }
 
     #[doc = doc!("TransactionTree.apply_batch")]
     fn apply_batch(&self, py: Python<'_>, batch: &Batch) -> Result<()> {
         let batch = batch.snapshot();
-        self.call(py, |tree| tree.apply_batch(&batch))
+        self.call(py, |tree| Ok(tree.apply_batch(&batch)?))
     }
 
     #[doc = doc!("TransactionTree.generate_id")]
     fn generate_id(&self, py: Python<'_>) -> Result<u64> {
-        self.call(py, |tree| Ok(tree.generate_id()?))
+        self.call(py, |tree| self.engine.ids.next(|| Ok(tree.generate_id()?)))
     }
 
     #[doc = doc!("TransactionTree.flush")]

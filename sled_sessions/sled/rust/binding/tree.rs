@@ -44,6 +44,11 @@ impl Tree {
         guard::call(py, || self.handle.with(|tree| Ok(work(tree)?)))
     }
 
+    #[inline]
+    fn write<T: Send>(&self, py: Python<'_>, work: impl FnOnce(&sled::Tree) -> sled::Result<T> + Send) -> Result<T> {
+        guard::call(py, || self.handle.write(|tree| Ok(work(tree)?)))
+    }
+
     fn iterate(slf: Py<Self>, part: Part, span: Span, reverse: bool) -> Iter {
         let handle = slf.get().handle.clone();
         Iter::new(slf.into_any(), handle, part, span, reverse)
@@ -76,7 +81,7 @@ impl Tree {
             let answer = function.call1((before.clone().map(Bytes),))?;
             let after = answer.extract::<Option<Buffer<'_, '_>>>()?.map(|value| value.to_ivec());
             let (old, new) = (before.as_deref(), after.clone());
-            match self.call(py, |tree| tree.compare_and_swap(key, old, new))? {
+            match self.write(py, |tree| tree.compare_and_swap(key, old, new))? {
                 Ok(()) => return Ok((before, after)),
                 Err(CompareAndSwapError { current, .. }) => before = current,
             }
@@ -129,19 +134,19 @@ impl Tree {
 
     fn __delitem__(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<()> {
         let wanted = key.as_slice();
-        self.call(py, |tree| tree.remove(wanted))?.map(drop).ok_or_else(|| missing(py, &key))
+        self.write(py, |tree| tree.remove(wanted))?.map(drop).ok_or_else(|| missing(py, &key))
     }
 
     #[doc = doc!("Tree.insert")]
     fn insert(&self, py: Python<'_>, key: Buffer<'_, '_>, value: Buffer<'_, '_>) -> Result<Option<Bytes>> {
         let (key, value) = (key.as_slice(), value.as_slice());
-        Ok(self.call(py, |tree| tree.insert(key, value))?.map(Bytes))
+        Ok(self.write(py, |tree| tree.insert(key, value))?.map(Bytes))
     }
 
     #[doc = doc!("Tree.remove")]
     fn remove(&self, py: Python<'_>, key: Buffer<'_, '_>) -> Result<Option<Bytes>> {
         let key = key.as_slice();
-        Ok(self.call(py, |tree| tree.remove(key))?.map(Bytes))
+        Ok(self.write(py, |tree| tree.remove(key))?.map(Bytes))
     }
 
     #[doc = doc!("Tree.compare_and_swap")]
@@ -155,7 +160,7 @@ impl Tree {
         let key = key.as_slice();
         let old = old.as_ref().map(Buffer::as_slice);
         let new = new.as_ref().map(Buffer::as_slice);
-        Ok(self.call(py, |tree| tree.compare_and_swap(key, old, new))?.is_ok())
+        Ok(self.write(py, |tree| tree.compare_and_swap(key, old, new))?.is_ok())
     }
 
     #[doc = doc!("Tree.update_and_fetch")]
@@ -181,7 +186,7 @@ impl Tree {
     #[doc = doc!("Tree.apply_batch")]
     fn apply_batch(&self, py: Python<'_>, batch: &Batch) -> Result<()> {
         let batch = batch.snapshot();
-        self.call(py, |tree| tree.apply_batch(batch))
+        self.write(py, |tree| tree.apply_batch(batch))
     }
 
     #[doc = doc!("Tree.first")]
@@ -208,7 +213,7 @@ impl Tree {
 
     #[doc = doc!("Tree.pop_min")]
     fn pop_min(&self, py: Python<'_>) -> Result<Option<(Bytes, Bytes)>> {
-        Ok(self.call(py, |tree| tree.pop_min())?.map(pair))
+        Ok(self.write(py, |tree| tree.pop_min())?.map(pair))
     }
 
     #[doc = doc!("Tree.pop_max")]
@@ -221,7 +226,7 @@ impl Tree {
             }
             Ok(None)
         };
-        Ok(self.call(py, pop)?.map(pair))
+        Ok(self.write(py, pop)?.map(pair))
     }
 
     #[doc = doc!("Tree.range")]
@@ -277,7 +282,9 @@ impl Tree {
 
     #[doc = doc!("Tree.clear")]
     fn clear(&self, py: Python<'_>) -> Result<()> {
-        self.for_each(py, |tree, key| tree.remove(key).map(drop))
+        self.handle.engine().health().check_writable()?;
+        self.for_each(py, |tree, key| tree.remove(key).map(drop))?;
+        self.handle.engine().health().check_writable()
     }
 
     #[doc = doc!("Tree.checksum")]

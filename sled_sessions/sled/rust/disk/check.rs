@@ -12,18 +12,13 @@ use std::{
 
 use crate::{
     disk::{
-        conf::stored_segment_size,
         damaged,
-        log::{Log, Message, SEGMENT_HEADER, Segment, blob_name, last_snapshot, read_blob},
-        private::{Mode, replace_file},
-        regular::read_file,
+        end::End,
+        log::{Log, Message, SEGMENT_HEADER, Segment, blob_name, read_blob},
+        snapshots::Snapshots,
     },
     error::{At, Result},
 };
-
-/// The file in which a clean close notes where the log ends. A log never becomes shorter than that, unless an older
-/// copy of it is put back without this file.
-pub const END: &str = "end";
 
 /// Return an error if the database is damaged in a way that sled would not notice and lose data by.
 ///
@@ -33,7 +28,7 @@ pub const END: &str = "end";
 pub fn check_files(folder: &Path, segment_size: usize) -> Result<()> {
     let db = folder.join("db");
     let has_conf = folder.join("conf").exists();
-    let snapshot = last_snapshot(folder).at(&db)?;
+    let snapshots = Snapshots::of(folder).at(&db)?;
     let log = match Log::open(folder, segment_size) {
         Err(error) if error.kind() == ErrorKind::NotFound && has_conf => {
             return Err(damaged(folder, "the file db is missing"));
@@ -49,15 +44,25 @@ pub fn check_files(folder: &Path, segment_size: usize) -> Result<()> {
     if headers.is_empty() && !segments.is_empty() && !may_be_crashed(&log, &segments).at(&db)? {
         return Err(damaged(folder, "sled did not write the file db (does it belong to another program?)"));
     }
-    let start = snapshot.unwrap_or(0);
+    let start = snapshots.last.unwrap_or(0);
     let stable = headers.iter().map(|header| header.stable).max().unwrap_or(0);
     let known: BTreeSet<u64> = headers.iter().map(|header| header.lsn / segment_size as u64).collect();
     // What a header calls written must be there. Without that segment sled takes the whole log for empty.
     if stable > start && !known.contains(&(stable / segment_size as u64)) {
-        return Err(damaged(folder, "the file db was cut short"));
+        let what = match snapshots.emptied {
+            Some(_) => "its snapshot is empty, and sled has used again a part of the log that would do instead",
+            None => "the file db was cut short",
+        };
+        return Err(damaged(folder, what));
     }
-    let noted = noted_end(folder).unwrap_or(0);
-    if noted > log.end(&segments).at(&db)?.max(start) {
+    let end = log.end(&segments).at(&db)?;
+    let note = End::read(folder);
+    let noted = note.as_ref().map_or(0, |note| note.position);
+    let emptied = snapshots.emptied.unwrap_or(0);
+    if emptied > log.continuation(end).max(start) {
+        return Err(damaged(folder, "the file db was cut short, and its snapshot is empty"));
+    }
+    if noted > end.max(start) {
         return Err(damaged(
             folder,
             "the file db was cut short, or it is an older copy than the file end beside it (in that case delete the \
@@ -67,8 +72,19 @@ pub fn check_files(folder: &Path, segment_size: usize) -> Result<()> {
     // sled reads the segment that contains `stable` again, up to the first gap, and forgets everything after it. A
     // power cut may leave such a gap in data that was never fsynced.
     let sure = stable - stable % segment_size as u64;
-    let replay = Replay { folder, log: &log, start, written: sure.max(noted) };
-    replay.check_headless(&segments, &known, snapshot.is_none())?;
+    let replay = Replay { folder, log: &log, start, written: sure.max(noted).max(emptied) };
+    let newest = snapshots.last.max(snapshots.emptied);
+    if let Some(headers) = note.and_then(|note| note.headers(end, newest))
+        && !is_gapless(&known, start / segment_size as u64)
+    {
+        let found: BTreeSet<u64> =
+            segments.iter().filter(|segment| segment.header.is_some()).map(|segment| segment.offset).collect();
+        let mut noted = (0..).step_by(segment_size).zip(headers);
+        if let Some((offset, _)) = noted.find(|(offset, had_header)| *had_header && !found.contains(offset)) {
+            return Err(damaged(folder, &format!("the file db is, at byte {offset}")));
+        }
+    }
+    replay.check_headless(&segments, &known, newest.is_none())?;
     replay.check_messages(&segments)
 }
 
@@ -132,10 +148,7 @@ impl Replay<'_> {
                 }
                 position = lsn + messages.at as u64;
             }
-            // sled may have freed the segment, and a crash may have come when its end, but not its header, was
-            // rewritten.
-            let is_reused = || self.log.search(&bytes, messages.at, |message| message.segment > number).is_some();
-            if self.log.fits(messages.at) && position < self.written && !is_reused() {
+            if position < self.written && !self.log.is_complete(&bytes, messages.at, number) {
                 let what = format!("the file db is, at byte {}", segment.offset + messages.at as u64);
                 return Err(damaged(self.folder, &what));
             }
@@ -159,6 +172,11 @@ impl Replay<'_> {
     }
 }
 
+/// Whether no segment is missing from the number `first` to the newest. sled reuses segments, so gaps may be harmless.
+fn is_gapless(numbers: &BTreeSet<u64>, first: u64) -> bool {
+    numbers.last().is_none_or(|last| numbers.range(first..).count() as u64 == (last + 1).saturating_sub(first))
+}
+
 /// Whether a crash may have left a log without any readable header: a later buffer reached the file before the one with
 /// the header.
 fn may_be_crashed(log: &Log, segments: &[Segment]) -> io::Result<bool> {
@@ -170,21 +188,4 @@ fn may_be_crashed(log: &Log, segments: &[Segment]) -> io::Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// Note where the log of a flushed database ends, so that the next open can tell a file that was cut short from one
-/// that a crash left. Call this under the database's lock. The note is optional, so errors are ignored.
-pub fn note_end(folder: &Path) {
-    let note = || {
-        let segment_size = stored_segment_size(folder).ok()??;
-        let log = Log::open(folder, segment_size).ok()?;
-        let end = log.end(&log.segments().ok()?).ok()?;
-        replace_file(&folder.join(END), format!("{end:016X}").as_bytes(), Mode::of(folder).ok()?).ok()
-    };
-    let _ = note();
-}
-
-pub fn noted_end(folder: &Path) -> Option<u64> {
-    let text = read_file(&folder.join(END)).ok().filter(|text| text.len() == 16)?;
-    u64::from_str_radix(str::from_utf8(&text).ok()?, 16).ok()
 }

@@ -3,29 +3,56 @@
 
 use std::{
     fs::{self, File},
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
 use crate::{
     disk::{
-        check::END,
         conf::stored_segment_size,
-        files::{lock_file, remove_if_present, sync_folder},
+        end::END,
+        files::{IDS, lock_file, remove_if_present, sync_folder},
         private::{Mode, create_file, create_folder},
         regular::{Layout, open_file, read_file},
     },
-    error::{At, Result},
+    error::{At, Error, Result},
 };
 
 pub const CREATING: &str = "creating";
 
-/// The files of sled 0.34, `creating` and `end`.
+/// The files of sled 0.34, `creating`, `end` and `ids`.
 pub const V0_34: Layout = Layout {
-    is_file: |name| matches!(name, "conf" | "db" | END | CREATING) || name.starts_with("snap."),
+    is_file: |name| matches!(name, "conf" | "db" | END | IDS | CREATING) || name.starts_with("snap."),
     folders: &["blobs"],
     has_holes: false,
 };
+
+/// Create the folder if it is missing; return its absolute path without symbolic links. sled looks up files by path
+/// as long as it is open, even after a `chdir`.
+pub fn prepare_folder(path: &Path, temporary: bool, mode: Mode) -> Result<PathBuf> {
+    if path.is_file() {
+        let what = io::Error::new(ErrorKind::NotADirectory, "a database is a folder, and this is a file");
+        return Err(what).at(path);
+    }
+    if temporary && fs::read_dir(path).is_ok_and(|mut files| files.next().is_some()) {
+        let what = format!("temporary=True would delete {}, which already contains files", path.display());
+        return Err(Error::Misuse(what));
+    }
+    let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+    let mut missing: Vec<_> = missing.map(Path::to_owned).collect();
+    missing.reverse();
+    for folder in &missing {
+        match create_folder(folder, mode) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {} // another process was faster, or `a/..`
+            created => created.at(folder)?,
+        }
+    }
+    let absolute = path.canonicalize().at(path)?;
+    for parent in absolute.ancestors().skip(1).take(missing.len()) {
+        sync_folder(parent).at(parent)?;
+    }
+    Ok(absolute)
+}
 
 /// A database that is being created. The lock on its mark keeps other processes away until sled takes its own lock.
 pub struct Creation {
@@ -56,6 +83,7 @@ impl Creation {
         remove("conf")?; // may be incomplete
         remove("db")?;
         remove(END)?; // belongs to an earlier log
+        remove(IDS)?; // the same
         Ok(Some(Creation { mark, _lock: lock }))
     }
 

@@ -3,19 +3,19 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, ErrorKind},
-    path::{Path, PathBuf},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
 
-use crate::{
-    disk::private::{Mode, create_folder},
-    error::{At, Error, Result},
-};
+use crate::error::{At, Error, Result};
 
 /// How long to wait for another process to release a lock. A child process that is being started holds copies of its
 /// parent's locks until it executes its program.
 pub const LOCK_PATIENCE: Duration = Duration::from_millis(100);
+
+/// The file that notes up to where ids may have been handed out; see `runtime::ids`.
+pub const IDS: &str = "ids";
 
 /// Retry for a moment while another process holds the lock.
 pub fn retry_while_locked<T>(attempt: impl Fn() -> Result<T>) -> Result<T> {
@@ -60,33 +60,6 @@ pub fn remove_if_present(file: &Path) -> io::Result<()> {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-/// Create the folder if it is missing; return its absolute path without symbolic links. sled looks up files by path
-/// as long as it is open, even after a `chdir`.
-pub fn prepare_folder(path: &Path, temporary: bool, mode: Mode) -> Result<PathBuf> {
-    if path.is_file() {
-        let what = io::Error::new(ErrorKind::NotADirectory, "a database is a folder, and this is a file");
-        return Err(what).at(path);
-    }
-    if temporary && fs::read_dir(path).is_ok_and(|mut files| files.next().is_some()) {
-        let what = format!("temporary=True would delete {}, which already contains files", path.display());
-        return Err(Error::Misuse(what));
-    }
-    let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
-    let mut missing: Vec<_> = missing.map(Path::to_owned).collect();
-    missing.reverse();
-    for folder in &missing {
-        match create_folder(folder, mode) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {} // another process was faster, or `a/..`
-            created => created.at(folder)?,
-        }
-    }
-    let absolute = path.canonicalize().at(path)?;
-    for parent in absolute.ancestors().skip(1).take(missing.len()) {
-        sync_folder(parent).at(parent)?;
-    }
-    Ok(absolute)
 }
 
 /// Whether sled 1.0 made this folder; only it writes a `durability_cookie`.

@@ -163,15 +163,26 @@ impl Log {
         at + LONGEST_MESSAGE_HEADER <= self.segment_size
     }
 
+    /// Whether an older segment has no more messages than those before `at`.
+    ///
+    /// sled fills each segment before it begins the next. It may have freed the segment, and a crash may have come when
+    /// its end, but not its header, was rewritten.
+    pub fn is_complete(&self, bytes: &[u8], at: usize, number: u64) -> bool {
+        self.is_full(at) || self.search(bytes, at, |message| message.segment > number).is_some()
+    }
+
+    /// Whether the rest of a segment is too short for another message to begin here. sled also starts a new segment if
+    /// there is just enough room for the header of one.
+    pub fn is_full(&self, at: usize) -> bool {
+        at + LONGEST_MESSAGE_HEADER >= self.segment_size
+    }
+
     /// Where sled continues a log that ends at this position: in the next segment if the rest of this one is too short
     /// for a message.
     pub fn continuation(&self, position: u64) -> u64 {
         let size = self.segment_size as u64;
-        if position % size + LONGEST_MESSAGE_HEADER as u64 >= size {
-            position - position % size + size
-        } else {
-            position
-        }
+        let at = position % size;
+        if self.is_full(at as usize) { position - at + size } else { position }
     }
 
     /// The position after the newest message.
@@ -243,9 +254,13 @@ pub fn read_blob(folder: &Path, kind: u8, pointer: &[u8]) -> io::Result<Option<V
     Ok(is_right.then(|| content.split_off(5)))
 }
 
-/// sled names a blob after the log position at which it was first written.
+/// The log position at which a blob was first written. sled names the file after it.
+pub fn blob_id(pointer: &[u8]) -> Option<u64> {
+    pointer.first_chunk().map(|position| u64::from_le_bytes(*position))
+}
+
 pub fn blob_name(pointer: &[u8]) -> String {
-    pointer.first_chunk().map_or_else(|| "blobs".to_owned(), |name| format!("blobs/{}", i64::from_le_bytes(*name)))
+    blob_id(pointer).map_or_else(|| "blobs".to_owned(), |id| format!("blobs/{id}"))
 }
 
 /// The log position that the newest snapshot covers; sled puts it into the file's name.

@@ -4,11 +4,14 @@ pub mod blobs;
 pub mod check;
 pub mod conf;
 pub mod creation;
+pub mod end;
 pub mod files;
 pub mod log;
 pub mod private;
 pub mod regular;
 pub mod salvage;
+pub mod snapshot;
+pub mod snapshots;
 
 use std::path::Path;
 

@@ -13,8 +13,8 @@ use std::{
 };
 
 use crate::disk::{
-    files::remove_if_present,
-    regular::{open_file, open_with},
+    files::{remove_if_present, sync_folder},
+    regular::open_with,
 };
 
 /// The permissions of a new database's files; its folders are for the same users.
@@ -62,23 +62,14 @@ pub fn create_folder(path: &Path, mode: Mode) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode.of_folder()))
 }
 
-/// Write a file beside the one of this name, and put it in its place.
-pub fn replace_file(path: &Path, content: &[u8], mode: Mode) -> io::Result<()> {
+/// Put a file with this content in place of `path`, which even a power cut leaves as it was or with all of `text`.
+pub fn replace_file(path: &Path, text: &str, mode: Mode) -> io::Result<()> {
     let new = path.with_extension("new");
     remove_if_present(&new)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode.0).open(&new)?;
     mode.apply(&file)?;
-    file.write_all(content)?;
-    fs::rename(&new, path)
-}
-
-/// Give the snapshots that sled has written the permissions of the other files.
-pub fn restrict_snapshots(database: &Path, mode: Mode) -> io::Result<()> {
-    for entry in fs::read_dir(database)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("snap.") {
-            mode.apply(&open_file(&entry.path())?)?;
-        }
-    }
-    Ok(())
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    sync_folder(path.parent().unwrap_or(Path::new(".")))
 }

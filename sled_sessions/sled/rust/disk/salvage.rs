@@ -12,12 +12,13 @@ use std::{
 
 use crate::{
     disk::{
-        check::noted_end,
         conf::{SEGMENT_SIZE, stored_segment_size},
+        end::End,
         log::{
-            BLOB_LINK, BLOB_META, BLOB_NODE, FREE, LINK, Log, META, Message, NODE, detect_segment_size, last_snapshot,
-            read_blob, varint,
+            BLOB_LINK, BLOB_META, BLOB_NODE, FREE, LINK, Log, META, Message, NODE, Segment, detect_segment_size,
+            last_snapshot, read_blob, varint,
         },
+        snapshot::Snapshot,
     },
     error::{At, Result},
 };
@@ -86,18 +87,24 @@ impl Salvager {
     fn scan(&mut self) -> io::Result<()> {
         let Source { folder, log } = &self.source;
         let size = log.segment_size as u64;
+        let snapshot = last_snapshot(folder)?;
+        let segments = log.segments()?;
+        let used = self.source.used_segments(&segments)?;
+        let found = segments.iter().map(|segment| segment.offset).collect();
+        self.lost += used.difference(&found).count() as u64;
         let mut order = Vec::new();
-        for segment in log.segments()? {
+        for segment in segments {
             if let Some(header) = segment.header {
                 order.push((header.lsn / size, segment));
                 continue;
             }
             let bytes = log.read(&segment)?;
             let first = log.first_message(&bytes, |_| true);
-            self.lost += u64::from(first.is_some() || bytes.iter().any(|byte| *byte != 0));
+            self.lost += u64::from(used.contains(&segment.offset) || bytes.iter().any(|byte| *byte != 0));
             order.extend(first.map(|message| (message.segment, segment)));
         }
         order.sort_by_key(|(number, _)| *number);
+        let newest = order.last().map_or(0, |(number, _)| *number);
         let (mut meta, mut end) = (None, 0);
         for (number, segment) in order {
             let bytes = log.read(&segment)?;
@@ -115,8 +122,12 @@ impl Salvager {
                     None => break,
                 }
             }
+            self.lost += u64::from(number < newest && !log.is_complete(&bytes, messages.at, number));
         }
-        if last_snapshot(folder)?.max(noted_end(folder)).is_some_and(|position| position > log.continuation(end)) {
+        if snapshot
+            .max(End::read(folder).map(|end| end.position))
+            .is_some_and(|position| position > log.continuation(end))
+        {
             self.lost += 1; // the end of the log
         }
         if let Some(meta) = meta.and_then(|place| self.source.content(place)) {
@@ -173,6 +184,27 @@ impl Salvager {
 }
 
 impl Source {
+    /// The offsets of the segments that may have held messages. A file that was cut short has lost the last of them.
+    fn used_segments(&self, segments: &[Segment]) -> io::Result<BTreeSet<u64>> {
+        let size = self.log.segment_size as u64;
+        let snapshot = last_snapshot(&self.folder)?;
+        let end = self.log.end(segments)?;
+        let offsets = segments.iter().map(|segment| segment.offset);
+        if let Some(headers) = End::read(&self.folder).and_then(|note| note.headers(end, snapshot)) {
+            let length = headers.len() as u64 * size;
+            let noted = (0..).step_by(self.log.segment_size).zip(headers);
+            let noted = noted.filter_map(|(offset, had_header)| had_header.then_some(offset));
+            return Ok(noted.chain(offsets.filter(|offset| *offset >= length)).collect());
+        }
+        // On opening, sled empties the segments that the snapshot does not name. Later it takes the first one that is
+        // free, so those before a newer segment were in use.
+        let is_newer = |segment: &&Segment| segment.header.is_some_and(|header| header.lsn >= snapshot.unwrap_or(0));
+        let last = segments.iter().rfind(is_newer).map_or(0, |segment| segment.offset);
+        let named = Snapshot::read(&self.folder).unwrap_or_default().offsets;
+        let named = named.into_iter().map(|offset| offset - offset % size);
+        Ok(offsets.filter(|offset| *offset < last).chain(named).collect())
+    }
+
     /// A page with its links applied; unreadable links are added to `lost`.
     fn node(&self, page: &Page, lost: &mut u64) -> Option<Node> {
         let mut node = parse_node(&self.content(page.base?)?)?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Failure, Result},
     runtime::locks::{lock, try_lock},
 };
 
@@ -17,9 +17,11 @@ struct ClaimedFolder {
     key: FolderKey,
     /// The files and folders on which sled has locks.
     locked: Vec<PathBuf>,
-    /// Why the folder could not be opened, if it stays locked nevertheless.
-    broken: Option<String>,
+    /// Why the folder cannot be opened, if it stays claimed nevertheless.
+    refusal: Option<Refusal>,
 }
+
+type Refusal = Box<dyn Fn() -> Error + Send>;
 
 /// What identifies a claimed folder.
 #[derive(Clone, PartialEq)]
@@ -38,15 +40,28 @@ impl Claim {
         match claims.iter().find(|claimed| claimed.key == key) {
             None => {
                 let locked = locked.map(|name| folder.join(name)).into();
-                claims.push(ClaimedFolder { key: key.clone(), locked, broken: None });
+                claims.push(ClaimedFolder { key: key.clone(), locked, refusal: None });
                 Ok(Claim(key))
             }
-            Some(ClaimedFolder { broken: Some(why), .. }) => Err(Error::Damaged(why.clone())),
-            Some(_) => Err(Error::Locked(format!(
-                "{} is open in this process already, or another thread is opening it: share that Db, or close it first",
-                folder.display()
-            ))),
+            Some(ClaimedFolder { refusal: Some(error), .. }) => Err(error()),
+            Some(_) => {
+                let list = match key {
+                    FolderKey::Path(_) => " (sled.open_databases() lists the open ones)",
+                    FolderKey::Inode(..) => "",
+                };
+                Err(Error::Locked(format!(
+                    "{} is open in this process already, or another thread is opening it: share that Db, or close it \
+                     first{list}",
+                    folder.display()
+                )))
+            }
         }
+    }
+
+    /// Keep the folder claimed for the rest of the process: its old threads may still write.
+    pub fn keep(self, why: Failure) {
+        refuse(&self.0, move || Error::Failed(why.clone()));
+        std::mem::forget(self);
     }
 }
 
@@ -57,9 +72,9 @@ impl Drop for Claim {
 }
 
 /// Record why a folder that stays claimed cannot be opened.
-pub fn mark_broken(key: &FolderKey, why: String) {
+pub fn refuse(key: &FolderKey, error: impl Fn() -> Error + Send + 'static) {
     if let Some(claimed) = lock(&CLAIMS).iter_mut().find(|claimed| claimed.key == *key) {
-        claimed.broken = Some(why);
+        claimed.refusal = Some(Box::new(error));
     }
 }
 

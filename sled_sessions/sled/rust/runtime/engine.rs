@@ -6,11 +6,11 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    fs::{self, File},
+    fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, Weak,
+        Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
         mpsc::{self, RecvTimeoutError},
     },
@@ -18,21 +18,29 @@ use std::{
     time::{Duration, Instant},
 };
 
+use pyo3::{Py, types::PyWeakrefReference};
+use rustix::io::Errno;
+
 use crate::{
     disk::{
         blobs::Blobs,
-        check::note_end,
+        conf::{SEGMENT_SIZE, stored_segment_size},
+        end::note_end,
         files::LOCK_PATIENCE,
-        private::{Mode, restrict_snapshots},
+        private::Mode,
         regular::open_file,
+        snapshots,
     },
-    error::{At, Error, Result},
+    error::{At, Error, Failure, Result},
     runtime::{
-        DEFAULT_TREE,
+        DEFAULT_TREE, allocator,
         claims::Claim,
         events::{Hub, Queue},
         fork, guard,
+        health::{Health, copy},
+        ids::Ids,
         locks::{lock, read, write},
+        monitor,
     },
 };
 
@@ -42,7 +50,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the interpreter's exit waits for a transaction's function.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Every open database, for the interpreter's exit.
+/// Every database that is not closed yet.
 static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
 
 pub struct Engine {
@@ -52,16 +60,18 @@ pub struct Engine {
     closed: AtomicBool,
     /// The interpreter's exit has stopped waiting for this database.
     abandoned: AtomicBool,
+    health: Health,
     database: RwLock<Option<Database>>,
     handles: Mutex<Vec<Weak<TreeHandle>>>,
     /// By the tree's name.
     hubs: Mutex<HashMap<Vec<u8>, Arc<Hub>>>,
+    pub ids: Ids,
+    /// A weak reference to Python's `Db`.
+    pub object: OnceLock<Py<PyWeakrefReference>>,
 }
 
 struct Database {
     db: sled::Db,
-    /// A second descriptor of the file `db`, for fsync: sled does not expose its own.
-    file: File,
     blobs: Blobs,
     mode: Mode,
     claim: Claim,
@@ -76,25 +86,39 @@ pub struct TreeHandle {
 
 impl Engine {
     pub fn new(db: sled::Db, path: PathBuf, temporary: bool, claim: Claim) -> Result<Arc<Self>> {
-        let file = open_file(&path.join("db")).at(&path)?;
-        let mode = Mode::of(&path).at(&path)?;
-        restrict_snapshots(&path, mode).at(&path)?;
+        let health = Health::new(&db, &path).at(&path)?;
         let blobs = Blobs::of(&path);
+        let _ = health.file().and_then(|file| blobs.remove_unused(&file)); // what stays is removed by the next opening
+        let mode = Mode::of(&path).at(&path)?;
+        snapshots::restrict(&path, mode).at(&path)?;
+        let ids = Ids::new(&path, mode, db.was_recovered());
         let engine = Arc::new(Engine {
             path,
             temporary,
             closed: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
-            database: RwLock::new(Some(Database { db, file, blobs, mode, claim })),
+            health,
+            database: RwLock::new(Some(Database { db, blobs, mode, claim })),
             handles: Mutex::default(),
             hubs: Mutex::default(),
+            ids,
+            object: OnceLock::new(),
         });
         push_weak(&mut lock(&ENGINES), &engine);
+        monitor::start();
         Ok(engine)
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub fn is_temporary(&self) -> bool {
+        self.temporary
+    }
+
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     pub fn check_open(&self) -> Result<()> {
@@ -105,15 +129,22 @@ impl Engine {
         Error::Closed(format!("the database {} is closed: open it again with sled.open()", self.path.display()))
     }
 
-    /// Run `work` on the database, which cannot be closed meanwhile.
+    /// Read from the database, which cannot be closed meanwhile.
     pub fn with<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T>) -> Result<T> {
         self.with_database(|database| work(&database.db))
+    }
+
+    /// Write to the database. Fails if it has failed before, or while this runs.
+    pub fn write<T>(&self, work: impl FnOnce(&sled::Db) -> Result<T>) -> Result<T> {
+        self.health.check_writable()?;
+        let outcome = self.with(work)?;
+        self.health.check_writable().map(|()| outcome)
     }
 
     fn with_database<T>(&self, work: impl FnOnce(&Database) -> Result<T>) -> Result<T> {
         self.check_open()?; // before waiting for a `close()` that may never end
         match &*read(&self.database) {
-            Some(database) => work(database).map_err(|error| error.at(&self.path)),
+            Some(database) => self.health.examine(work(database)).map_err(|error| error.at(&self.path)),
             None => Err(self.closed_error()),
         }
     }
@@ -121,20 +152,41 @@ impl Engine {
     /// Write everything to the file and, with `fsync`, wait for the disk. sled's own flush leaves that to the kernel.
     pub fn flush(&self, fsync: bool) -> Result<usize> {
         fork::check_process()?;
+        self.health.check_writable()?;
         self.with_database(|database| self.flush_database(database, fsync))
     }
 
     fn flush_database(&self, database: &Database, fsync: bool) -> Result<usize> {
-        let sync_blobs = || database.blobs.sync(database.mode).at(&self.path.join("blobs"));
+        let sync_blobs = || self.synced(database.blobs.sync(database.mode)).at(&self.path.join("blobs"));
         if fsync {
             sync_blobs()?; // before the log that names them
         }
-        let written = database.db.flush()?;
+        let written = self.health.waiting(|| database.db.flush())?;
         if fsync {
             sync_blobs()?; // other threads may have written some meanwhile
-            database.file.sync_all().at(&self.path.join("db"))?;
+            self.synced(self.health.file().and_then(|file| file.sync_all())).at(&self.path.join("db"))?;
         }
-        Ok(written)
+        self.health.check_writable().map(|()| written)
+    }
+
+    /// After a failed fsync the kernel may take lost pages for written ones, so that a later fsync succeeds without
+    /// them.
+    fn synced(&self, outcome: io::Result<()>) -> io::Result<()> {
+        let too_many_files =
+            |error: &io::Error| matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE));
+        outcome.inspect_err(|error| {
+            if !too_many_files(error) {
+                self.health.fail(copy(error));
+            }
+        })
+    }
+
+    /// The bytes of all blobs, and of those that no page refers to.
+    pub fn blob_sizes(&self) -> Result<(u64, u64)> {
+        self.with_database(|database| {
+            let segment_size = stored_segment_size(&self.path)?.unwrap_or(SEGMENT_SIZE);
+            database.blobs.sizes(segment_size).at(&self.path)
+        })
     }
 
     pub fn handle(self: &Arc<Self>, tree: sled::Tree) -> Arc<TreeHandle> {
@@ -149,7 +201,7 @@ impl Engine {
     /// half merged, so all pages are read first, which completes the merges. Watchers get the events that are on their
     /// way.
     pub fn drop_tree(&self, name: &[u8]) -> Result<bool> {
-        self.with(|db| {
+        self.write(|db| {
             let exists = || db.tree_names().iter().any(|it| it == name);
             if name != DEFAULT_TREE && exists() {
                 match db.open_tree(name)?.iter().keys().try_for_each(|key| key.map(drop)) {
@@ -186,18 +238,24 @@ impl Engine {
             let tree = write(&handle.tree).take();
             drop(tree);
         }
-        let flushed = guard::catch(|| self.flush_database(&database, true).map_err(|error| error.at(&self.path)));
+        let flushed = guard::catch(|| {
+            self.health.check_writable()?;
+            self.health.examine(self.flush_database(&database, true)).map_err(|error| error.at(&self.path))
+        });
+        let Database { db, claim, .. } = database;
+        let failure = self.health.failure();
+        self.health.release();
+        let dropped = guard::catch(|| drop_database(db, failure.is_some()));
+        let is_free = self.wait_until_free();
         if flushed.is_ok() && !self.temporary {
             note_end(&self.path);
         }
-        let Database { db, file, claim, .. } = database;
-        let dropped = guard::catch(|| {
-            drop((db, file));
-            Ok(())
-        });
-        self.wait_until_free();
-        drop(claim);
+        match failure {
+            Some(failure) if !is_free => claim.keep(Failure { needs_restart: true, ..failure }),
+            _ => drop(claim),
+        }
         lock(&ENGINES).retain(|engine| !std::ptr::eq(engine.as_ptr(), self));
+        allocator::release_unused();
         flushed.and(dropped)
     }
 
@@ -246,12 +304,16 @@ impl Engine {
     }
 
     /// sled's I/O threads may hold the last references for some microseconds more.
-    fn wait_until_free(&self) {
+    fn wait_until_free(&self) -> bool {
         let began = Instant::now();
         let timeout = || if self.is_held_here() { RELEASE_TIMEOUT } else { LOCK_PATIENCE };
-        while !self.is_free() && began.elapsed() < timeout() {
+        while !self.is_free() {
+            if began.elapsed() >= timeout() {
+                return false;
+            }
             thread::sleep(Duration::from_micros(100));
         }
+        true
     }
 
     /// Whether this process has a descriptor of the file `db`. If not, another process holds the lock.
@@ -300,11 +362,19 @@ impl TreeHandle {
         })
     }
 
-    /// Run `work` on the tree. Meanwhile neither can the tree be dropped nor the database be closed.
+    /// Read from the tree. Meanwhile neither can the tree be dropped nor the database be closed.
     #[inline]
     pub fn with<T>(&self, work: impl FnOnce(&sled::Tree) -> Result<T>) -> Result<T> {
         let held = self.hold()?;
-        work(self.living(&held)?).map_err(|error| error.at(&self.engine.path))
+        self.engine.health.examine(work(self.living(&held)?)).map_err(|error| error.at(&self.engine.path))
+    }
+
+    /// Write to the tree. Fails if the database has failed before, or while this runs.
+    #[inline]
+    pub fn write<T>(&self, work: impl FnOnce(&sled::Tree) -> Result<T>) -> Result<T> {
+        self.engine.health.check_writable()?;
+        let outcome = self.with(work)?;
+        self.engine.health.check_writable().map(|()| outcome)
     }
 
     /// Keep the tree, if it still exists, from being dropped.
@@ -331,10 +401,35 @@ impl Drop for TreeHandle {
     }
 }
 
+/// Drop the database. sled waits for ever for a thread that has panicked, so it is left if it has failed and takes long.
+fn drop_database(db: sled::Db, has_failed: bool) -> Result<()> {
+    if !has_failed {
+        drop(db);
+        return Ok(());
+    }
+    let (sender, receiver) = mpsc::channel();
+    let dropping = move || {
+        guard::discard_panic(|| drop(db));
+        let _ = sender.send(());
+    };
+    thread::Builder::new().spawn(dropping).map_err(sled::Error::from)?;
+    let _ = receiver.recv_timeout(RELEASE_TIMEOUT);
+    Ok(())
+}
+
+/// Every database that is not closed yet, those that are being closed included.
+pub fn engines() -> Vec<Arc<Engine>> {
+    lock(&ENGINES).iter().filter_map(Weak::upgrade).collect()
+}
+
 /// Close every open database; called when the interpreter exits.
 pub fn close_all() {
-    let engines: Vec<_> = lock(&ENGINES).iter().filter_map(Weak::upgrade).collect();
-    engines.into_iter().for_each(Engine::close_at_exit);
+    engines().into_iter().for_each(Engine::close_at_exit);
+}
+
+/// Every open database, in the order of opening.
+pub fn all() -> Vec<Arc<Engine>> {
+    engines().into_iter().filter(|engine| engine.check_open().is_ok()).collect()
 }
 
 /// Append a weak reference. Dead ones are removed before the list would grow, so it stays proportional to the live

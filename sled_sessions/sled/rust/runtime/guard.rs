@@ -18,7 +18,7 @@ use pyo3::{prelude::*, types::PyString};
 
 use crate::{
     error::{Error, Result},
-    runtime::fork,
+    runtime::{fork, monitor},
 };
 
 /// How often a waiting call checks for signals such as Ctrl-C.
@@ -171,7 +171,12 @@ pub fn silence_caught_panics() {
     panic::set_hook(Box::new(move |info| match ON_PANIC.take() {
         Some(tell) => tell(describe(info)),
         None if CATCHING.get() => PANIC.set(Some(describe(info))),
-        None => print(info),
+        None => {
+            if thread::current().name().is_some_and(|name| name.starts_with("sled-io") || name == "log flusher") {
+                monitor::alarm(format!("a thread of sled panicked: {}", describe(info)));
+            }
+            print(info);
+        }
     }));
 }
 

@@ -7,7 +7,10 @@ pub mod engine;
 pub mod events;
 pub mod fork;
 pub mod guard;
+pub mod health;
+pub mod ids;
 pub mod locks;
+mod monitor;
 pub mod opening;
 pub mod step_limit;
 

@@ -1,8 +1,7 @@
 //! Opening a database: the checks that sled does not make, and errors that name the folder.
 
 use std::{
-    ffi::OsStr,
-    fs, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,12 +12,13 @@ use crate::{
     disk::{
         check::check_files,
         conf::{SEGMENT_SIZE, WRONG_CONF, stored_segment_size},
-        creation::{CREATING, Creation, V0_34, create_files},
+        creation::{CREATING, Creation, V0_34, create_files, prepare_folder},
         damaged,
-        files::{is_v1, lock_file, locked, prepare_folder, retry_while_locked},
+        files::{is_v1, lock_file, locked, retry_while_locked},
         log::detect_segment_size,
         private::{Mode, create_folder},
         regular::{check_layout, open_file},
+        snapshots,
     },
     error::{At, Error, Result},
     runtime::{
@@ -72,6 +72,7 @@ fn open_here(config: sled::Config, path: Option<PathBuf>, options: Options) -> R
     }
     let segment_size = segment_size.or(stored).unwrap_or(SEGMENT_SIZE);
     let engine = start(config.path(&path).segment_size(segment_size), path, temporary, claim)?;
+    snapshots::remove_empty(engine.path())?;
     if let Some(creation) = creation {
         engine.flush(true)?;
         creation.end()?;
@@ -109,7 +110,7 @@ fn inspect(path: &Path, stored: Option<usize>, wanted: Option<usize>) -> Result<
     if let Ok(file) = &file {
         lock_file(file, path)?;
     }
-    remove_unfinished_snapshots(path).at(path)?;
+    snapshots::tidy(path)?;
     let size = stored.or(wanted).unwrap_or(SEGMENT_SIZE);
     if stored.is_none()
         && let Some(detected) = detect_segment_size(path)
@@ -118,15 +119,6 @@ fn inspect(path: &Path, stored: Option<usize>, wanted: Option<usize>) -> Result<
         let what = format!("the file conf is missing, which would say segment_size={detected} (open it with that)");
         return Err(damaged(path, &what));
     }
-    check_files(path, size)
-}
-
-/// Remove incomplete snapshots of a process that crashed while it opened the database. sled would report them as damage
-/// each time; the log holds everything that a snapshot holds.
-fn remove_unfinished_snapshots(path: &Path) -> io::Result<()> {
-    fs::read_dir(path)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|file| file.extension() == Some(OsStr::new("generating")))
-        .filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("snap.")))
-        .try_for_each(fs::remove_file)
+    check_files(path, size)?;
+    snapshots::set_empty_aside(path)
 }

@@ -29,7 +29,8 @@ use sled_v1::InlineArray;
 
 use crate::{
     disk::{
-        files::{is_v1, locked, prepare_folder, retry_while_locked},
+        creation::prepare_folder,
+        files::{is_v1, locked, retry_while_locked},
         private::Mode,
         regular::{Layout, check_layout},
     },
@@ -250,7 +251,8 @@ fn open_claimed(path: &Path) -> Result<ClaimedDb> {
         Err(Error::Panic(what)) => {
             let error = broken(path, &what);
             if let Error::Damaged(why) = &error {
-                claims::mark_broken(&key, why.clone());
+                let why = why.clone();
+                claims::refuse(&key, move || Error::Damaged(why.clone()));
             }
             Err(error)
         }
