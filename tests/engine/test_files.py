@@ -1,5 +1,6 @@
 """The files of a database: their permissions, and what must not be in their place."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from engine.processes import python
 
 from sled_sessions import sled
+from sled_sessions.sled.salvage import Pages
 
 BLOB = bytes(500_000)
 
@@ -39,6 +41,7 @@ def test_permissions(tmp_path: Path, umask: None, options: dict[str, int], file:
         assert {mode for mode in modes(tmp_path / "parent") if mode[0]} == {(True, folder)}
         assert (path / "db").stat().st_mode & 0o777 == file
         db.insert(b"blob", BLOB)
+        db.generate_id()  # writes a file
         db.flush(fsync=True)
         assert modes(tmp_path / "parent") == {(True, folder), (False, file)}
     for _ in range(2):  # writes a snapshot
@@ -98,7 +101,11 @@ def directory(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("name", ["conf", "db", "end", "creating", "snap.0000000000000060", "blobs/7"])
+SNAPSHOT = "snap.0000000000000060"
+FILES = ["conf", "db", "end", "ids", "creating", SNAPSHOT, f"{SNAPSHOT}.in___motion", "blobs/7"]
+
+
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("replace", [link_elsewhere, fifo, device, directory])
 def test_only_regular_files(folder: Path, name: str, replace: Callable[[Path], None]) -> None:
     """Whatever is not a regular file is refused by name at once: not waited for, not followed, not written to."""
@@ -124,16 +131,18 @@ def test_dangling_link_in_a_new_folder(folder: Path, name: str) -> None:
     assert not (folder.parent / "victim").exists()
 
 
-def test_link_that_appears_while_open(folder: Path) -> None:
-    """A close replaces a link in place of its note, and leaves what it leads to alone."""
+@pytest.mark.parametrize("name", ["end", "ids"])
+def test_link_that_appears_while_open(folder: Path, name: str) -> None:
+    """A note replaces a link in its place, and leaves what it leads to alone."""
     (folder.parent / "victim").write_bytes(b"mine")
     with sled.open(folder) as db:
         db.insert(b"key", b"value")
-        (folder / "end").symlink_to(folder.parent / "victim")
-        (folder / "end.new").symlink_to(folder.parent / "victim")
+        (folder / name).symlink_to(folder.parent / "victim")
+        (folder / f"{name}.new").symlink_to(folder.parent / "victim")
+        db.generate_id()
     assert (folder.parent / "victim").read_bytes() == b"mine"
-    assert not (folder / "end").is_symlink()
-    assert not (folder / "end.new").exists()
+    assert not (folder / name).is_symlink()
+    assert not (folder / f"{name}.new").exists()
     with sled.open(folder) as db:
         assert db.get(b"key") == b"value"
 
@@ -165,6 +174,45 @@ def test_sparse_file(folder: Path) -> None:
             path.write_bytes(before)
     with sled.open(folder) as db:
         assert db.get(b"key") == b"value"
+
+
+def test_blank_segments_as_holes(folder: Path) -> None:
+    """A copy that leaves out blank segments opens, and nothing of it counts as lost; a missing segment is noticed."""
+    size = 8192
+    with sled.open(folder, segment_size=size) as db:
+        removed = [number.to_bytes(4, "big") for number in range(2000)]
+        for key in removed:
+            db.insert(key, bytes(300))
+        for number in range(100):
+            db.open_tree("last").insert(number.to_bytes(4, "big"), bytes(300))
+        for key in removed:
+            db.remove(key)
+    with sled.open(folder) as db:  # empties segments
+        db.insert(b"key", b"value")
+    content = (folder / "db").read_bytes()
+    used = [at for at in range(0, len(content), size) if any(content[at : at + size])]
+    assert any(later - at > 2 * size for at, later in itertools.pairwise(used))  # some blank ones are in a row
+
+    def copy(segments: list[int]) -> None:
+        (folder / "db").unlink()
+        with (folder / "db").open("xb") as file:
+            for at in segments:
+                file.seek(at)
+                file.write(content[at : at + size])
+            file.truncate(len(content))
+
+    def salvaged() -> tuple[int, int]:
+        pages = Pages(folder)
+        return sum(len(pairs) for name, pairs in pages if name == b"last"), pages.lost
+
+    for missing in used:
+        copy([at for at in used if at != missing])
+        assert salvaged()[1] > 0
+    copy(used)
+    assert salvaged() == (100, 0)
+    for _ in range(2):
+        with sled.open(folder) as db:
+            assert len(db.open_tree("last")) == 100
 
 
 def test_interrupted_open(folder: Path) -> None:
