@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import reduce
 from pathlib import Path
@@ -19,12 +19,14 @@ from rich.table import Table
 from sled_sessions import DecodeError, Id, Record, SledStore, SweepStrategy
 from sled_sessions.display import durations, text
 from sled_sessions.display.masking import masked, printable
-from sled_sessions.operate import Contents, find_id, is_url
+from sled_sessions.operate import Contents, NoDatabase, find_id, format_of, is_readable_by_others, is_url
 from sled_sessions.records.jsonl import without_controls
 from sled_sessions.records.record import KEY_LENGTH
 
 FOUND = 3  # the exit code of a check that found something wrong, and of a search that found nothing
 _PIPE_WIDTH = 1000  # columns of a table in a pipe, so that its lines are not wrapped
+
+_warned: set[Path] = set()
 
 Decorator: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -60,7 +62,19 @@ class LocalPath(click.Path):
         """Check the argument."""
         if is_url(os.fspath(value)):  # the message does not show the URL, which may hold a password
             self.fail("this is a server; `sled-sessions copy` takes its URL", param, ctx)
-        return super().convert(value, param, ctx)
+        path = super().convert(value, param, ctx)
+        warn_if_readable(os.fsdecode(path))
+        return path
+
+
+def warn_if_readable(path: str | os.PathLike[str]) -> None:
+    """Say on stderr, once for each database, that other users can read it."""
+    with suppress(NoDatabase, OSError):  # for the command to report
+        format_of(path)
+        if is_readable_by_others(path) and (folder := Path(path).resolve()) not in _warned:
+            _warned.add(folder)
+            words = "other users can read it, and session ids are as good as passwords"
+            click.echo(printable(f"sled-sessions: {path}: {words}: chmod -R go= {path}"), err=True)
 
 
 class IdCommand(click.Command):

@@ -10,6 +10,7 @@ import click
 from sled_sessions.cli import common
 from sled_sessions.comparison import compare_sweeps
 from sled_sessions.comparison.sweeps import FEWEST, SIZES
+from sled_sessions.operate import appearing_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +74,8 @@ def save(plot: "Callable[[], Axes]", path: Path | None) -> None:
 
         mpl.use("agg")
         if figure := plot().get_figure(root=True):
-            figure.savefig(path)
+            with appearing_file(path, replace=True) as file:
+                figure.savefig(file, format=path.suffix[1:])
 
 
 @click.command()

@@ -29,6 +29,8 @@ def command(source: str, target: str, tree: str, prefix: str, as_json: bool) -> 
     """
     if _is_same(source, target):
         raise click.UsageError("SOURCE and TARGET are the same")
+    for name in (source, target):
+        common.warn_if_readable(name)
     places = [place_at(name, tree=tree, prefix=prefix) for name in (source, target)]
     with common.progress_bar("copying") as progress:
         report = asyncio.run(copy_sessions(*places, progress=progress))

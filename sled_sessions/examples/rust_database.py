@@ -8,8 +8,16 @@ _ARCHIVE = Path(__file__).with_name("rust_database.tar.gz")
 
 
 def unpack(folder: str | PathLike[str]) -> Path:
-    """Unpack the database into a new folder below `folder`, and return its path for `SledStore.open`."""
+    """Unpack the database into a new folder below `folder`, and return its path for `SledStore.open`.
+
+    Raises:
+        FileExistsError: `folder` has a `storage` already.
+    """
+    storage = Path(folder) / "storage"
+    storage.mkdir(0o700)
     with tarfile.open(_ARCHIVE) as archive:
         archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Debian's Python 3.11.2 does not have it
         archive.extractall(folder)  # noqa: S202 - our own archive
-    return Path(folder) / "storage"
+    for path in (storage, *storage.rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    return storage

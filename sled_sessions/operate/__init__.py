@@ -12,14 +12,15 @@ from sled_sessions.operate.backup import backup, check_backup, restore
 from sled_sessions.operate.compact import CompactReport, compact
 from sled_sessions.operate.contents import Contents, contents_of
 from sled_sessions.operate.errors import ContentsDiffer, NoDatabase, OperationError, TargetExists
+from sled_sessions.operate.files import appearing_file, partial_file
 from sled_sessions.operate.folders import (
     Format,
     format_of,
+    is_readable_by_others,
     kept_store,
     made_store,
     open_database,
     opened_store,
-    partial_file,
     refuse_tree_of_index,
 )
 from sled_sessions.operate.inspect import (
@@ -59,6 +60,7 @@ __all__ = [
     "TargetExists",
     "TreeStats",
     "all_records",
+    "appearing_file",
     "backup",
     "check_backup",
     "check_everything",
@@ -72,6 +74,7 @@ __all__ = [
     "find_session",
     "format_of",
     "import_sessions",
+    "is_readable_by_others",
     "is_url",
     "kept_store",
     "made_store",

@@ -17,7 +17,8 @@ import msgspec
 from sled_sessions import sled
 from sled_sessions.operate.contents import Contents, Reading, contents_of
 from sled_sessions.operate.errors import ContentsDiffer, NoDatabase
-from sled_sessions.operate.folders import appearing, appearing_file, kept_store
+from sled_sessions.operate.files import appearing_file
+from sled_sessions.operate.folders import appearing, kept_store
 from sled_sessions.stores.sled.index import index_trees
 from sled_sessions.stores.sweep import Progress
 

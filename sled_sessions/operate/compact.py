@@ -24,7 +24,7 @@ def compact(old: str | PathLike[str], new: str | PathLike[str], *, progress: Pro
 
     O(n log n), in bounded memory. `new` appears when it is complete and on disk; `old` is left alone.
     """
-    with open_database(old) as source, appearing(new, like=old) as folder:
+    with open_database(old) as source, appearing(new, source=old) as folder:
         reading = Reading(source.export(), progress)
         with sled.open(folder) as target:
             target.import_(reading)

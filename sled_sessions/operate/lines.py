@@ -41,16 +41,20 @@ def written_sessions(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
 
     def lines() -> Iterator[bytes]:
         nonlocal last
-        for last in file:
-            if not _is_cut_off(last):
-                yield last
+        for last in file:  # noqa: UP028 - `yield from` would not note the last one
+            yield last
 
-    yield from read_lines(lines())
+    yield from read_lines(whole_lines(lines()))
     if _is_cut_off(last):
         file.seek(-len(last), os.SEEK_END)
         file.truncate()
     elif last and not last.endswith(b"\n"):
         file.write(b"\n")
+
+
+def whole_lines(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The same lines without a last one that an interruption cut off."""
+    return (line for line in lines if not _is_cut_off(line))
 
 
 def _is_cut_off(line: bytes) -> bool:

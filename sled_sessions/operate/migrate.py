@@ -26,7 +26,7 @@ def migrate(
     if format_of(old) is to:
         copying = "sled-sessions compact makes a copy" if to is Format.V0_34 else "to copy it, copy the folder"
         raise OperationError(f"{old} has the format of sled {to.value} already; {copying}")
-    with appearing(new, like=old) as folder:
+    with appearing(new, source=old) as folder:
         with copied(old, near=folder) as readable, _open_copy(readable, old) as source:
             reading = Reading(source.export(), progress)
             with _open(folder, to) as target:

@@ -2,8 +2,8 @@
 
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
@@ -12,8 +12,9 @@ import attrs
 
 from sled_sessions import sled
 from sled_sessions.operate.errors import OperationError
+from sled_sessions.operate.files import appearing_file, open_file
 from sled_sessions.operate.folders import kept_store, made_store, open_database, refuse_tree_of_index
-from sled_sessions.operate.lines import checked_lines, read_lines, written_sessions
+from sled_sessions.operate.lines import checked_lines, read_lines, whole_lines, written_sessions
 from sled_sessions.records import Record, jsonl
 from sled_sessions.stores.adapter import AsyncStore
 from sled_sessions.stores.protocol import AsyncSessionStore
@@ -132,32 +133,35 @@ class _Lines:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Sessions]:
-        with self._open(0, os.O_RDONLY, "rb") as lines:
+        with self._source() as lines:
             yield Sessions(_async(read_lines(checked_lines(lines))))
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Put]:
-        with self._open(1, os.O_RDWR | os.O_CREAT, "wb" if self.path == "-" else "r+b") as lines:
-            written = {key: hash(value) for key, value in written_sessions(lines)} if lines.readable() else {}
-
-            async def put(record: Record) -> Outcome:
-                key, value = record.id.key, record.encode()
-                if key in written:
-                    return "there" if written[key] == hash(value) else "differs"
-                lines.write(jsonl.to_line(key, value) + b"\n")
-                written[key] = hash(value)
-                return "copied"
-
-            yield put
-            lines.flush()
-            if self.path != "-":
-                os.fsync(lines.fileno())
-
-    def _open(self, standard: int, flags: int, mode: str) -> IO[bytes]:
+        """An existing file is replaced by a complete one that begins with its sessions."""
         if self.path == "-":
-            return cast("IO[bytes]", os.fdopen(standard, mode, closefd=False))
-        # Readable by its owner only: the ids in it are as good as passwords.
-        return cast("IO[bytes]", os.fdopen(os.open(self.path, flags, 0o600), mode))
+            with _standard(1, "wb") as lines:
+                yield _into_lines(lines, {})
+                lines.flush()
+            return
+        there = {key: hash(value) for key, value in self._sessions()}  # read before there is a partial file
+        with appearing_file(self.path, replace=True, keep=True, resume=True) as lines:
+            written = {key: hash(value) for key, value in written_sessions(lines)}
+            if there:
+                for key, value in self._sessions():
+                    if key not in written:
+                        lines.write(jsonl.to_line(key, value) + b"\n")
+            yield _into_lines(lines, written | there)
+
+    def _source(self) -> IO[bytes]:
+        return _standard(0, "rb") if self.path == "-" else open(self.path, "rb")
+
+    def _sessions(self) -> Iterator[Pair]:
+        """The sessions in the file, if it exists; a last line that was cut off is left out."""
+        with suppress(FileNotFoundError), open_file(self.path, advice="choose another name") as lines:
+            if os.fstat(lines.fileno()).st_uid != os.geteuid():
+                raise OperationError(f"{self.path} belongs to another user: choose another name")
+            yield from read_lines(whole_lines(lines))
 
 
 def _refuse_name_of_file(path: str) -> None:
@@ -167,6 +171,24 @@ def _refuse_name_of_file(path: str) -> None:
             f"{path} looks like a file: sessions go into a file that ends in .jsonl, or into the folder of a database; "
             "a folder with such a name must exist already"
         )
+
+
+def _standard(number: int, mode: str) -> IO[bytes]:
+    return cast("IO[bytes]", os.fdopen(number, mode, closefd=False))
+
+
+def _into_lines(lines: IO[bytes], written: dict[bytes, int]) -> Put:
+    """Appends the sessions that are not in `written`, by key and hash."""
+
+    async def put(record: Record) -> Outcome:
+        key, value = record.id.key, record.encode()
+        if key in written:
+            return "there" if written[key] == hash(value) else "differs"
+        lines.write(jsonl.to_line(key, value) + b"\n")
+        written[key] = hash(value)
+        return "copied"
+
+    return put
 
 
 def _into(store: AsyncSessionStore) -> Put:

@@ -69,7 +69,7 @@ def salvage(
     if not (Path(old) / "db").exists():
         raise OperationError(f"{old} has lost its file db, which held all data: restore a backup")
     written = recovered = dropped = 0
-    with appearing(new, like=old) as folder, copied(old, near=folder) as readable, sled.open(folder) as db:
+    with appearing(new, source=old) as folder, copied(old, near=folder) as readable, sled.open(folder) as db:
         pages = Pages(readable)
         for name, pairs in pages:
             if name is not None:

@@ -11,7 +11,7 @@ import attrs
 from sled_sessions import sled
 from sled_sessions.errors import DecodeError, RecordTooLarge
 from sled_sessions.operate.errors import OperationError
-from sled_sessions.operate.folders import appearing_file
+from sled_sessions.operate.files import appearing_file
 from sled_sessions.operate.lines import read_lines, written_sessions
 from sled_sessions.operate.places import Outcome, Pair, Place, Put
 from sled_sessions.records import Record, jsonl

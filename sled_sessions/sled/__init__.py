@@ -7,7 +7,7 @@
     b'value'
 
 A general binding of the Rust crate; it knows nothing about sessions. It leaves out what has no effect in 0.34.7
-(``mode``, ``snapshot_after_ops``), compression, and what Python already offers: merge operators
+(sled's ``mode``, ``snapshot_after_ops``), compression, and what Python already offers: merge operators
 (``Tree.update_and_fetch``) and ``flush_async`` (``asyncio.to_thread(db.flush)``).
 """
 

@@ -42,12 +42,16 @@ def open(  # noqa: A001 - sled's name
     create_new: bool = False,
     temporary: bool = False,
     segment_size: int | None = None,
+    mode: int = 0o600,
 ) -> Db:
     """Open the database in the folder ``path``, creating both if they are missing.
 
     A folder can be open in one process at a time, and only once. The database closes with ``close()``, at the end of a
     ``with`` block, when it is garbage-collected, and when the interpreter exits. In the last two cases, an error of
     the last write is printed.
+
+    The folder may be a symbolic link, but not the files in it. Ctrl-C interrupts a long open; the folder is released
+    when sled has read it.
 
     Args:
         path: The folder. Required unless ``temporary``.
@@ -63,13 +67,17 @@ def open(  # noqa: A001 - sled's name
         segment_size: Bytes in a segment of the log, a power of two from 256 to 2**24. A page above a quarter of it
             becomes a separate file, which sled may never delete. A page has up to 17 pairs, so this begins with values
             of 1/64 of the size (8 KB). Fixed when the database is created (default: 512 KiB); None uses its size.
+        mode: Permissions of the files that are created, whatever the umask; not sled's option of this name. Folders
+            get the same and may be entered by who may read. A database that exists keeps its permissions, and new files
+            in it get those of its file ``db``.
 
     Raises:
         DatabaseLocked: The folder is open in another process or in this one.
         Unsupported: The format is sled 1.0's or older than 0.34, sled's compression was on, or the database has another
             ``segment_size``.
         Corruption, ReportableBug: The files are damaged.
-        SledIOError: The path is a file, or the file system refused.
+        SledIOError: The path is a file, a symbolic link, a FIFO or a device is among the database's files, or the file
+            system refused.
         ForkedProcess: This process was forked from one that had opened a database.
         SledError: An option is out of range.
     """

@@ -291,7 +291,7 @@ def test_file_system_that_cannot_fsync_folders(folder: Path) -> None:
     acts = 'db.insert(b"large", bytes(300_000)); db.flush(fsync=True); db.close(); print("closed")'
     folders = (folder.parent, folder, folder / "blobs")
     said = traced(acts, folder, "--inject=fsync:error=EINVAL", *(f"--trace-path={path}" for path in folders))
-    assert said.count("INJECTED") == 5
+    assert said.count("INJECTED") == 6
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")

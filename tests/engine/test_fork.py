@@ -1,9 +1,11 @@
 """Forks: in a child every call raises ForkedProcess instead of hanging, and the parent's data stays intact."""
 
 import contextlib
+import fcntl
 import gc
 import os
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -89,22 +91,17 @@ def test_a_running_child_does_not_hold_the_lock(db: sled.Db) -> None:
 def test_a_child_forked_during_an_open(folder: Path) -> None:
     """After close() the folder is free even while a child runs that was forked during another thread's open."""
     with sled.open(folder) as db:
-        db.insert(b"large", bytes(300_000))
-    (blob,) = (folder / "blobs").iterdir()
-    content, whole = blob.read_bytes(), blob.rename(folder / "whole")
-    os.mkfifo(blob)  # its reader waits for us
+        db.insert(b"key", b"value")
+    os.truncate(folder / "db", 1000 << 20)  # a hole that sled reads for some hundred milliseconds
     opened: list[sled.Db] = []
     opening = threading.Thread(target=lambda: opened.append(sled.open(folder)))
     opening.start()
-    while opening.is_alive():
-        with contextlib.suppress(OSError):  # until its reader has opened it
-            inside = os.open(blob, os.O_WRONLY | os.O_NONBLOCK)
-            break
-    os.set_blocking(inside, True)
-    with living_child(lambda: os.close(inside)):
-        whole.rename(blob)
-        with os.fdopen(inside, "wb") as file:
-            file.write(content)
+    with (folder / "db").open("rb") as file, contextlib.suppress(BlockingIOError):
+        while opening.is_alive():  # until sled has the lock
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_UN)
+            time.sleep(0.001)
+    with living_child():
         opening.join(20)
         opened[0].close()
         assert elsewhere(folder) == "1"
@@ -113,25 +110,22 @@ def test_a_child_forked_during_an_open(folder: Path) -> None:
 def test_a_child_forked_during_the_first_open(folder: Path) -> None:
     """A child forked while another thread opens the process's first database can open that database later."""
     with sled.open(folder) as db:
-        db.insert(b"large", bytes(300_000))
+        db.insert(b"key", b"value")
     code = """
-import os, shutil, sys, threading, time
+import fcntl, os, sys, threading, time
 from sled_sessions import sled
 folder = sys.argv[1]
-blob = os.path.join(folder, "blobs", os.listdir(os.path.join(folder, "blobs"))[0])
-os.rename(blob, folder + ".blob")
-os.mkfifo(blob)  # its reader waits for us
+file = open(os.path.join(folder, "db"))
+fcntl.flock(file, fcntl.LOCK_EX)  # the open waits for it for a moment
 opening = threading.Thread(target=lambda: sled.open(folder).close())
 opening.start()
-inside = os.open(blob, os.O_WRONLY)
+time.sleep(0.02)
 reader, writer = os.pipe()
 if child := os.fork():
-    os.rename(folder + ".blob", blob)
-    with os.fdopen(inside, "wb") as file: file.write(open(blob, "rb").read())
+    fcntl.flock(file, fcntl.LOCK_UN)
     opening.join()
     os.write(writer, b"x")
     sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-os.close(inside)
 os.read(reader, 1)
 sled.open(folder).close()
 os._exit(0)

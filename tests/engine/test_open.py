@@ -25,12 +25,14 @@ def test_signature() -> None:
     parameters = inspect.signature(sled.open).parameters
     assert parameters["cache_capacity"].default == 1 << 30
     assert parameters["flush_every_ms"].default == 500
+    assert parameters["mode"].default == 0o600
     assert {name for name, parameter in parameters.items() if parameter.kind is parameter.KEYWORD_ONLY} == {
         "cache_capacity",
         "flush_every_ms",
         "create_new",
         "temporary",
         "segment_size",
+        "mode",
     }
 
 

@@ -313,7 +313,7 @@ def test_errors_are_one_line(new_place, tmp_path):
         (("redis://:secret#@localhost", target), 1, "quoted"),
         (("redis+cluster://localhost/3", target), 1, "db"),
         (("http://:secret@localhost", target), 1, "redis://"),
-        ((source, tmp_path / "folder" / "that" / "lacks.jsonl"), 1, "No such file"),
+        ((source, tmp_path / "folder" / "that" / "lacks.jsonl"), 1, "no folder"),
         ((source, target, "--tree", "other"), 1, "no tree 'other'"),
         ((f"redis://:secret@127.0.0.1:{unused_port()}", target), 1, "Connect"),
         ((source, f"redis+cluster://127.0.0.1:{unused_port()}"), 1, "luster"),

@@ -25,7 +25,7 @@ from sled_sessions.operate import (
     restore,
     salvage,
 )
-from sled_sessions.operate.folders import sync_folder
+from sled_sessions.operate.files import sync_folder
 
 FUTURE = datetime(2099, 1, 1, tzinfo=UTC)
 
@@ -58,21 +58,12 @@ def migrated(old, new):
     migrate(old, new, Format.V1_0)
 
 
-@pytest.mark.parametrize(("make", "mode"), [(compact, 0o755), (compact, 0o700), (migrated, 0o700), (salvage, 0o700)])
-def test_copy_has_the_same_permissions(tmp_path, make, mode):
-    """A new folder is readable by the same users as the old one."""
-    fill(tmp_path / "old", 3)
-    (tmp_path / "old").chmod(mode)
-    make(tmp_path / "old", tmp_path / "new")
-    assert (tmp_path / "new").stat().st_mode & 0o777 == mode | 0o700
-
-
 def test_salvage_of_a_read_only_folder(tmp_path):
-    """The new folder has the old one's permissions, but is writable for its owner, or sled could not open it."""
+    """The new folder is writable for its owner, or sled could not open it."""
     fill(tmp_path / "old", 3)
     (tmp_path / "old").chmod(0o555)
     salvage(tmp_path / "old", tmp_path / "new")
-    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
 
 
 def as_anybody(*arguments):
@@ -158,6 +149,23 @@ def test_no_write_through_a_link(tmp_path, make, link):
     assert (tmp_path / "victim").read_bytes() == b"mine"
     assert (tmp_path / "file").is_file()
     assert not (tmp_path / "file").is_symlink()
+
+
+@pytest.mark.parametrize("spoil", [lambda path: path.chmod(0o666), lambda path: os.link(path, f"{path}.other")])
+def test_resume_of_an_accessible_file(tmp_path, spoil):
+    """A partial file that another user may have open, or reach by another name, is continued in a private copy."""
+    fill(tmp_path / "old", 3)
+    with open_database(tmp_path / "old") as db:
+        export(db, tmp_path / "whole")
+        first = (tmp_path / "whole").read_bytes().splitlines(keepends=True)[0]
+        (tmp_path / ".file.partial").touch(0o600)
+        (tmp_path / ".file.partial").write_bytes(first)
+        spoil(tmp_path / ".file.partial")
+        with (tmp_path / ".file.partial").open("rb") as held:
+            resumed(db, tmp_path / "file")
+            assert held.read() == first
+    assert (tmp_path / "file").read_bytes() == (tmp_path / "whole").read_bytes()
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o600
 
 
 def test_no_resume_through_a_link(tmp_path):

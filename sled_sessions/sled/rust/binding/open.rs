@@ -12,15 +12,21 @@ use crate::{
         db::Db,
         tree::Tree,
     },
-    disk::conf::{SEGMENT_SIZES, is_segment_size},
+    disk::{
+        conf::{SEGMENT_SIZES, is_segment_size},
+        private::Mode,
+    },
     error::{Error, Result},
-    runtime::{engine, fork, guard, opening},
+    runtime::{
+        engine, fork, guard,
+        opening::{self, Options},
+    },
 };
 
 /// sled panics below this.
 const MIN_CACHE_CAPACITY: u64 = 256;
 
-// Options of sled that are left out: `mode` and `snapshot_after_ops` do nothing in 0.34, `compression_factor` needs a
+// Options of sled that are left out: its `mode` and `snapshot_after_ops` do nothing in 0.34, `compression_factor` needs a
 // feature that is not built in, `print_profile_on_drop` needs sled's metrics, `snapshot_path` is gone, and changing a
 // database's `idgen_persist_interval` makes sled issue ids twice.
 #[doc = doc!("open")]
@@ -33,8 +39,10 @@ const MIN_CACHE_CAPACITY: u64 = 256;
     create_new = false,
     temporary = false,
     segment_size = None,
+    mode = Number(0o600),
 ), text_signature = "(path=None, *, cache_capacity=1073741824, flush_every_ms=500, create_new=False, temporary=False, \
-    segment_size=None)")]
+    segment_size=None, mode=0o600)")]
+#[expect(clippy::too_many_arguments, reason = "Python passes them by name")]
 pub fn open(
     py: Python<'_>,
     path: Option<Folder>,
@@ -43,6 +51,7 @@ pub fn open(
     create_new: bool,
     temporary: bool,
     segment_size: Option<Number>,
+    mode: Number,
 ) -> Result<Py<Db>> {
     if path.is_none() && !temporary {
         return Err(PyTypeError::new_err("open() needs a path unless temporary=True").into());
@@ -59,13 +68,16 @@ pub fn open(
         let (least, most) = SEGMENT_SIZES.into_inner();
         return Err(Error::Misuse(format!("segment_size must be a power of two from {least} to {most}")));
     }
-    let config = sled::Config::new()
-        .cache_capacity(cache_capacity.0)
-        .flush_every_ms(flush_every_ms)
-        .create_new(create_new)
-        .temporary(temporary);
-    let path = path.as_ref().map(|Folder(path)| path.as_path());
-    let engine = guard::call(py, || opening::open(config, path, temporary, segment_size))?;
+    let mode = Mode::new(mode.0).ok_or_else(|| {
+        Error::Misuse(
+            "mode is permissions of files that let their owner read and write, such as 0o600, 0o640 or 0o660".into(),
+        )
+    })?;
+    let config =
+        sled::Config::new().cache_capacity(cache_capacity.0).flush_every_ms(flush_every_ms).temporary(temporary);
+    let path = path.map(|Folder(path)| path);
+    let options = Options { temporary, create_new, segment_size, mode };
+    let engine = guard::call(py, || opening::open(config, path, options))?;
     let (tree, recovered) = engine.with(|db| Ok(((**db).clone(), db.was_recovered())))?;
     let base = Tree::new(engine.handle(tree), None);
     let db = Bound::new(py, PyClassInitializer::from(base).add_subclass(Db::new(engine.clone(), recovered)))?;

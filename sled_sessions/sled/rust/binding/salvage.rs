@@ -22,7 +22,8 @@ pub struct Salvage(Mutex<Salvager>);
 impl Salvage {
     #[new]
     fn new(py: Python<'_>, path: Folder) -> Result<Self> {
-        guard::call(py, || Ok(Salvage(Mutex::new(Salvager::open(path.0)?))))
+        let open = move || guard::call_interruptibly(move || Salvager::open(path.0));
+        Ok(Salvage(Mutex::new(guard::call(py, open)?)))
     }
 
     #[doc = doc!("Salvage.page")]

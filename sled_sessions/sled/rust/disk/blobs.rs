@@ -13,6 +13,8 @@ use crate::disk::{
     end::End,
     files::{remove_if_present, sync_folder},
     log::Log,
+    private::Mode,
+    regular::open_file,
     snapshot::Snapshot,
 };
 
@@ -30,13 +32,15 @@ impl Blobs {
     }
 
     /// Wait until all current files are on the disk.
-    pub fn sync(&self) -> io::Result<()> {
+    pub fn sync(&self, mode: Mode) -> io::Result<()> {
         let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = |name: &OsString, length: &u64| synced.get(name) != Some(length);
         let sync_file = |entry: &DirEntry| -> io::Result<u64> {
             let length = entry.metadata()?.len();
             if is_new(&entry.file_name(), &length) {
-                File::open(entry.path())?.sync_all()?;
+                let file = open_file(&entry.path())?;
+                mode.apply(&file)?;
+                file.sync_all()?;
             }
             Ok(length)
         };
@@ -79,7 +83,7 @@ impl Blobs {
         for (_, file) in
             files.range(End::read(&self.database).map_or(0, |end| end.position)..).filter(|(id, _)| named.contains(id))
         {
-            File::open(file.path())?.sync_all()?;
+            open_file(&file.path())?.sync_all()?;
         }
         sync_folder(&self.folder)?;
         db.sync_all()?;

@@ -77,9 +77,11 @@ pub fn check_files(folder: &Path, segment_size: usize) -> Result<()> {
     if let Some(headers) = note.and_then(|note| note.headers(end, newest))
         && !is_gapless(&known, start / segment_size as u64)
     {
-        let is_lost = |index: usize| segments.get(index).is_none_or(|segment| segment.header.is_none());
-        if let Some(index) = (0..headers.len()).find(|index| headers[*index] && is_lost(*index)) {
-            return Err(damaged(folder, &format!("the file db is, at byte {}", index * segment_size)));
+        let found: BTreeSet<u64> =
+            segments.iter().filter(|segment| segment.header.is_some()).map(|segment| segment.offset).collect();
+        let mut noted = (0..).step_by(segment_size).zip(headers);
+        if let Some((offset, _)) = noted.find(|(offset, had_header)| *had_header && !found.contains(offset)) {
+            return Err(damaged(folder, &format!("the file db is, at byte {offset}")));
         }
     }
     replay.check_headless(&segments, &known, newest.is_none())?;

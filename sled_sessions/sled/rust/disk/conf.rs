@@ -1,9 +1,9 @@
 //! The file `conf`, in which sled records how the log is divided into segments.
 
-use std::{fs, io::ErrorKind, ops::RangeInclusive, path::Path};
+use std::{io::ErrorKind, ops::RangeInclusive, path::Path};
 
 use crate::{
-    disk::damaged,
+    disk::{damaged, regular::read_file},
     error::{At, Error, Result},
 };
 
@@ -23,7 +23,7 @@ pub const WRONG_CONF: &str = "the file conf is not what sled 0.34 writes, unless
 /// `conf` has lines such as `use_compression: false`, then their CRC. sled only logs a CRC that is wrong.
 pub fn stored_segment_size(path: &Path) -> Result<Option<usize>> {
     let file = path.join("conf");
-    let content = match fs::read(&file) {
+    let content = match read_file(&file) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         content => content.at(&file)?,
     };

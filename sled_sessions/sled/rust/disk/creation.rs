@@ -3,6 +3,7 @@
 
 use std::{
     fs::{self, File},
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
@@ -11,11 +12,47 @@ use crate::{
         conf::stored_segment_size,
         end::END,
         files::{IDS, lock_file, remove_if_present, sync_folder},
+        private::{Mode, create_file, create_folder},
+        regular::{Layout, open_file, read_file},
     },
-    error::{At, Result},
+    error::{At, Error, Result},
 };
 
 pub const CREATING: &str = "creating";
+
+/// The files of sled 0.34, `creating`, `end` and `ids`.
+pub const V0_34: Layout = Layout {
+    is_file: |name| matches!(name, "conf" | "db" | END | IDS | CREATING) || name.starts_with("snap."),
+    folders: &["blobs"],
+    has_holes: false,
+};
+
+/// Create the folder if it is missing; return its absolute path without symbolic links. sled looks up files by path
+/// as long as it is open, even after a `chdir`.
+pub fn prepare_folder(path: &Path, temporary: bool, mode: Mode) -> Result<PathBuf> {
+    if path.is_file() {
+        let what = io::Error::new(ErrorKind::NotADirectory, "a database is a folder, and this is a file");
+        return Err(what).at(path);
+    }
+    if temporary && fs::read_dir(path).is_ok_and(|mut files| files.next().is_some()) {
+        let what = format!("temporary=True would delete {}, which already contains files", path.display());
+        return Err(Error::Misuse(what));
+    }
+    let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+    let mut missing: Vec<_> = missing.map(Path::to_owned).collect();
+    missing.reverse();
+    for folder in &missing {
+        match create_folder(folder, mode) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {} // another process was faster, or `a/..`
+            created => created.at(folder)?,
+        }
+    }
+    let absolute = path.canonicalize().at(path)?;
+    for parent in absolute.ancestors().skip(1).take(missing.len()) {
+        sync_folder(parent).at(parent)?;
+    }
+    Ok(absolute)
+}
 
 /// A database that is being created. The lock on its mark keeps other processes away until sled takes its own lock.
 pub struct Creation {
@@ -25,7 +62,7 @@ pub struct Creation {
 
 impl Creation {
     /// Begin if there is no database in the folder, or only one whose creation was interrupted.
-    pub fn begin(path: &Path) -> Result<Option<Self>> {
+    pub fn begin(path: &Path, mode: Mode) -> Result<Option<Self>> {
         let mark = path.join(CREATING);
         let is_new = || {
             let is_marked = mark.exists() && !path.join(END).exists();
@@ -37,7 +74,7 @@ impl Creation {
             // The database is finished. A mark that a kill left behind would later hide the loss of its files.
             return if mark.exists() { remove(CREATING).map(|()| None) } else { Ok(None) };
         }
-        let lock = File::create(&mark).at(&mark)?;
+        let lock = create_file(&mark, mode).at(&mark)?;
         lock_file(&lock, path)?;
         if !is_new() {
             return remove(CREATING).map(|()| None); // another process has just finished it
@@ -54,7 +91,7 @@ impl Creation {
     pub fn end(self) -> Result<()> {
         let folder = self.mark.parent().unwrap_or(Path::new("."));
         let conf = folder.join("conf");
-        File::open(&conf).and_then(|file| file.sync_all()).at(&conf)?;
+        open_file(&conf).and_then(|file| file.sync_all()).at(&conf)?;
         for folder in [folder, folder.parent().unwrap_or(folder)] {
             sync_folder(folder).at(folder)?;
         }
@@ -62,10 +99,22 @@ impl Creation {
     }
 }
 
+/// Create what sled would create with the umask's permissions. sled fills files that are empty.
+pub fn create_files(path: &Path, mode: Mode) -> Result<()> {
+    for file in ["conf", "db"].map(|name| path.join(name)) {
+        create_file(&file, mode).at(&file)?;
+    }
+    let blobs = path.join("blobs");
+    match create_folder(&blobs, mode) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        created => created.at(&blobs),
+    }
+}
+
 /// Whether a power cut during creation may have left these files. Such a database holds no data yet.
 fn is_unfinished(path: &Path) -> bool {
     let db = path.join("db");
     let is_short = fs::metadata(&db).is_ok_and(|file| file.len() <= 4096);
-    let is_blank = || fs::read(&db).is_ok_and(|content| content.iter().all(|byte| *byte == 0));
+    let is_blank = || read_file(&db).is_ok_and(|content| content.iter().all(|byte| *byte == 0));
     is_short && (is_blank() || !matches!(stored_segment_size(path), Ok(Some(_))))
 }

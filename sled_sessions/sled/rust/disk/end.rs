@@ -1,13 +1,12 @@
 //! The file `end`, in which a clean close notes how it left the log. sled ignores it.
 
-use std::{
-    fs::{self, File},
-    path::Path,
-};
+use std::path::Path;
 
 use crate::disk::{
     conf::stored_segment_size,
-    log::{Log, Segment, last_snapshot},
+    log::{Log, last_snapshot},
+    private::{Mode, replace_file},
+    regular::{open_file, read_file},
 };
 
 pub const END: &str = "end";
@@ -20,14 +19,13 @@ pub struct End {
     /// back without this file.
     pub position: u64,
     snapshot: u64,
-    /// A `+` for each segment of the file with a header, a `-` for each other. Empty if a process was killed while it
-    /// wrote the note.
+    /// A `+` for each segment of the file with a header, a `-` for each other. Empty if the note was cut short.
     segments: String,
 }
 
 impl End {
     pub fn read(folder: &Path) -> Option<Self> {
-        let text = fs::read_to_string(folder.join(END)).ok()?;
+        let text = String::from_utf8(read_file(&folder.join(END)).ok()?).ok()?;
         let number = |digits: &str| u64::from_str_radix(digits, 16).ok();
         let mut words = text.split(' ');
         Some(End {
@@ -51,14 +49,18 @@ impl End {
 /// database: until then it may cut off unused segments. The note is optional, so errors are ignored.
 pub fn note_end(folder: &Path) {
     let describe = || {
-        let file = File::open(folder.join("db")).ok()?;
+        let file = open_file(&folder.join("db")).ok()?;
         file.try_lock().ok()?;
         let log = Log::open(folder, stored_segment_size(folder).ok()??).ok()?;
         let segments = log.segments().ok()?;
         let (end, snapshot) = (log.end(&segments).ok()?, last_snapshot(folder).ok()?.unwrap_or(0));
-        let mark = |segment: &Segment| if segment.header.is_some() { '+' } else { '-' };
-        let marks: String = segments.iter().map(mark).collect();
-        fs::write(folder.join(END), format!("{end:016X} {snapshot:X} {marks}")).ok()
+        let count = file.metadata().ok()?.len().div_ceil(log.segment_size as u64);
+        let mut marks = vec!["-"; usize::try_from(count).ok()?];
+        for segment in segments.iter().filter(|segment| segment.header.is_some()) {
+            *marks.get_mut(usize::try_from(segment.offset).ok()? / log.segment_size)? = "+";
+        }
+        let text = format!("{end:016X} {snapshot:X} {}", marks.concat());
+        replace_file(&folder.join(END), &text, Mode::of(folder).ok()?).ok()
     };
     let _ = describe();
 }

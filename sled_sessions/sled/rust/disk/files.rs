@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, File, TryLockError},
-    io::{self, ErrorKind, Write},
-    path::{Path, PathBuf},
+    io::{self, ErrorKind},
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -55,41 +55,11 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Put a file with this content in place of `file`, which even a power cut leaves as it was or with all of `text`.
-pub fn replace_file(file: &Path, text: &str) -> io::Result<()> {
-    let new = file.with_extension("new");
-    remove_if_present(&new)?;
-    let mut written = File::create_new(&new)?; // never follows a link
-    written.write_all(text.as_bytes())?;
-    written.sync_all()?;
-    fs::rename(&new, file)?;
-    sync_folder(file.parent().unwrap_or(Path::new(".")))
-}
-
 pub fn remove_if_present(file: &Path) -> io::Result<()> {
     match fs::remove_file(file) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
-}
-
-/// Create the folder if it is missing; return its absolute path without symbolic links. sled looks up files by path
-/// as long as it is open, even after a `chdir`.
-pub fn prepare_folder(path: &Path, temporary: bool) -> Result<PathBuf> {
-    if path.is_file() {
-        let what = io::Error::new(ErrorKind::NotADirectory, "a database is a folder, and this is a file");
-        return Err(what).at(path);
-    }
-    if temporary && fs::read_dir(path).is_ok_and(|mut files| files.next().is_some()) {
-        let what = format!("temporary=True would delete {}, which already contains files", path.display());
-        return Err(Error::Misuse(what));
-    }
-    let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).count();
-    let absolute = fs::create_dir_all(path).and_then(|()| path.canonicalize()).at(path)?;
-    for parent in absolute.ancestors().skip(1).take(missing) {
-        sync_folder(parent).at(parent)?;
-    }
-    Ok(absolute)
 }
 
 /// Whether sled 1.0 made this folder; only it writes a `durability_cookie`.

@@ -12,7 +12,10 @@ use std::{
     path::Path,
 };
 
-use crate::disk::conf::{SEGMENT_SIZES, is_segment_size};
+use crate::disk::{
+    conf::{SEGMENT_SIZES, is_segment_size},
+    regular::{next_data, open_file, read_file},
+};
 
 /// CRC-32, position, and the position before which the log was written when sled began this segment.
 pub const SEGMENT_HEADER: usize = 20;
@@ -87,13 +90,25 @@ impl Iterator for Messages<'_> {
 
 impl Log {
     pub fn open(folder: &Path, segment_size: usize) -> io::Result<Self> {
-        Ok(Log { file: File::open(folder.join("db"))?, segment_size })
+        Ok(Log { file: open_file(&folder.join("db"))?, segment_size })
     }
 
+    /// The segments in the order of the file. A row of blank ones that are a hole, of any length in a sparse file, is
+    /// left out after the first.
     pub fn segments(&self) -> io::Result<Vec<Segment>> {
-        let size = self.file.metadata()?.len();
-        let count = size.div_ceil(self.segment_size as u64);
-        (0..count).map(|index| self.segment_at(index * self.segment_size as u64)).collect()
+        let (length, size) = (self.file.metadata()?.len(), self.segment_size as u64);
+        let (mut segments, mut offset) = (Vec::new(), 0);
+        while offset < length {
+            let segment = self.segment_at(offset)?;
+            let is_blank = segment.header.is_none();
+            segments.push(segment);
+            offset += size;
+            if is_blank && offset < length {
+                let data = next_data(&self.file, offset, length)?;
+                offset = if data == length { length } else { data - data % size };
+            }
+        }
+        Ok(segments)
     }
 
     fn segment_at(&self, offset: u64) -> io::Result<Segment> {
@@ -232,7 +247,7 @@ pub fn read_blob(folder: &Path, kind: u8, pointer: &[u8]) -> io::Result<Option<V
     if pointer.len() != size_of::<i64>() {
         return Ok(None);
     }
-    let mut content = fs::read(folder.join(blob_name(pointer)))?;
+    let mut content = read_file(&folder.join(blob_name(pointer)))?;
     let is_right = content
         .split_first_chunk::<4>()
         .is_some_and(|(crc, rest)| rest.first() == Some(&kind) && crc32fast::hash(rest) == u32::from_le_bytes(*crc));

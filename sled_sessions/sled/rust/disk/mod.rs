@@ -7,6 +7,8 @@ pub mod creation;
 pub mod end;
 pub mod files;
 pub mod log;
+pub mod private;
+pub mod regular;
 pub mod salvage;
 pub mod snapshot;
 pub mod snapshots;

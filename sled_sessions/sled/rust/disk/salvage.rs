@@ -90,16 +90,17 @@ impl Salvager {
         let snapshot = last_snapshot(folder)?;
         let segments = log.segments()?;
         let used = self.source.used_segments(&segments)?;
-        self.lost += used.iter().skip(segments.len()).filter(|is_used| **is_used).count() as u64;
+        let found = segments.iter().map(|segment| segment.offset).collect();
+        self.lost += used.difference(&found).count() as u64;
         let mut order = Vec::new();
-        for (index, segment) in segments.into_iter().enumerate() {
+        for segment in segments {
             if let Some(header) = segment.header {
                 order.push((header.lsn / size, segment));
                 continue;
             }
             let bytes = log.read(&segment)?;
             let first = log.first_message(&bytes, |_| true);
-            self.lost += u64::from(used[index] || bytes.iter().any(|byte| *byte != 0));
+            self.lost += u64::from(used.contains(&segment.offset) || bytes.iter().any(|byte| *byte != 0));
             order.extend(first.map(|message| (message.segment, segment)));
         }
         order.sort_by_key(|(number, _)| *number);
@@ -183,26 +184,25 @@ impl Salvager {
 }
 
 impl Source {
-    /// Which segments of the file may have held messages. A file that was cut short has lost the last of them.
-    fn used_segments(&self, segments: &[Segment]) -> io::Result<Vec<bool>> {
+    /// The offsets of the segments that may have held messages. A file that was cut short has lost the last of them.
+    fn used_segments(&self, segments: &[Segment]) -> io::Result<BTreeSet<u64>> {
         let size = self.log.segment_size as u64;
         let snapshot = last_snapshot(&self.folder)?;
         let end = self.log.end(segments)?;
-        if let Some(mut headers) = End::read(&self.folder).and_then(|note| note.headers(end, snapshot)) {
-            headers.resize(headers.len().max(segments.len()), true);
-            return Ok(headers);
+        let offsets = segments.iter().map(|segment| segment.offset);
+        if let Some(headers) = End::read(&self.folder).and_then(|note| note.headers(end, snapshot)) {
+            let length = headers.len() as u64 * size;
+            let noted = (0..).step_by(self.log.segment_size).zip(headers);
+            let noted = noted.filter_map(|(offset, had_header)| had_header.then_some(offset));
+            return Ok(noted.chain(offsets.filter(|offset| *offset >= length)).collect());
         }
         // On opening, sled empties the segments that the snapshot does not name. Later it takes the first one that is
         // free, so those before a newer segment were in use.
-        let is_newer = |segment: &Segment| segment.header.is_some_and(|header| header.lsn >= snapshot.unwrap_or(0));
-        let last = segments.iter().rposition(is_newer).unwrap_or(0);
-        let mut used: Vec<bool> = (0..segments.len()).map(|index| index < last).collect();
+        let is_newer = |segment: &&Segment| segment.header.is_some_and(|header| header.lsn >= snapshot.unwrap_or(0));
+        let last = segments.iter().rfind(is_newer).map_or(0, |segment| segment.offset);
         let named = Snapshot::read(&self.folder).unwrap_or_default().offsets;
-        for index in named.into_iter().filter_map(|offset| usize::try_from(offset / size).ok()) {
-            used.resize(used.len().max(index + 1), false);
-            used[index] = true;
-        }
-        Ok(used)
+        let named = named.into_iter().map(|offset| offset - offset % size);
+        Ok(offsets.filter(|offset| *offset < last).chain(named).collect())
     }
 
     /// A page with its links applied; unreadable links are added to `lost`.

@@ -3,12 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     io::{self, ErrorKind},
     path::Path,
 };
 
-use crate::disk::log::{Log, blob_id, last_snapshot, varint};
+use crate::disk::{
+    log::{Log, blob_id, last_snapshot, varint},
+    regular::read_file,
+};
 
 /// Where pages are, as of a position in the log.
 #[derive(Default)]
@@ -24,7 +26,7 @@ impl Snapshot {
     /// The newest snapshot; an empty one if there is none.
     pub fn read(database: &Path) -> io::Result<Self> {
         let Some(position) = last_snapshot(database)? else { return Ok(Snapshot::default()) };
-        let content = fs::read(database.join(format!("snap.{position:016X}")))?;
+        let content = read_file(&database.join(format!("snap.{position:016X}")))?;
         parse(&content)
             .filter(|snapshot| snapshot.position == position)
             .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, "the snapshot is not what sled wrote"))

@@ -14,7 +14,7 @@ use std::{
 };
 
 use crate::{
-    disk::files::remove_if_present,
+    disk::{files::remove_if_present, private::Mode, regular::open_file},
     error::{At, Error, Result},
 };
 
@@ -87,6 +87,11 @@ pub fn remove_empty(folder: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Give the snapshots that sled has written the permissions of the other files.
+pub fn restrict(folder: &Path, mode: Mode) -> io::Result<()> {
+    entries(folder)?.iter().try_for_each(|(entry, _)| mode.apply(&open_file(&entry.path())?))
 }
 
 /// The files that begin like a snapshot, with the rest of their names.

@@ -6,8 +6,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    fs::{self, File},
-    io,
+    fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
@@ -20,6 +19,7 @@ use std::{
 };
 
 use pyo3::{Py, types::PyWeakrefReference};
+use rustix::io::Errno;
 
 use crate::{
     disk::{
@@ -27,6 +27,9 @@ use crate::{
         conf::{SEGMENT_SIZE, stored_segment_size},
         end::note_end,
         files::LOCK_PATIENCE,
+        private::Mode,
+        regular::open_file,
+        snapshots,
     },
     error::{At, Error, Failure, Result},
     runtime::{
@@ -70,6 +73,7 @@ pub struct Engine {
 struct Database {
     db: sled::Db,
     blobs: Blobs,
+    mode: Mode,
     claim: Claim,
 }
 
@@ -85,14 +89,16 @@ impl Engine {
         let health = Health::new(&db, &path).at(&path)?;
         let blobs = Blobs::of(&path);
         let _ = health.file().and_then(|file| blobs.remove_unused(&file)); // what stays is removed by the next opening
-        let ids = Ids::new(&path, db.was_recovered());
+        let mode = Mode::of(&path).at(&path)?;
+        snapshots::restrict(&path, mode).at(&path)?;
+        let ids = Ids::new(&path, mode, db.was_recovered());
         let engine = Arc::new(Engine {
             path,
             temporary,
             closed: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             health,
-            database: RwLock::new(Some(Database { db, blobs, claim })),
+            database: RwLock::new(Some(Database { db, blobs, mode, claim })),
             handles: Mutex::default(),
             hubs: Mutex::default(),
             ids,
@@ -151,7 +157,7 @@ impl Engine {
     }
 
     fn flush_database(&self, database: &Database, fsync: bool) -> Result<usize> {
-        let sync_blobs = || self.synced(database.blobs.sync()).at(&self.path.join("blobs"));
+        let sync_blobs = || self.synced(database.blobs.sync(database.mode)).at(&self.path.join("blobs"));
         if fsync {
             sync_blobs()?; // before the log that names them
         }
@@ -166,7 +172,8 @@ impl Engine {
     /// After a failed fsync the kernel may take lost pages for written ones, so that a later fsync succeeds without
     /// them.
     fn synced(&self, outcome: io::Result<()>) -> io::Result<()> {
-        let too_many_files = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+        let too_many_files =
+            |error: &io::Error| matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE));
         outcome.inspect_err(|error| {
             if !too_many_files(error) {
                 self.health.fail(copy(error));
@@ -325,7 +332,7 @@ impl Engine {
         if self.temporary {
             return !self.path.join("db").exists(); // the folder itself may be impossible to remove
         }
-        match File::open(self.path.join("db")) {
+        match open_file(&self.path.join("db")) {
             Ok(file) => file.try_lock().is_ok(),
             Err(_) => true,
         }

@@ -108,11 +108,15 @@ pub fn release<T: Send + 'static>(value: T) {
     }
 }
 
-/// Turn a panic into an error.
+/// Turn a panic into an error. Inside another `catch` that one's listener does not hear of it.
 pub fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = CATCHING.replace(true);
+    let listener = before.then(|| ON_PANIC.take()).flatten();
     let outcome = panic::catch_unwind(AssertUnwindSafe(work));
     CATCHING.set(before);
+    if before {
+        ON_PANIC.set(listener);
+    }
     outcome.unwrap_or_else(|_| Err(Error::Panic(PANIC.take().unwrap_or_default())))
 }
 

@@ -14,7 +14,11 @@
 use std::{
     fs::{self, File},
     io,
-    os::{fd::AsRawFd, unix::fs::MetadataExt},
+    mem::ManuallyDrop,
+    os::{
+        fd::{FromRawFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
@@ -27,9 +31,11 @@ use std::{
     time::Duration,
 };
 
+use rustix::io::dup2;
 use sled::Lsn;
 
 use crate::{
+    disk::regular::open_file,
     error::{Error, Failure, Result},
     runtime::{
         guard::{self, OnDrop},
@@ -74,7 +80,7 @@ struct Verdict {
 impl Health {
     /// Call this right after sled has opened the database, while no other thread knows it.
     pub fn new(db: &sled::Db, folder: &Path) -> io::Result<Self> {
-        let file = File::open(folder.join("db"))?;
+        let file = open_file(&folder.join("db"))?;
         let identity = identity(&file.metadata()?);
         Ok(Health {
             folder: folder.to_owned(),
@@ -281,6 +287,7 @@ fn replace_descriptor(descriptor: i32, file: &File) {
     // SAFETY: both descriptors are open; `descriptor` stays owned by sled, which closes it once as before. Nothing
     // relies on it being writable but for sled's writes, which return the error.
     unsafe {
-        libc::dup2(file.as_raw_fd(), descriptor);
+        let mut descriptor = ManuallyDrop::new(OwnedFd::from_raw_fd(descriptor));
+        let _ = dup2(file, &mut descriptor);
     }
 }

@@ -7,7 +7,6 @@
 //! inside a transaction it waits for the transaction. sled ignores the file.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::{
         Mutex, OnceLock,
@@ -18,7 +17,9 @@ use std::{
 use crate::{
     disk::{
         damaged,
-        files::{IDS, replace_file},
+        files::IDS,
+        private::{Mode, replace_file},
+        regular::read_file,
     },
     error::{At, Result},
     runtime::locks::lock,
@@ -32,6 +33,8 @@ const MOST_SKIPPED: u64 = 100 * INTERVAL;
 
 pub struct Ids {
     folder: PathBuf,
+    /// Of the file.
+    mode: Mode,
     was_recovered: bool,
     /// Smaller ids may have been handed out before the database was opened. sled shows its counter only by counting, so
     /// the first id sets this.
@@ -42,9 +45,9 @@ pub struct Ids {
 }
 
 impl Ids {
-    pub fn new(folder: &Path, was_recovered: bool) -> Self {
+    pub fn new(folder: &Path, mode: Mode, was_recovered: bool) -> Self {
         let folder = folder.to_owned();
-        Ids { folder, was_recovered, first: OnceLock::new(), noted: AtomicU64::new(0), noting: Mutex::new(()) }
+        Ids { folder, mode, was_recovered, first: OnceLock::new(), noted: AtomicU64::new(0), noting: Mutex::new(()) }
     }
 
     /// The next id. `draw` takes one from sled.
@@ -65,8 +68,8 @@ impl Ids {
     }
 
     fn first_after(&self, drawn: u64) -> u64 {
-        let text = fs::read_to_string(self.folder.join(IDS)).unwrap_or_default();
-        let noted = u64::from_str_radix(&text, 16).unwrap_or(0);
+        let text = read_file(&self.folder.join(IDS)).unwrap_or_default();
+        let noted = str::from_utf8(&text).ok().and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or(0);
         if self.was_recovered { following(drawn).max(noted) } else { 0 }
     }
 
@@ -74,7 +77,7 @@ impl Ids {
         let _turn = lock(&self.noting);
         if bound > self.noted.load(SeqCst) {
             let file = self.folder.join(IDS);
-            replace_file(&file, &format!("{bound:016X}")).at(&file)?;
+            replace_file(&file, &format!("{bound:016X}"), self.mode).at(&file)?;
             self.noted.store(bound, SeqCst);
         }
         Ok(())

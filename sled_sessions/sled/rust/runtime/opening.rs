@@ -1,23 +1,26 @@
 //! Opening a database: the checks that sled does not make, and errors that name the folder.
 
 use std::{
-    fs::File,
-    io::ErrorKind,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
+
+use rustix::io::Errno;
 
 use crate::{
     disk::{
         check::check_files,
         conf::{SEGMENT_SIZE, WRONG_CONF, stored_segment_size},
-        creation::{CREATING, Creation},
+        creation::{CREATING, Creation, V0_34, create_files, prepare_folder},
         damaged,
-        files::{is_v1, lock_file, locked, prepare_folder, retry_while_locked},
+        files::{is_v1, lock_file, locked, retry_while_locked},
         log::detect_segment_size,
+        private::{Mode, create_folder},
+        regular::{check_layout, open_file},
         snapshots,
     },
-    error::{Error, Result},
+    error::{At, Error, Result},
     runtime::{
         claims::{Claim, FolderKey},
         engine::Engine,
@@ -25,19 +28,30 @@ use crate::{
     },
 };
 
-/// Open the database in the folder `path`, creating both if they are missing; without a path, a temporary one.
-pub fn open(
-    config: sled::Config,
-    path: Option<&Path>,
-    temporary: bool,
-    segment_size: Option<usize>,
-) -> Result<Arc<Engine>> {
+pub struct Options {
+    pub temporary: bool,
+    pub create_new: bool,
+    pub segment_size: Option<usize>,
+    /// Of files and folders that are created.
+    pub mode: Mode,
+}
+
+/// Open the database in the folder `path`, creating both if they are missing; without a path, a temporary one. Ctrl-C
+/// ends the wait; the folder stays claimed until sled has opened it, and is then closed.
+pub fn open(config: sled::Config, path: Option<PathBuf>, options: Options) -> Result<Arc<Engine>> {
+    guard::call_interruptibly(move || open_here(config, path, options))
+}
+
+fn open_here(config: sled::Config, path: Option<PathBuf>, options: Options) -> Result<Arc<Engine>> {
+    let Options { temporary, segment_size, mode, .. } = options;
     let Some(path) = path else {
         let path = config.get_path();
         let claim = claim(&path)?;
+        create_folder(&path, mode).at(&path)?;
+        create_files(&path, mode)?;
         return start(config.segment_size(segment_size.unwrap_or(SEGMENT_SIZE)), path, temporary, claim);
     };
-    let path = prepare_folder(path, temporary)?;
+    let path = prepare_folder(&path, temporary, mode)?;
     let claim = claim(&path)?;
     if is_v1(&path) {
         return Err(Error::unsupported(format!(
@@ -46,9 +60,16 @@ pub fn open(
             path.display()
         )));
     }
-    let creation = Creation::begin(&path)?;
+    check_layout(&path, &V0_34)?;
+    let creation = Creation::begin(&path, mode)?;
+    if options.create_new && creation.is_none() && path.join("db").exists() {
+        return Err(io::Error::from(Errno::EXIST)).at(&path.join("db"));
+    }
     let stored = stored_segment_size(&path)?;
     inspect(&path, stored, segment_size)?;
+    if creation.is_some() {
+        create_files(&path, mode)?;
+    }
     let segment_size = segment_size.or(stored).unwrap_or(SEGMENT_SIZE);
     let engine = start(config.path(&path).segment_size(segment_size), path, temporary, claim)?;
     snapshots::remove_empty(engine.path())?;
@@ -73,9 +94,6 @@ fn start(config: sled::Config, path: PathBuf, temporary: bool, claim: Claim) -> 
 fn explain(error: Error, path: &Path) -> Error {
     match error {
         Error::Sled(sled::Error::Io(error)) if error.to_string().starts_with("could not acquire lock") => locked(path),
-        Error::Sled(sled::Error::Io(error)) if error.kind() == ErrorKind::AlreadyExists => {
-            Error::SledAt(error.into(), path.join("db"))
-        }
         Error::Sled(sled::Error::Corruption { .. }) => {
             damaged(path, "the file db was cut short or lost, or the file snap.… or conf is not what sled wrote")
         }
@@ -88,7 +106,7 @@ fn explain(error: Error, path: &Path) -> Error {
 
 /// Check that the files are whole. Only under the lock, because a running process may be writing.
 fn inspect(path: &Path, stored: Option<usize>, wanted: Option<usize>) -> Result<()> {
-    let file = File::open(path.join("db"));
+    let file = open_file(&path.join("db"));
     if let Ok(file) = &file {
         lock_file(file, path)?;
     }

@@ -28,7 +28,12 @@ use std::{
 use sled_v1::InlineArray;
 
 use crate::{
-    disk::files::{is_v1, locked, prepare_folder, retry_while_locked},
+    disk::{
+        creation::prepare_folder,
+        files::{is_v1, locked, retry_while_locked},
+        private::Mode,
+        regular::{Layout, check_layout},
+    },
     error::{At, Error, Result},
     runtime::{
         CHUNK_BYTES, DEFAULT_TREE,
@@ -46,6 +51,12 @@ const LEAF_FANOUT: usize = 1024;
 
 /// How long `close()` waits for the rest of a call that was interrupted.
 const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+const V1_0: Layout = Layout {
+    is_file: |name| matches!(name, "durability_cookie" | "DO_NOT_PUT_YOUR_FILES_HERE"),
+    folders: &["metadata", "slabs"],
+    has_holes: true,
+};
 
 type V1Db = sled_v1::Db<LEAF_FANOUT>;
 type V1Tree = sled_v1::Tree<LEAF_FANOUT>;
@@ -81,7 +92,7 @@ impl V1Database {
         }
         fork::claim_process()?;
         // Absolute, because the program may change its directory before the folder is reopened.
-        let path = prepare_folder(path, false)?;
+        let path = prepare_folder(path, false, Mode::PRIVATE)?;
         let usage = Mutex::new(Usage { claimed: Some(open_claimed(&path)?), touched: 0 });
         Ok(V1Database { path, usage, interrupted: AtomicBool::new(false) })
     }
@@ -229,9 +240,10 @@ fn open_claimed(path: &Path) -> Result<ClaimedDb> {
     let folder = fs::metadata(path).at(path)?;
     let key = FolderKey::Inode(folder.dev(), folder.ino());
     let claim = Claim::begin(key.clone(), path, [".", "metadata"])?;
-    check_metadata(path)?;
+    check_layout(path, &V1_0)?;
     let (folder, config) = (path.to_owned(), sled_v1::Config::new().path(path).flush_every_ms(None));
     let opened = guard::call_interruptibly(move || {
+        check_metadata(&folder)?;
         let db = retry_while_locked(|| config.open().or_else(|error| explain_v1(error, &folder)))?;
         Ok(ClaimedDb { db, _claim: claim })
     });

@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    disk::files::lock_file,
+    disk::{files::lock_file, regular},
     error::{At, Result},
     v1::damaged_v1,
 };
@@ -131,7 +131,7 @@ fn has_data(folder: &Path) -> bool {
 
 fn read_file(folder: &Path, name: &str) -> Result<Vec<u8>> {
     let file = folder.join(name);
-    fs::read(&file).at(&file)
+    regular::read_file(&file).at(&file)
 }
 
 #[cfg(test)]
