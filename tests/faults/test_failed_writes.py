@@ -115,6 +115,17 @@ if fault in {"descriptors", "disk"}:
 """
 
 
+@contextlib.contextmanager
+def reachable(folder):
+    """Let other users enter a folder meanwhile."""
+    with contextlib.ExitStack() as stack:
+        for parent in [*folder.parents[:-2], folder]:
+            mode = parent.stat().st_mode
+            parent.chmod(mode | 0o055)
+            stack.callback(parent.chmod, mode)
+        yield
+
+
 def run(folder, durability, size, fault):
     """What the program prints for each step."""
     command = [sys.executable, "-c", PROGRAM, folder, durability, str(size), fault]
@@ -215,14 +226,25 @@ def test_folder_without_permission(tmp_path):
     if os.geteuid():
         pytest.skip("only root can become another user")
     folder = tmp_path / "storage"
-    with contextlib.ExitStack() as stack:
-        for parent in [*tmp_path.parents[:-2], tmp_path]:
-            mode = parent.stat().st_mode
-            parent.chmod(mode | 0o055)
-            stack.callback(parent.chmod, mode)
+    with reachable(tmp_path):
         steps = run(folder, "flush", LARGE, "permissions")
     check(steps)
     check_content(folder, steps)
+
+
+@pytest.mark.parametrize("limit", [2, 5, 9])
+def test_no_threads(tmp_path, limit):
+    """A process that may not start sled's threads cannot open a database: the first flush would wait for ever."""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    program = (
+        "import os, resource, sys; from sled_sessions import sled; os.chmod(sys.argv[1], 0o777); os.chdir(sys.argv[1]);"
+        "os.setuid(54321); resource.setrlimit(resource.RLIMIT_NPROC, (int(sys.argv[2]),) * 2); db = sled.open('storage')"
+    )
+    command = [sys.executable, "-c", program, tmp_path, str(limit)]
+    with reachable(tmp_path):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert "SledIOError: [Errno 11] Resource temporarily unavailable" in done.stderr
 
 
 def test_exit_after_a_failed_write(tmp_path):

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 
-use crate::runtime::{engine, fork, guard};
+use crate::runtime::{closing, fork, guard};
 
 #[doc = doc!("close_all")]
 #[pyfunction]
 pub fn close_all(py: Python<'_>) {
     if fork::check_process().and(guard::check()).is_ok() {
-        py.detach(engine::close_all);
+        py.detach(closing::close_all);
     }
 }
 

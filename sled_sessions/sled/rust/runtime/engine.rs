@@ -6,16 +6,12 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    fs, io,
-    os::unix::fs::MetadataExt,
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc::{self, RecvTimeoutError},
     },
-    thread,
-    time::{Duration, Instant},
 };
 
 use pyo3::{Py, types::PyWeakrefReference};
@@ -25,15 +21,12 @@ use crate::{
     disk::{
         blobs::Blobs,
         conf::{SEGMENT_SIZE, stored_segment_size},
-        end::note_end,
-        files::LOCK_PATIENCE,
         private::Mode,
-        regular::open_file,
         snapshots,
     },
-    error::{At, Error, Failure, Result},
+    error::{At, Error, Result},
     runtime::{
-        DEFAULT_TREE, allocator,
+        DEFAULT_TREE,
         claims::Claim,
         events::{Hub, Queue},
         fork, guard,
@@ -44,25 +37,19 @@ use crate::{
     },
 };
 
-/// How long `close()` waits for sled's I/O threads to release the folder.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long the interpreter's exit waits for a transaction's function.
-const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// Every database that is not closed yet.
 static ENGINES: Mutex<Vec<Weak<Engine>>> = Mutex::new(Vec::new());
 
 pub struct Engine {
-    path: PathBuf,
-    temporary: bool,
+    pub(super) path: PathBuf,
+    pub(super) temporary: bool,
     /// Set before `database` is emptied. Asking `database` itself would wait for whatever `close()` waits for.
-    closed: AtomicBool,
+    pub(super) closed: AtomicBool,
     /// The interpreter's exit has stopped waiting for this database.
-    abandoned: AtomicBool,
-    health: Health,
-    database: RwLock<Option<Database>>,
-    handles: Mutex<Vec<Weak<TreeHandle>>>,
+    pub(super) abandoned: AtomicBool,
+    pub(super) health: Health,
+    pub(super) database: RwLock<Option<Database>>,
+    pub(super) handles: Mutex<Vec<Weak<TreeHandle>>>,
     /// By the tree's name.
     hubs: Mutex<HashMap<Vec<u8>, Arc<Hub>>>,
     pub ids: Ids,
@@ -70,18 +57,18 @@ pub struct Engine {
     pub object: OnceLock<Py<PyWeakrefReference>>,
 }
 
-struct Database {
-    db: sled::Db,
+pub(super) struct Database {
+    pub(super) db: sled::Db,
     blobs: Blobs,
     mode: Mode,
-    claim: Claim,
+    pub(super) claim: Claim,
 }
 
 /// A tree for as long as its database is open.
 pub struct TreeHandle {
     engine: Arc<Engine>,
     name: Vec<u8>,
-    tree: RwLock<Option<sled::Tree>>,
+    pub(super) tree: RwLock<Option<sled::Tree>>,
 }
 
 impl Engine {
@@ -156,7 +143,7 @@ impl Engine {
         self.with_database(|database| self.flush_database(database, fsync))
     }
 
-    fn flush_database(&self, database: &Database, fsync: bool) -> Result<usize> {
+    pub(super) fn flush_database(&self, database: &Database, fsync: bool) -> Result<usize> {
         let sync_blobs = || self.synced(database.blobs.sync(database.mode)).at(&self.path.join("blobs"));
         if fsync {
             sync_blobs()?; // before the log that names them
@@ -222,121 +209,6 @@ impl Engine {
             Ok(dropped)
         })
     }
-
-    /// Flush, drop everything, and return when the folder is free. The lock is held throughout, so that a concurrent
-    /// `close()` returns no earlier than this one.
-    pub fn close(&self) -> Result<()> {
-        fork::check_process()?;
-        if self.abandoned.load(Relaxed) {
-            return Ok(());
-        }
-        self.closed.store(true, Relaxed);
-        let mut slot = write(&self.database);
-        let Some(database) = slot.take() else { return Ok(()) };
-        // The handles first: running calls end before the flush, and none starts after it.
-        for handle in lock(&self.handles).drain(..).filter_map(|handle| handle.upgrade()) {
-            let tree = write(&handle.tree).take();
-            drop(tree);
-        }
-        let flushed = guard::catch(|| {
-            self.health.check_writable()?;
-            self.health.examine(self.flush_database(&database, true)).map_err(|error| error.at(&self.path))
-        });
-        let Database { db, claim, .. } = database;
-        let failure = self.health.failure();
-        self.health.release();
-        let dropped = guard::catch(|| drop_database(db, failure.is_some()));
-        let is_free = self.wait_until_free();
-        if flushed.is_ok() && !self.temporary {
-            note_end(&self.path);
-        }
-        match failure {
-            Some(failure) if !is_free => claim.keep(Failure { needs_restart: true, ..failure }),
-            _ => drop(claim),
-        }
-        lock(&ENGINES).retain(|engine| !std::ptr::eq(engine.as_ptr(), self));
-        allocator::release_unused();
-        flushed.and(dropped)
-    }
-
-    /// Close where no caller can catch an error. It means that data is lost, so it is printed.
-    pub fn close_unattended(&self) {
-        self.report(guard::catch(|| self.close()));
-    }
-
-    fn report(&self, outcome: Result<()>) {
-        if let Err(error) = outcome {
-            guard::report(error, &format!("closing the database {}", self.path.display()));
-        }
-    }
-
-    /// Close, unless a transaction's function is running, which may never end: then the database is left as a kill
-    /// would leave it. sled writes nothing of a transaction before its function returns.
-    fn close_at_exit(self: Arc<Self>) {
-        let (sender, receiver) = mpsc::channel();
-        let engine = self.clone();
-        let closing = move || {
-            let _ = sender.send(guard::catch(|| engine.close()));
-        };
-        if thread::Builder::new().spawn(closing).is_err() {
-            return self.close_unattended();
-        }
-        let mut before = guard::running_transaction();
-        let outcome = loop {
-            match receiver.recv_timeout(EXIT_TIMEOUT) {
-                Ok(outcome) => break outcome,
-                Err(RecvTimeoutError::Disconnected) => break Ok(()), // impossible: `catch` always returns
-                Err(RecvTimeoutError::Timeout) => {
-                    let now = guard::running_transaction();
-                    if now.is_none() || now != before {
-                        before = now;
-                        continue;
-                    }
-                    self.abandoned.store(true, Relaxed);
-                    break Err(Error::Misuse(format!(
-                        "{} is left as a kill would leave it: a transaction's function is still running",
-                        self.path.display()
-                    )));
-                }
-            }
-        };
-        self.report(outcome);
-    }
-
-    /// sled's I/O threads may hold the last references for some microseconds more.
-    fn wait_until_free(&self) -> bool {
-        let began = Instant::now();
-        let timeout = || if self.is_held_here() { RELEASE_TIMEOUT } else { LOCK_PATIENCE };
-        while !self.is_free() {
-            if began.elapsed() >= timeout() {
-                return false;
-            }
-            thread::sleep(Duration::from_micros(100));
-        }
-        true
-    }
-
-    /// Whether this process has a descriptor of the file `db`. If not, another process holds the lock.
-    fn is_held_here(&self) -> bool {
-        let identity = |path: &Path| fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
-        let file = identity(&self.path.join("db"));
-        match fs::read_dir("/dev/fd") {
-            Ok(mut descriptors) if !self.temporary => {
-                descriptors.any(|entry| entry.is_ok_and(|entry| identity(&entry.path()) == file))
-            }
-            _ => true,
-        }
-    }
-
-    fn is_free(&self) -> bool {
-        if self.temporary {
-            return !self.path.join("db").exists(); // the folder itself may be impossible to remove
-        }
-        match open_file(&self.path.join("db")) {
-            Ok(file) => file.try_lock().is_ok(),
-            Err(_) => true,
-        }
-    }
 }
 
 impl TreeHandle {
@@ -401,30 +273,14 @@ impl Drop for TreeHandle {
     }
 }
 
-/// Drop the database. sled waits for ever for a thread that has panicked, so it is left if it has failed and takes long.
-fn drop_database(db: sled::Db, has_failed: bool) -> Result<()> {
-    if !has_failed {
-        drop(db);
-        return Ok(());
-    }
-    let (sender, receiver) = mpsc::channel();
-    let dropping = move || {
-        guard::discard_panic(|| drop(db));
-        let _ = sender.send(());
-    };
-    thread::Builder::new().spawn(dropping).map_err(sled::Error::from)?;
-    let _ = receiver.recv_timeout(RELEASE_TIMEOUT);
-    Ok(())
-}
-
 /// Every database that is not closed yet, those that are being closed included.
 pub fn engines() -> Vec<Arc<Engine>> {
     lock(&ENGINES).iter().filter_map(Weak::upgrade).collect()
 }
 
-/// Close every open database; called when the interpreter exits.
-pub fn close_all() {
-    engines().into_iter().for_each(Engine::close_at_exit);
+/// Leave out a database that is closed.
+pub(super) fn forget(closed: &Engine) {
+    lock(&ENGINES).retain(|engine| !std::ptr::eq(engine.as_ptr(), closed));
 }
 
 /// Every open database, in the order of opening.

@@ -3,6 +3,7 @@
 mod allocator;
 pub mod backwards;
 pub mod claims;
+pub mod closing;
 pub mod engine;
 pub mod events;
 pub mod fork;

@@ -3,7 +3,8 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
+    thread,
 };
 
 use rustix::io::Errno;
@@ -25,8 +26,12 @@ use crate::{
         claims::{Claim, FolderKey},
         engine::Engine,
         fork, guard,
+        locks::lock,
     },
 };
+
+/// sled's seven I/O threads and its flusher, and `monitor`.
+const THREADS: usize = 9;
 
 pub struct Options {
     pub temporary: bool,
@@ -86,8 +91,23 @@ fn claim(path: &Path) -> Result<Claim> {
 
 fn start(config: sled::Config, path: PathBuf, temporary: bool, claim: Claim) -> Result<Arc<Engine>> {
     fork::claim_process()?;
+    require_threads().at(&path)?;
     let db = retry_while_locked(|| guard::catch(|| Ok(config.open()?)).map_err(|error| explain(error, &path)))?;
     Engine::new(db, path, temporary, claim)
+}
+
+/// Check that sled's threads can be started: it ignores those that cannot, and without any it waits for ever.
+fn require_threads() -> io::Result<()> {
+    let gate = Arc::new(Mutex::new(()));
+    let closed = lock(&gate);
+    let start = |_| {
+        let gate = gate.clone();
+        thread::Builder::new().spawn(move || drop(lock(&gate)))
+    };
+    let threads = (0..THREADS).map(start).collect::<io::Result<Vec<_>>>()?;
+    drop(closed);
+    threads.into_iter().for_each(|thread| drop(thread.join()));
+    Ok(())
 }
 
 /// Name the folder, and tell a lock from other I/O errors, which sled words alike.
