@@ -89,7 +89,7 @@ class Churn:
     def run(self) -> None:
         """Churn until killed, or until something is wrong, which ends the process with exit code 1."""
         threading.excepthook = self._fail
-        self._write({"ready": True})
+        _write({"ready": True})
         for thread in range(self._options.threads):
             threading.Thread(target=self._visit_all, args=(thread,), daemon=True).start()
         start = last = time.monotonic()
@@ -101,7 +101,7 @@ class Churn:
             now = time.monotonic()
             if now - last >= self._options.every:
                 done = self._ledger.operations
-                self._write(
+                _write(
                     {
                         "seconds": round(now - start, 1),
                         "operations": done,
@@ -176,7 +176,7 @@ class Churn:
         self._ledger.ending(slot, n)
         is_deleted = self._store.delete(session.id) if n % 2 else self._log_out(session)
         if is_deleted:
-            self._ledger.ended(slot, n)
+            self._ledger.ended(slot, session.born)
         else:
             self._require_expired(slot, session)
         self._sessions[slot] = None
@@ -220,18 +220,27 @@ class Churn:
         return {"live": len(sizes), "live_bytes": sum(sizes)}
 
     def _fail(self, raised: threading.ExceptHookArgs) -> None:
-        self._write({"failure": "".join(traceback.format_exception(raised.exc_value))})
+        _write_failure(raised.exc_value)
         self._failure.set()
-
-    @staticmethod
-    def _write(line: dict[str, Any]) -> None:
-        os.write(1, (json.dumps(line) + "\n").encode())
 
 
 def _expiry(now: int) -> datetime:
     return from_microseconds(now + LIFETIME)
 
 
+def _write(line: dict[str, Any]) -> None:
+    os.write(1, (json.dumps(line) + "\n").encode())
+
+
+def _write_failure(error: BaseException | None) -> None:
+    _write({"failure": "".join(traceback.format_exception(error))})
+
+
 def main() -> None:
     """Churn with the options on the command line, a JSON object."""
-    Churn(Options(**json.loads(sys.argv[1]))).run()
+    try:
+        churn = Churn(Options(**json.loads(sys.argv[1])))
+    except Exception as error:  # noqa: BLE001 - reported to the parent
+        _write_failure(error)
+        sys.exit(1)
+    churn.run()

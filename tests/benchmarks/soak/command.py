@@ -23,7 +23,7 @@ from sled_sessions.stores.sled.durability import Durability
 _LEAST, _MOST = 100, 64 * 1024
 
 
-class _Range(click.ParamType[tuple[int, int]]):
+class ByteRange(click.ParamType[tuple[int, int]]):
     """A number of bytes such as 300, or a range of them such as 9000-60000."""
 
     name = "bytes"
@@ -47,7 +47,7 @@ churn_options: Decorator = together(
     click.option("--segment-size", type=int, help="sled's option, for a new database. [default: 524288]"),
 )
 size_option = click.option(
-    "--size", type=_Range(), default="300", show_default=True, help="Bytes of a record, or a range: 9000-60000."
+    "--size", type=ByteRange(), default="300", show_default=True, help="Bytes of a record, or a range: 9000-60000."
 )
 durability_option = click.option(
     "--durability", type=click.Choice(get_args(Durability)), default="interval", show_default=True

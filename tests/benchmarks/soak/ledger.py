@@ -124,9 +124,9 @@ class Ledger:
         """Note that the operation that has begun deletes the session."""
         self._notes[(slot + 1) * _FIELDS + _ENDING] = n
 
-    def ended(self, slot: int, n: int) -> None:
-        """Note that the deletion has returned."""
-        self._notes[(slot + 1) * _FIELDS + _ENDED] = n
+    def ended(self, slot: int, born: int) -> None:
+        """Note that the deletion has returned of the session that operation `born` created."""
+        self._notes[(slot + 1) * _FIELDS + _ENDED] = born
 
     def session(self, slot: int) -> Session | None:
         """The live session of a slot, or None."""
@@ -141,11 +141,9 @@ class Ledger:
             place = (slot + 1) * _FIELDS
             sessions = found.get(slot, [])
             latest = max(sessions, key=lambda session: session.n, default=None)
-            ended = self._notes[place + _ENDED]
-            if any(session.n < ended for session in sessions):
-                ended = 0  # the deletion was lost, as the durability allows
-            self._notes[place + _SAVED] = 0
-            self._notes[place + _ENDING] = self._notes[place + _ENDED] = ended
+            if self._notes[place + _ENDED] in [session.born for session in sessions]:
+                self._notes[place + _ENDED] = 0  # the deletion was lost, as the durability allows
+            self._notes[place + _SAVED] = self._notes[place + _ENDING] = 0
             if latest is not None:
                 self.saved(slot, latest)
 
@@ -197,10 +195,11 @@ class Found:
         for slot in range(ledger.slots):
             begun, _, _, _, ending, _ = end.slot(slot)
             _, saved, _, expires, _, ended = promised.slot(slot)
-            numbers = [session.n for session in self.sessions.get(slot, [])]
+            sessions = self.sessions.get(slot, [])
+            numbers = [session.n for session in sessions]
             if numbers and max(numbers) > begun:
                 self.wrong.append(f"slot {slot} has operation {max(numbers)}, which it had not begun")
             if saved > ending and expires > now and max(numbers, default=0) < saved:
                 self.wrong.append(f"slot {slot} lost its operation {saved}: it has {numbers}")
-            if any(n < ended for n in numbers):
-                self.wrong.append(f"slot {slot} has the session back that its operation {ended} deleted: {numbers}")
+            if ended in [session.born for session in sessions]:
+                self.wrong.append(f"slot {slot} has the deleted session back that its operation {ended} created")

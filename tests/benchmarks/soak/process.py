@@ -23,6 +23,8 @@ MARGIN = 1.5
 _TESTS = str(Path(__file__).resolve().parents[2])
 _PROGRAM = f"import sys; sys.path.append({_TESTS!r}); from benchmarks.soak.churn import main; main()"
 _STEP = 0.1
+_START = 60
+_END = ""
 
 
 class ChurnFailed(Exception):
@@ -54,23 +56,28 @@ class Process:
         """
         until = time.monotonic() + seconds
         noted = time.monotonic()
-        while time.monotonic() < until:
-            try:
-                text = self._lines.get(timeout=_STEP)
-            except Empty:
-                text = None
-            if time.monotonic() >= noted + _STEP:
-                noted = time.monotonic()
+        while (now := time.monotonic()) < until:
+            if now >= noted + _STEP:
+                noted = now
                 self._noted.append(self._ledger.copy())
-            if text is None:
+            try:
+                text = self._lines.get(timeout=min(_STEP, until - now))
+            except Empty:
                 yield None
                 continue
-            if not text:
+            if text == _END:
                 raise ChurnFailed(f"the churn ended with exit code {self._child.wait()}")
             line = json.loads(text)
             if "failure" in line:
                 raise ChurnFailed(line["failure"])
             yield line
+
+    def wait_until_ready(self) -> None:
+        """Return when the child has opened its store."""
+        for line in self.lines(_START):
+            if line is not None:
+                return
+        raise ChurnFailed(f"the churn has not opened its store within {_START} seconds")
 
     def kill(self) -> Snapshot:
         """Kill -9, and return the notes of what has to be in the database afterwards."""
@@ -89,7 +96,7 @@ class Process:
         with self._child.stdout as lines:
             for line in lines:
                 self._lines.put(line)
-        self._lines.put("")
+        self._lines.put(_END)
 
 
 def check(store: SledStore, options: Options, ledger: Ledger, promised: Snapshot) -> list[str]:
