@@ -43,7 +43,7 @@ _FLUSH_EVERY_MS = 100
 )
 @click.option("--live", type=click.IntRange(min=100), default=500, show_default=True, help="Live sessions.")
 @click.option("--threads", type=click.IntRange(min=1), default=4, show_default=True, help="Threads that write.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Chooses the moments.")
+@click.option("--seed", type=int, default=2, show_default=True, help="Chooses the moments.")
 @click.option(
     "--folder", type=LocalPath(file_okay=False, path_type=Path), help="Keep the databases here. [default: temporary]"
 )
