@@ -18,9 +18,6 @@ from benchmarks.soak.command import ByteRange, run_command
 from sled_sessions.cli.common import LocalPath, print_table, progress_bar
 from sled_sessions.stores.sled.durability import Durability
 
-_FLUSH_EVERY_MS = 100
-"""Five times as often as by default, so that more kills come when "interval" has promised something."""
-
 
 @click.command("kills", context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--count", type=click.IntRange(min=1), default=300, show_default=True, help="Kills in each combination.")
@@ -79,7 +76,6 @@ def command(
                     high=high,
                     threads=threads,
                     durability=durability,
-                    flush_every_ms=_FLUSH_EVERY_MS,
                 )
                 moments: Counter[str] = Counter()
                 wrong = operations = 0

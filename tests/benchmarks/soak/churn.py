@@ -24,6 +24,7 @@ from sled_sessions.records.codec import from_microseconds
 from sled_sessions.records.record import KEY_LENGTH
 from sled_sessions.stores.sled.durability import Durability
 from sled_sessions.stores.sled.index import ENTRY_LENGTH
+from sled_sessions.stores.sled.store import FLUSH_EVERY_MS
 
 _TREE = "session"
 
@@ -41,7 +42,7 @@ class Options:
         threads: Threads that write.
         durability: What a write waits for.
         segment_size: Bytes in a segment of a new database; None for sled's default.
-        flush_every_ms: sled's option.
+        flush_every_ms: sled's option; the default is that of `SledStore.open`.
         sweep: Seconds between sweeps.
         every: Seconds between lines.
     """
@@ -54,7 +55,7 @@ class Options:
     threads: int = 4
     durability: Durability = "interval"
     segment_size: int | None = None
-    flush_every_ms: int = 500
+    flush_every_ms: int = FLUSH_EVERY_MS
     sweep: float = 1.0
     every: float = 10.0
 

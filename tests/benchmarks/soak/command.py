@@ -19,6 +19,7 @@ from sled_sessions import SessionError, sled
 from sled_sessions.cli.common import Decorator, LocalPath, print_table, progress_bar, timespan, together
 from sled_sessions.display import text
 from sled_sessions.stores.sled.durability import Durability
+from sled_sessions.stores.sled.store import FLUSH_EVERY_MS
 
 _LEAST, _MOST = 100, 64 * 1024
 
@@ -65,7 +66,9 @@ folder_option = click.option(
 @click.option("--duration", type=timespan, help="Stop after this time, such as 30s or 2h. [default: 1m]")
 @durability_option
 @churn_options
-@click.option("--flush-every-ms", type=click.IntRange(min=1), default=500, show_default=True, help="sled's option.")
+@click.option(
+    "--flush-every-ms", type=click.IntRange(min=1), default=FLUSH_EVERY_MS, show_default=True, help="sled's option."
+)
 @click.option("--sweep", type=timespan, default="1s", show_default=True, help="Time between sweeps.")
 @click.option("--every", type=timespan, default="10s", show_default=True, help="Time between lines of JSON.")
 @folder_option
