@@ -1,8 +1,10 @@
 """The soak and the kills: short runs, and what their check finds."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import attrs
@@ -40,7 +42,7 @@ def test_soak(size):
 
 def test_soak_ends_after_operations():
     """A soak with `--operations` ends after this number of operations."""
-    (*_, last), _ = run("soak", "--operations", "1000", "--durability", "flush", "--live", "200")
+    (*_, last), _ = run("soak", "--operations", "1000", "--durability", "flush", "--live", "200", "--every", "1s")
     assert last["operations"] >= 1000
 
 
@@ -120,3 +122,28 @@ def test_check_finds_changed_data(churned):
     wrong = check(store, options, ledger, ledger.copy())
     assert "a record differs from what slot 0 wrote as its operation 1" in wrong
     assert "slot 1 has operation 7, which it had not begun" in wrong
+
+
+def test_churn_ends_with_its_parent(tmp_path):
+    """The process that churns ends when the one that started it is killed."""
+    program = """
+import sys
+from pathlib import Path
+from benchmarks.soak.churn import Options
+from benchmarks.soak.ledger import Ledger
+from benchmarks.soak.process import Process
+options = Options(folder=sys.argv[1] + "/a", ledger=sys.argv[1] + "/b", live=100, low=300, high=300)
+process = Process(options, Ledger(Path(options.ledger), options.live))
+process.wait_until_ready()
+print(process.pid, flush=True)
+sys.stdin.read()
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        churn = int(parent.stdout.readline())
+        parent.kill()
+    until = time.monotonic() + 20
+    while Path(f"/proc/{churn}/cmdline").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{churn}/cmdline").exists()

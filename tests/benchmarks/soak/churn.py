@@ -237,8 +237,14 @@ def _write_failure(error: BaseException | None) -> None:
     _write({"failure": "".join(traceback.format_exception(error))})
 
 
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(1)
+
+
 def main() -> None:
-    """Churn with the options on the command line, a JSON object."""
+    """Churn with the options on the command line, a JSON object; end when standard input does, with the parent."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         churn = Churn(Options(**json.loads(sys.argv[1])))
     except Exception as error:  # noqa: BLE001 - reported to the parent

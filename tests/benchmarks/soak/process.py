@@ -41,10 +41,12 @@ class Process:
         self._noted = deque([ledger.copy()], maxlen=round(margin / _STEP) + 1)  # the first one is `margin` seconds old
         self._child = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, json.dumps(attrs.asdict(options))],
+            stdin=subprocess.PIPE,  # which ends when this process does, however that happens
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for this process, which then kills the child
             text=True,
         )
+        self.pid = self._child.pid
         self._lines: SimpleQueue[str] = SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -81,8 +83,10 @@ class Process:
 
     def kill(self) -> Snapshot:
         """Kill -9, and return the notes of what has to be in the database afterwards."""
+        assert self._child.stdin is not None
         self._child.kill()
         self._child.wait()
+        self._child.stdin.close()
         return self._noted[0] if self._options.durability == "interval" else self._ledger.copy()
 
     def __enter__(self) -> Self:

@@ -20,25 +20,27 @@ Line: TypeAlias = dict[str, Any]
 
 
 def soak(options: Options, operations: int | None, duration: timedelta | None, progress: Progress) -> Iterator[Line]:
-    """Churn for so many operations or so long, whichever ends first; kill -9; reopen and check.
+    """Churn for so many operations or so long, whichever ends first, and for a line at least; kill -9; reopen and check.
 
     Yields the churn's lines, then one that has the files just after the kill, after opening and after closing the
     database, and what was `wrong`.
     """
     folder, ledger = Path(options.folder), Ledger(Path(options.ledger), options.live)
     most = float("inf") if duration is None else duration.total_seconds()
-    start = time.monotonic()
     with Process(options, ledger) as process:
-        for line in process.lines(most):
-            if line is not None and "operations" in line:
+        process.wait_until_ready()
+        start, is_printed = time.monotonic(), False
+        for line in process.lines(float("inf")):
+            if line is not None:
+                is_printed = True
                 yield line
-            done = ledger.operations
+            done, seconds = ledger.operations, time.monotonic() - start
             if operations is None:
-                progress(round(time.monotonic() - start), round(most))
+                progress(round(min(seconds, most)), round(most))
             else:
                 progress(min(done, operations), operations)
-                if done >= operations:
-                    break
+            if is_printed and (seconds >= most or (operations is not None and done >= operations)):
+                break
         promised = process.kill()
     took, killed = time.monotonic() - start, Footprint.of(folder)
     start = time.monotonic()
