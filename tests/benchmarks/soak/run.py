@@ -20,7 +20,7 @@ Line: TypeAlias = dict[str, Any]
 
 
 def soak(options: Options, operations: int | None, duration: timedelta | None, progress: Progress) -> Iterator[Line]:
-    """Churn for so many operations or so long, whichever ends first, and for a line at least; kill -9; reopen and check.
+    """Churn for so many operations or so long, whichever ends first, and at least for a line; kill; reopen and check.
 
     Yields the churn's lines, then one that has the files just after the kill, after opening and after closing the
     database, and what was `wrong`.
