@@ -26,7 +26,7 @@ RESOLUTION = timedelta(seconds=1)
 
 FLUSH_EVERY_MS = 100
 """How often sled writes its buffers to the file and frees old space in it. With sled's default, 500, the file of a busy
-store takes two to five times the space and saves are no faster (measured in `tests/benchmarks/README.md`)."""
+store takes up to three times the space and saves are no faster (measured in `tests/benchmarks/README.md`)."""
 
 
 class SledStoreOptions(TypedDict, total=False):

@@ -40,6 +40,7 @@ class Options:
         low: Least characters of text in a session.
         high: Most characters.
         threads: Threads that write.
+        rate: The most operations per second, of all threads; None for no limit.
         durability: What a write waits for.
         segment_size: Bytes in a segment of a new database; None for sled's default.
         flush_every_ms: sled's option; the default is that of `SledStore.open`.
@@ -53,6 +54,7 @@ class Options:
     low: int
     high: int
     threads: int = 4
+    rate: int | None = None
     durability: Durability = "interval"
     segment_size: int | None = None
     flush_every_ms: int = FLUSH_EVERY_MS
@@ -122,8 +124,14 @@ class Churn:
 
     def _visit_all(self, thread: int) -> None:
         chance = random.Random()
-        slots = range(thread, self._options.live, self._options.threads)
+        options = self._options
+        slots = range(thread, options.live, options.threads)
+        pause = 0.0 if options.rate is None else options.threads / options.rate
+        due = time.monotonic()
         while True:
+            if pause:
+                due = max(due + pause, time.monotonic())  # a thread that is late does not catch up
+                time.sleep(max(due - time.monotonic(), 0))
             slot = chance.choice(slots)
             with self._turn:
                 now = self._ledger.tick()

@@ -45,6 +45,7 @@ class ByteRange(click.ParamType[tuple[int, int]]):
 churn_options: Decorator = together(
     click.option("--live", type=click.IntRange(min=100), default=10_000, show_default=True, help="Live sessions."),
     click.option("--threads", type=click.IntRange(min=1), default=4, show_default=True, help="Threads that write."),
+    click.option("--rate", type=click.IntRange(min=1), help="The most operations per second. [default: no limit]"),
     click.option("--segment-size", type=int, help="sled's option, for a new database. [default: 524288]"),
 )
 size_option = click.option(
@@ -79,6 +80,7 @@ def command(
     durability: Durability,
     live: int,
     threads: int,
+    rate: int | None,
     segment_size: int | None,
     flush_every_ms: int,
     sweep: timedelta,
@@ -105,6 +107,7 @@ def command(
             low=size[0],
             high=size[1],
             threads=threads,
+            rate=rate,
             durability=durability,
             segment_size=segment_size,
             flush_every_ms=flush_every_ms,
