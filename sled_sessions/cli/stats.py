@@ -7,8 +7,7 @@ import click
 from sled_sessions import operate
 from sled_sessions.cli import common
 from sled_sessions.display.text import size
-
-_SEGMENT = 524_288  # bytes of the smallest file that sled makes
+from sled_sessions.operate.stats import SMALLEST
 
 
 @click.command()
@@ -16,7 +15,8 @@ _SEGMENT = 524_288  # bytes of the smallest file that sled makes
 def command(database: Path, tree: str, as_json: bool) -> None:
     """Show how much DATABASE holds, its share of the file, and how much has expired.
 
-    sled's file hardly ever shrinks. When only a small part of it is data, `sled-sessions compact` writes a smaller one.
+    sled's file hardly ever shrinks. When `sled-sessions compact` would write one of less than half its size, the last
+    line says so.
     """
     with operate.opened_store(database, tree) as store, common.progress_bar("reading") as progress:
         found = operate.stats(store, progress=progress)
@@ -25,7 +25,7 @@ def command(database: Path, tree: str, as_json: bool) -> None:
         return
     common.print_table(("tree", "keys", "bytes"), [(each.name, each.keys, each.size) for each in found.trees])
     disk = str(size(found.bytes_on_disk))
-    if found.bytes_on_disk > 2 * _SEGMENT:  # a smaller file is mostly empty
+    if found.bytes_on_disk > SMALLEST:  # a smaller file is mostly empty
         disk += f" ({found.live_bytes / found.bytes_on_disk:.0%} of it data)"
     index = "none" if found.resolution is None else f"in steps of {found.resolution.total_seconds():g} s"
     rows = [
@@ -41,3 +41,6 @@ def command(database: Path, tree: str, as_json: bool) -> None:
     ]
     click.echo()
     common.print_table(("", ""), rows)
+    if found.compacted_bytes is not None:
+        times = f"{found.bytes_on_disk / found.live_bytes:,.0f} times the data" if found.live_bytes else "without data"
+        click.echo(f"\nThe files are {times}: `sled-sessions compact` would leave about {size(found.compacted_bytes)}.")

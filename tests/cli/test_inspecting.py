@@ -17,6 +17,16 @@ def test_stats(run, rows, storage):
     assert 0 < found["live_bytes"] < found["bytes_on_disk"]
 
 
+def test_stats_advises_to_compact(run, storage):
+    """Where `compact` would leave less than half of the files, stats say how much; elsewhere they don't name it."""
+    assert "compact" not in run("stats", storage).out
+    with SledStore.open(storage) as store:
+        for n in range(40_000):
+            store.tree.insert(b"short-lived", n.to_bytes(300, "big"))
+        store.tree.remove(b"short-lived")
+    assert "times the data: `sled-sessions compact` would leave about 1." in run("stats", storage).out
+
+
 def test_list_filters_and_pages(run, rows, storage, ann):
     """Filters select, pages follow one another, and neither ids nor secrets are shown without --reveal."""
     everything = [row["id"] for row in rows("list", storage, "--limit", "100")]

@@ -8,7 +8,7 @@ import pytest
 from operate.databases import contents, fill
 
 from sled_sessions import DecodeError, Id, Record, SledStore, SweepStrategy
-from sled_sessions.operate import OperationError, check_everything, find_session, opened_store, stats
+from sled_sessions.operate import OperationError, check_everything, compact, find_session, opened_store, stats
 
 
 @pytest.fixture
@@ -54,6 +54,20 @@ def test_stats_of_blobs(tmp_path):
         after = stats(store)
         assert after.unused_blob_bytes == 0
         assert after.bytes_on_disk < found.bytes_on_disk - found.unused_blob_bytes / 2
+
+
+def test_what_compact_would_leave(tmp_path):
+    """When most sessions are gone, stats predict what `compact` leaves; of its result they predict nothing."""
+    records = fill(tmp_path / "storage", 30_000)
+    with opened_store(tmp_path / "storage") as store:
+        for record in records[3000:]:
+            store.delete(record.id)
+        predicted = stats(store).compacted_bytes
+    report = compact(tmp_path / "storage", tmp_path / "smaller")
+    assert predicted / 2 < report.size_after < predicted * 1.5
+    assert predicted < report.size_before / 2
+    with opened_store(tmp_path / "smaller") as store:
+        assert stats(store).compacted_bytes is None
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,18 @@ def test_interval_writes_return_at_once(buffered, new_record):
     assert buffered.data_on_disk(stored.id) == {"n": 1}
 
 
+def test_interval_is_a_tenth_of_a_second(tmp_path, new_record):
+    """A store that opened its database writes to the file about ten times a second, where sled's default is twice."""
+    file, moments = tmp_path / "storage" / "db", set()
+    with SledStore.open(tmp_path / "storage") as store:
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            store.save(new_record())
+            moments.add(file.stat().st_mtime_ns)
+            time.sleep(0.01)
+    assert len(moments) > 7
+
+
 @pytest.mark.parametrize("buffered", ["interval", "flush", "fsync"], indirect=True)
 def test_reads_and_sweeps_do_not_wait(buffered, new_record):
     """Loads, deletes of unknown sessions and sweeps flush nothing, whatever the durability."""

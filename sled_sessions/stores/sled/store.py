@@ -24,6 +24,10 @@ _log = logging.getLogger(__name__)
 
 RESOLUTION = timedelta(seconds=1)
 
+FLUSH_EVERY_MS = 100
+"""How often sled writes its buffers to the file and frees old space in it. With sled's default, 500, the file of a busy
+store takes up to three times the space and saves are no faster (measured in `tests/benchmarks/README.md`)."""
+
 
 class SledStoreOptions(TypedDict, total=False):
     """The keyword arguments of `SledStore`, which describes them."""
@@ -110,8 +114,11 @@ class SledStore:
     def open(
         cls, path: str | PathLike[str], tree: str | bytes = "session", **options: Unpack[SledStoreOptions]
     ) -> Self:
-        """Open a database folder, as `sled.open` does, and the store in it; `close` then closes the database."""
-        db = sled.open(path)
+        """Open a database folder and the store in it; `close` then closes the database.
+
+        As `sled.open(path, flush_every_ms=100)` and a tree of it, but for who closes the database.
+        """
+        db = sled.open(path, flush_every_ms=FLUSH_EVERY_MS)
         try:
             store = cls(db.open_tree(tree), **options)
         except BaseException:
