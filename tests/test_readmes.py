@@ -114,6 +114,17 @@ def test_links(readme):
     assert not broken
 
 
+def test_named_tests_exist():
+    """Every test that a README names in a link exists in the file that the link leads to."""
+    named = [
+        (name, readme.parent / file)
+        for readme in READMES
+        for name, file in re.findall(r"\[`(test_\w+)`\]\((\S+\.py)\)", readme.read_text("utf-8"))
+    ]
+    assert len(named) > 50
+    assert [(name, file) for name, file in named if f"def {name}(" not in file.read_text("utf-8")] == []
+
+
 def test_long_description_stands_alone():
     """The package's long description is read outside the repository, so none of its links is relative."""
     assert all(link.startswith("https://") for link in links(ROOT / ".readme/pypi.md"))

@@ -63,6 +63,22 @@ def test_deadline_only_moves_earlier(store, clock, later, left):
     assert store.load(session.id).expiry_date == clock() + timedelta(hours=left)
 
 
+def test_flush_begins_a_new_deadline(store, clock):
+    """The absolute limit stays with the session under a new id, and starts again for what is set after a flush."""
+    expiry = Expiry.on_inactivity(timedelta(hours=10), at_most=timedelta(hours=5))
+    manager = SessionManager(store, expiry=expiry, clock=clock)
+    with manager.session() as session:
+        session["user"] = "ada"
+    clock.advance(hours=4)
+    with manager.session(session.id) as session:
+        session.cycle_id()
+    assert store.load(session.id).expiry_date == clock() + timedelta(hours=1)
+    with manager.session(session.id) as session:
+        session.flush()
+        session["user"] = "ada"
+    assert store.load(session.id).expiry_date == clock() + timedelta(hours=5)
+
+
 def test_deadline_is_not_data(store, clock):
     """A session whose only remaining key is its deadline ends."""
     manager = SessionManager(store, expiry=Expiry.on_inactivity(timedelta(1), at_most=timedelta(2)), clock=clock)

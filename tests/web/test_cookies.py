@@ -126,6 +126,20 @@ def test_name_with_regex_characters():
     assert cookie.find([(b"cookie", b"a.b+=x; aXb+=y; a.bb=z")]) == b"x"
 
 
+@pytest.mark.parametrize(
+    "planted",
+    ["id", "__host-id", "__HOST-id", "__Host-ID", "__Secure-id", "x__Host-id", "\u2000__Host-id", "\xa0__Host-id"],
+)
+def test_tossed_cookies(planted, store, clock):
+    """Under a `__Host-` name no similar name counts: browsers let a sibling domain set those for the parent domain."""
+    app = asgi({"/": count}, store, clock=clock, name="__Host-id")
+    theirs, ours = (cookie_value(browser(app).get("/")) for _ in range(2))
+    cookie = f"{planted}={theirs}"
+    assert get(app, cookie.encode())["body"] == b"Current count: 0"
+    assert get(app, f"{cookie}; __Host-id={ours}; {cookie}".encode())["body"] == b"Current count: 1"
+    assert get(app, f"__Host-id={theirs}".encode())["body"] == b"Current count: 1"
+
+
 def test_oversized_cookie(store, clock):
     """A cookie of a megabyte is treated as no session."""
     client = browser(asgi({"/": count}, store, clock=clock))
