@@ -239,7 +239,7 @@ def test_no_threads(tmp_path, limit):
         pytest.skip("only root can become another user")
     program = (
         "import os, resource, sys; from sled_sessions import sled; os.chmod(sys.argv[1], 0o777); os.chdir(sys.argv[1]);"
-        "os.setuid(54321); resource.setrlimit(resource.RLIMIT_NPROC, (int(sys.argv[2]),) * 2); db = sled.open('storage')"
+        "os.setuid(54321); resource.setrlimit(resource.RLIMIT_NPROC, (int(sys.argv[2]),) * 2); sled.open('storage')"
     )
     command = [sys.executable, "-c", program, tmp_path, str(limit)]
     with reachable(tmp_path):
