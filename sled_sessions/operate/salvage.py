@@ -13,7 +13,7 @@ from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import Format, appearing, copied, format_of
 from sled_sessions.records import Record
 from sled_sessions.sled.salvage import Pages
-from sled_sessions.stores.sled.index import ENTRY_LENGTH, META, drop_index
+from sled_sessions.stores.sled.index import ENTRIES, ENTRY_LENGTH, META, drop_index
 from sled_sessions.stores.sweep import Progress
 
 
@@ -83,7 +83,7 @@ def salvage(
                     try:
                         Record.decode_stored(key, value)
                     except DecodeError:
-                        dropped += len(key) != ENTRY_LENGTH or bool(value)  # an entry is derived from a session
+                        dropped += not _is_entry(key, value)  # an entry is derived from a session
                         continue
                     recovered += target.compare_and_swap(key, None, value)
             if progress is not None:
@@ -91,7 +91,22 @@ def salvage(
         for name in db.tree_names():
             if name.endswith(META):  # entries may be missing; the next store builds the index
                 drop_index(db, name.removesuffix(META))
+        if pages.lost:
+            _drop_entries_without_marker(db)
         contents = contents_of(db.export())
         if not contents.pairs:
             raise OperationError(f"nothing in {old} can be read: restore a backup")
         return SalvageReport(contents=contents, lost=pages.lost, recovered=recovered, dropped=dropped)
+
+
+def _drop_entries_without_marker(db: sled.Db) -> None:
+    """Drop the trees of entries whose marker may be what was lost: no store would take them for an index."""
+    names = set(db.tree_names())
+    for name in names:
+        records = name.removesuffix(ENTRIES)
+        if records != name and records in names and all(_is_entry(*pair) for pair in db.open_tree(name)):
+            db.drop_tree(name)
+
+
+def _is_entry(key: bytes, value: bytes) -> bool:
+    return len(key) == ENTRY_LENGTH and not value

@@ -107,3 +107,15 @@ def test_loss_is_reported(tmp_path, state, flush):
         found = sessions(rest)
         assert report.is_incomplete or found == expected, description
         assert read(folder) in (expected, "damaged"), description
+
+
+def test_entries_without_marker_are_left_out(tmp_path):
+    """If damage hits the marker of an index, salvage leaves out its entries too, so that a store can open the rest."""
+    build(tmp_path / "old", "fresh", "always")
+    expected = sessions(tmp_path / "old")
+    file = tmp_path / "old" / "db"
+    log = file.read_bytes()
+    assert b"expiry_index" in log
+    file.write_bytes(log.replace(b"expiry_index", b"EXPIRY_INDEX"))  # the checksum is wrong now
+    assert operate.salvage(tmp_path / "old", tmp_path / "new").is_incomplete
+    assert sessions(tmp_path / "new") == expected
