@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 
 from sled_sessions.errors import DecodeError, EncodeError
-from sled_sessions.records.json import is_plain, to_plain
+from sled_sessions.records.json import SHALLOW, is_plain, to_plain
 
 Moment: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
 """An expiry date as the record encodes it: nine integers, the offset included."""
@@ -41,6 +41,12 @@ _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class _Shallow(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    id: _Key
+    data: dict[str, SHALLOW]
+    expiry: _Moment
+
+
 class _Whole(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     id: _Key
     data: dict[str, Any]
@@ -54,6 +60,7 @@ class _Head(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=Fals
 
 
 _encode = msgspec.msgpack.Encoder().encode
+_decode_shallow = msgspec.msgpack.Decoder(_Shallow).decode
 _decode_whole = msgspec.msgpack.Decoder(_Whole).decode
 _decode_head = msgspec.msgpack.Decoder(_Head).decode
 
@@ -76,12 +83,27 @@ def encode(key: bytes, data: dict[str, Any], expiry_date: datetime, is_checked: 
 
 
 def decode(value: bytes) -> tuple[bytes, dict[str, Any], datetime]:
-    """The id's bytes, the data and the expiry date of a record; DecodeError if the bytes are not a valid one."""
+    """The id's bytes, the data and the expiry date of a record.
+
+    Raises:
+        DecodeError: The bytes are not a valid record, or its data is not JSON, which no other program could read.
+    """
+    whole: _Shallow | _Whole
+    try:
+        whole = _decode_shallow(value)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        whole = _decode_deep(value)
+    return whole.id, whole.data, to_datetime(whole.expiry)
+
+
+def _decode_deep(value: bytes) -> _Whole:
+    """Decode data that is nested more deeply than `SHALLOW`, or raise DecodeError with the reason."""
     try:
         whole = _decode_whole(value)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        to_plain(whole.data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, EncodeError) as error:
         raise _invalid(error) from None
-    return whole.id, whole.data, to_datetime(whole.expiry)
+    return whole
 
 
 def decode_moment(value: bytes) -> Moment:

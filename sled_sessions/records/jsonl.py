@@ -40,7 +40,9 @@ _write_line = msgspec.json.Encoder().encode
 # The control characters that JSON leaves unescaped: DEL, and 128 to 159, which are two bytes each in UTF-8.
 _CONTROL = re.compile(rb"\x7f|\xc2[\x80-\x9f]")
 _INVALID = "not a session in JSON Lines format"
-_MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|([+-])(\d\d):(\d\d)(?::(\d\d))?)")
+_MOMENT = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|([+-])(\d\d):(\d\d)(?::(\d\d))?)", re.ASCII
+)
 
 
 def to_line(key: bytes, value: bytes) -> bytes:

@@ -94,8 +94,8 @@ class Record:
         data: Text keys to JSON values: None, bool, int (64 bits), float (finite), str, list, dict.
         expiry_date: An aware datetime, to the microsecond; the session is live before it and expired from it on.
         version: For stores: the token for `version`.
-        is_checked: The data is known to be JSON, so encoding skips the check. A session checks each value as it is
-            set, and keeps what it did not touch, even a value that another program wrote and JSON lacks.
+        is_checked: The data is known to be JSON, so encoding skips the check: a session checks each value as it is set,
+            and what it did not touch comes from a store, which returns nothing else.
 
     Raises:
         EncodeError: `expiry_date` is naive. If it becomes naive later, encoding raises.
