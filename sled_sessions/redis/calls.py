@@ -181,7 +181,7 @@ class Calls:
                     break
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, repr=False)
 class Turn:
     """What this process's updates of one session share: the lock that one holds, and the value the last one wrote."""
 

@@ -13,6 +13,7 @@ from sled_sessions.records.expiry import SESSION_END, policy_of
 from sled_sessions.session.changes import ABSENT, SCALARS, UNCHANGING, Changes, encode, image_of, is_same, unpack
 from sled_sessions.stores.clock import Clock, utc_now
 from sled_sessions.stores.locks import StripedLock
+from sled_sessions.tracebacks import forget_locals, guarded
 
 DEADLINE: Final = "_ends_at_most"
 """The data key for the moment of `Expiry.at_most`, in microseconds since the Unix epoch; apps do not see it."""
@@ -124,24 +125,36 @@ class Session(_Base):
             self.load()
         value = dict.__getitem__(self, key)
         if isinstance(value, _CONTAINERS):  # the app may change it in place
-            self._remember(key)
+            try:
+                self._remember(key)
+            except EncodeError as error:
+                del value
+                forget_locals(error)
+                raise
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not self.is_loaded:
             self.load()
+        if key == DEADLINE:
+            del value
+            raise EncodeError(f"the key {key!r} is reserved for internal use; choose another")
         # Refuse what JSON cannot hold here, where the mistake is, rather than on saving. Scalars take a short cut.
         try:
             is_plain = type(key) is str and type(value) in SCALARS and _pack((key, value))
         except (TypeError, ValueError, OverflowError):
             is_plain = False
-        if not is_plain:
-            encode(key, value)  # accepts it, or raises with the path
-        if key == DEADLINE:
-            raise EncodeError(f"the key {key!r} is reserved for internal use; choose another")
-        self._remember(key)
+        try:
+            if not is_plain:
+                encode(key, value)  # accepts it, or raises with the path
+            self._remember(key)
+        except EncodeError as error:
+            del value, is_plain
+            forget_locals(error)
+            raise
         dict.__setitem__(self, key, value)
 
+    @guarded
     def __delitem__(self, key: str) -> None:
         self.load()
         if not dict.__contains__(self, key):
@@ -327,6 +340,7 @@ class Session(_Base):
             return expiry_date, None
         return min(expiry_date, from_microseconds(deadline)), deadline
 
+    @guarded
     def changes(self) -> Changes:
         """What was changed since loading or `settle`; EncodeError if JSON cannot hold what a value has become."""
         changes = Changes(changed={}, kept={}, removed=[], images={})

@@ -14,6 +14,7 @@ from sled_sessions.records import Id, Record
 from sled_sessions.stores.locks import Lock, StripedLock
 from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore, check_blocking, is_async, key_of
 from sled_sessions.stores.sweep import SweepOptions, SweepReport, SweepStrategy
+from sled_sessions.tracebacks import guarded
 
 _T = TypeVar("_T")
 
@@ -90,31 +91,37 @@ class BlockingStore:
     def __repr__(self) -> str:
         return repr(self._async)
 
+    @guarded
     def create(self, record: Record) -> Record:
         """See `SessionStore.create`."""
         with self._lock(record.id.key):
             return run_inline(self._async.create(record), self)
 
+    @guarded
     def save(self, record: Record) -> None:
         """See `SessionStore.save`."""
         with self._lock(record.id.key):
             run_inline(self._async.save(record), self)
 
+    @guarded
     def load(self, id: Id) -> Record | None:
         """See `SessionStore.load`."""
         with self._lock(key_of(id)):
             return run_inline(self._async.load(id), self)
 
+    @guarded
     def delete(self, id: Id) -> bool:
         """See `SessionStore.delete`."""
         with self._lock(key_of(id)):
             return run_inline(self._async.delete(id), self)
 
+    @guarded
     def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """See `SessionStore.update`."""
         with self._lock(key_of(id)):
             return run_inline(self._async.update(id, change, seen=seen), self)
 
+    @guarded
     def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
         """See `SessionStore.delete_expired`."""
         return run_inline(self._async.delete_expired(strategy, **options), self)

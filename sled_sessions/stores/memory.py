@@ -13,6 +13,7 @@ from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.locks import StripedLock
 from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
+from sled_sessions.tracebacks import guarded
 
 
 class MemoryStore:
@@ -32,6 +33,7 @@ class MemoryStore:
         self._expiries: dict[bytes, int] = {}  # the expiry that the index has for each key
         self._index: SortedList[tuple[int, bytes]] = SortedList()
 
+    @guarded
     def create(self, record: Record) -> Record:
         """Store a new session: under another id if this one is taken. O(log n)."""
         with self._lock.of():
@@ -40,6 +42,7 @@ class MemoryStore:
             self.save(record)
         return record
 
+    @guarded
     def save(self, record: Record) -> None:
         """Store a session, new or known. O(log n)."""
         key, value, expiry = record.id.key, record.encode(), codec.to_microseconds(record.expiry_date)
@@ -50,16 +53,19 @@ class MemoryStore:
             self._expiries[key] = expiry
             self._index.add((expiry, key))
 
+    @guarded
     def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None. O(1)."""
         value = self._values.get(key_of(id))
         return None if value is None else Record.decode_live(id, value, self.clock())
 
+    @guarded
     def delete(self, id: Id) -> bool:
         """Remove a session; false if there was none. O(log n)."""
         with self._lock.of():
             return self._remove(key_of(id))
 
+    @guarded
     def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """Read, change and write a live session as one step; None if it is missing, expired or deleted by `change`."""
         key = key_of(id)
@@ -75,6 +81,7 @@ class MemoryStore:
             self.save(changed)
             return Record(id, changed.data, changed.expiry_date, version=self._values[key])
 
+    @guarded
     def delete_expired(
         self,
         strategy: SweepStrategy | None = None,
@@ -107,6 +114,7 @@ class MemoryStore:
         """The number of records, including expired ones that no sweep has deleted yet. O(1)."""
         return len(self._values)
 
+    @guarded
     def records(self) -> Iterator[Record]:
         """Every record stored, in the order of their ids' bytes, expired ones included."""
         for key in sorted(self._values):
@@ -118,6 +126,7 @@ class MemoryStore:
         with self._lock.of():
             return codec.from_microseconds(self._index[0][0]) if self._index else None
 
+    @guarded
     def expiring(self, start: datetime | None = None, stop: datetime | None = None) -> Iterator[tuple[datetime, Id]]:
         """The sessions that expire from `start` on and before `stop`, earliest first. O(log n + those)."""
         low, high = (

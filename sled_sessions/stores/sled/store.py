@@ -19,6 +19,7 @@ from sled_sessions.stores.sled.durability import Durability, GroupCommit
 from sled_sessions.stores.sled.indexed_tree import IndexedTree, IndexReport
 from sled_sessions.stores.sled.sweep import Sweeps
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
+from sled_sessions.tracebacks import guarded
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +72,7 @@ class SledStore:
             something else. Nothing was written.
     """
 
+    @guarded
     def __init__(
         self,
         tree: sled.Tree,
@@ -136,11 +138,13 @@ class SledStore:
         """The step of the index; None without one."""
         return None if self._sessions.index is None else self._sessions.index.resolution
 
+    @guarded
     def flush(self, fsync: bool = False) -> int:
         """Write sled's buffers to the file, and with `fsync` to the disk; returns the number of bytes written."""
         with _backend_errors():
             return self.tree.db.flush(fsync=fsync)
 
+    @guarded
     def create(self, record: Record) -> Record:
         """Store a new session and return its record: under another id if this one is taken, never over it."""
         with _backend_errors():
@@ -150,6 +154,7 @@ class SledStore:
             self._settle()
             return record
 
+    @guarded
     def save(self, record: Record) -> None:
         """Store a session, new or known. O(log n); one sled write while the expiry stays within its index step."""
         value, expiry = record.encode(self.max_record_bytes), codec.to_microseconds(record.expiry_date)
@@ -159,6 +164,7 @@ class SledStore:
         except sled.SledError as error:
             raise BackendError(str(error)) from error
 
+    @guarded
     def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None if it is missing or expired. O(log n)."""
         if not isinstance(id, Id):
@@ -169,6 +175,7 @@ class SledStore:
             raise BackendError(str(error)) from error
         return None if value is None else Record.decode_live(id, value, self.clock())
 
+    @guarded
     def delete(self, id: Id) -> bool:
         """Remove a session; false if there was none. O(log n)."""
         with _backend_errors():
@@ -177,6 +184,7 @@ class SledStore:
                 self._settle()
             return is_removed
 
+    @guarded
     def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """Read, change and write a live session as one step; see `SessionStore.update`. O(log n).
 
@@ -212,6 +220,7 @@ class SledStore:
                 raise BackendError(str(error)) from error
             record = None
 
+    @guarded
     def delete_expired(
         self,
         strategy: SweepStrategy | None = None,
@@ -240,11 +249,13 @@ class SledStore:
         with _backend_errors():
             return self._sweeps.run(sweep)
 
+    @guarded
     def count(self) -> int:
         """The number of records, including expired ones that no sweep has deleted yet. O(n): sled has no counter."""
         with _backend_errors():
             return len(self.tree)
 
+    @guarded
     def records(self) -> Iterator[Record]:
         """Every record stored, in the order of their ids' bytes, expired ones included.
 
@@ -260,6 +271,7 @@ class SledStore:
         if unreadable:
             _log.warning("skipped %d records that could not be decoded", unreadable)
 
+    @guarded
     def first_expiry(self) -> datetime | None:
         """The earliest expiry, which may be past, rounded down to the resolution; None without sessions.
 
@@ -282,19 +294,15 @@ class SledStore:
             None if bound is None else codec.to_microseconds(codec.require_aware(bound, name))
             for name, bound in (("start", start), ("stop", stop))
         )
+        return self._expiring(low, high)
 
-        def found() -> Iterator[tuple[datetime, Id]]:
-            with _backend_errors():
-                for at, key in self._sessions.expiries(low, high):
-                    yield codec.from_microseconds(at), Id(key)
-
-        return found()
-
+    @guarded
     def verify_index(self, progress: Progress | None = None) -> IndexReport:
         """Compare the index with the records, O(n); writers continue meanwhile. True for a store without an index."""
         with _backend_errors():
             return self._sessions.verify(progress)
 
+    @guarded
     def rebuild_index(self, progress: Progress | None = None) -> IndexReport:
         """Build the index anew from the records, O(n log n). Writers wait meanwhile: `progress` must not write.
 
@@ -317,6 +325,12 @@ class SledStore:
         from sled_sessions.stores.shown import sled_store
 
         return sled_store(self._sessions, self.clock())
+
+    @guarded
+    def _expiring(self, start: int | None, stop: int | None) -> Iterator[tuple[datetime, Id]]:
+        with _backend_errors():
+            for at, key in self._sessions.expiries(start, stop):
+                yield codec.from_microseconds(at), Id(key)
 
     def _settle(self) -> None:
         """Wait, after a write, as `durability` demands."""
