@@ -12,6 +12,7 @@ import attrs
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisError
 
+from sled_sessions.errors import BackendError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.record import MAX_RECORD_BYTES
 from sled_sessions.redis.calls import Calls, Keys, Turn
@@ -121,7 +122,7 @@ class RedisStore:
         while True:
             key, (value, expiry) = self._keys.of(record.id), self._encode(record)
             # A retry may leave a record under an id that is never returned; it expires by itself.
-            attempt = partial(self.client.set, key, value, pxat=expiry, nx=True)
+            attempt = partial(self._calls.add, key, value, expiry)
             if await self._calls.answer(attempt, deadline, [key]):
                 return record
             record = attrs.evolve(record, id=Id.new())
@@ -130,7 +131,7 @@ class RedisStore:
     async def save(self, record: Record) -> None:
         """Store a session, new or known."""
         key, (value, expiry) = self._keys.of(record.id), self._encode(record)
-        write = partial(self._calls.once, key, "SET", key, value, "PXAT", expiry)
+        write = partial(self._calls.write, key, value, expiry)
         await self._calls.answer(write, self._calls.deadline(), [key])
 
     @guarded
@@ -142,7 +143,7 @@ class RedisStore:
     async def delete(self, id: Id) -> bool:
         """Remove a session; False if there was none, or if a retry found it already removed."""
         key = self._keys.of(id)
-        return bool(await self._calls.answer(partial(self.client.delete, key), self._calls.deadline(), [key]))
+        return bool(await self._calls.answer(partial(self._calls.delete, key), self._calls.deadline(), [key]))
 
     @guarded
     async def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
@@ -235,8 +236,10 @@ class RedisStore:
                     yield page[key], b""
                 elif isinstance(value, Exception):
                     raise backend_error(value, keys)
-                elif value is not None:  # None: deleted since the scan
+                elif isinstance(value, bytes):
                     yield page[key], value
+                elif value is not None:  # None: deleted since the scan
+                    raise BackendError(f"the server answered GET with {type(value).__name__}")
 
     def __repr__(self) -> str:
         # The client's own repr shows the password.
