@@ -5,6 +5,7 @@ import re
 import subprocess
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from command import COMMAND
 from operate.databases import fill
@@ -113,3 +114,23 @@ def test_line_with_unsupported_data(run, tmp_path, data):
     result = run("import", tmp_path / "storage", tmp_path / "in.jsonl")
     assert (result.code, result.err.count("\n")) == (1, 1)
     assert result.err.startswith("sled-sessions: line 2: not a session in JSON Lines format: ")
+
+
+@pytest.mark.parametrize("resolution", [-5, 2**63, 2**64 - 1, "1 s", None])
+def test_impossible_marker_of_an_index(run, tmp_path, resolution):
+    """Commands go on as without an index, one that needs it ends in one line, and `reindex` mends the marker."""
+    fill(tmp_path / "storage", 3, expired=2)
+    with sled.open(tmp_path / "storage") as db:
+        marker = msgspec.msgpack.encode({"version": 1, "resolution_us": resolution})
+        db.open_tree("session:meta").insert(b"expiry_index", marker)
+    for command, *options in (("stats",), ("list",), ("list", "--expiring-within", "99d"), ("verify",), ("sweep",)):
+        result = run(command, tmp_path / "storage", *options)
+        assert (result.code, "Traceback" in result.err) == (3 if options else 0, False), result.err
+    result = run("sweep", tmp_path / "storage", "--strategy", "index")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "sled-sessions reindex" in result.err
+    assert run("reindex", tmp_path / "storage").code == 0
+    assert "in steps of 1 s" in run("stats", tmp_path / "storage").out
+    with SledStore.open(tmp_path / "storage") as store:
+        assert store.verify_index()
+        assert store.count() == 3
