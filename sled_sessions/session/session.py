@@ -340,9 +340,15 @@ class Session(_Base):
             return expiry_date, None
         return min(expiry_date, from_microseconds(deadline)), deadline
 
-    @guarded
     def changes(self) -> Changes:
         """What was changed since loading or `settle`; EncodeError if JSON cannot hold what a value has become."""
+        try:
+            return self._changes()
+        except EncodeError as error:
+            forget_locals(error)
+            raise
+
+    def _changes(self) -> Changes:
         changes = Changes(changed={}, kept={}, removed=[], images={})
         for key, before in list(self._before.items()):  # a copy, since another thread may be using the session
             value = dict.get(self, key, ABSENT)

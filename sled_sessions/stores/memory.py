@@ -13,7 +13,7 @@ from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.locks import StripedLock
 from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
-from sled_sessions.tracebacks import guarded
+from sled_sessions.tracebacks import forget_locals, guarded
 
 
 class MemoryStore:
@@ -39,12 +39,15 @@ class MemoryStore:
         with self._lock.of():
             while record.id.key in self._values:
                 record = attrs.evolve(record, id=Id.new())
-            self.save(record)
+            self._save(record)
         return record
 
     @guarded
     def save(self, record: Record) -> None:
         """Store a session, new or known. O(log n)."""
+        self._save(record)
+
+    def _save(self, record: Record) -> None:
         key, value, expiry = record.id.key, record.encode(), codec.to_microseconds(record.expiry_date)
         with self._lock.of():
             if key in self._expiries:
@@ -53,11 +56,16 @@ class MemoryStore:
             self._expiries[key] = expiry
             self._index.add((expiry, key))
 
-    @guarded
     def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None. O(1)."""
-        value = self._values.get(key_of(id))
-        return None if value is None else Record.decode_live(id, value, self.clock())
+        value = None
+        try:  # as `guarded`, here and in `update`, which every request calls
+            value = self._values.get(key_of(id))
+            return None if value is None else Record.decode_live(id, value, self.clock())
+        except BaseException as error:
+            del id, value
+            forget_locals(error)
+            raise
 
     @guarded
     def delete(self, id: Id) -> bool:
@@ -65,9 +73,16 @@ class MemoryStore:
         with self._lock.of():
             return self._remove(key_of(id))
 
-    @guarded
     def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """Read, change and write a live session as one step; None if it is missing, expired or deleted by `change`."""
+        try:
+            return self._update(id, change, seen)
+        except BaseException as error:
+            del id
+            forget_locals(error)
+            raise
+
+    def _update(self, id: Id, change: Change, seen: Record | None) -> Record | None:
         key = key_of(id)
         with self._lock.of():
             is_current = seen is not None and seen.is_live_state(self.clock()) and self._values.get(key) == seen.version
@@ -78,7 +93,7 @@ class MemoryStore:
             if changed is DELETE:
                 self._remove(key)
                 return None
-            self.save(changed)
+            self._save(changed)
             return Record(id, changed.data, changed.expiry_date, version=self._values[key])
 
     @guarded

@@ -170,7 +170,8 @@ class SessionMiddleware:
             if exchange.may_be_changed():
                 await self._finish(exchange)
         finally:
-            exchange.close()
+            if exchange.outer is not _ABSENT:
+                exchange.scope["session"] = exchange.outer
 
     async def _finish(self, exchange: "_Exchange", *, only_end: bool = False) -> None:
         """Commit what is left. On an asyncio store this is a task, which a cancelled request does not cut short."""
@@ -194,12 +195,12 @@ class SessionMiddleware:
 class _Exchange:
     """One request and its response, or one WebSocket, with its session."""
 
-    __slots__ = ("_failed", "_id", "_middleware", "_outer", "_presented", "_send", "_session", "scope")
+    __slots__ = ("_failed", "_id", "_middleware", "_presented", "_send", "_session", "outer", "scope")
 
     def __init__(self, middleware: SessionMiddleware, scope: Scope, send: Send) -> None:
         self._middleware = middleware
         self.scope = scope
-        self._outer = scope.get("session", _ABSENT)  # set by a middleware around this one
+        self.outer = scope.get("session", _ABSENT)  # set by a middleware around this one
         self._send = send
         self._presented = middleware.cookie.find(scope["headers"])
         self._id: Id | None = None  # the id in it
@@ -241,11 +242,6 @@ class _Exchange:
             return record
 
         return loaded
-
-    def close(self) -> None:
-        """Give the scope back the session of the middleware around this one."""
-        if self._outer is not _ABSENT:
-            self.scope["session"] = self._outer
 
     def may_be_changed(self) -> bool:
         """Whether the app may have changed the session since the response started."""

@@ -19,7 +19,7 @@ from sled_sessions.stores.sled.durability import Durability, GroupCommit
 from sled_sessions.stores.sled.indexed_tree import IndexedTree, IndexReport
 from sled_sessions.stores.sled.sweep import Sweeps
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
-from sled_sessions.tracebacks import guarded
+from sled_sessions.tracebacks import forget_locals, guarded
 
 _log = logging.getLogger(__name__)
 
@@ -164,16 +164,20 @@ class SledStore:
         except sled.SledError as error:
             raise BackendError(str(error)) from error
 
-    @guarded
     def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None if it is missing or expired. O(log n)."""
-        if not isinstance(id, Id):
-            raise not_an_id(id)
-        try:
+        value = None
+        try:  # as `guarded`, here and in `update`, which every request calls
+            if not isinstance(id, Id):
+                raise not_an_id(id)  # noqa: TRY301 - so that it leaves like any other
             value = self._get(id.key)
+            return None if value is None else Record.decode_live(id, value, self.clock())
         except sled.SledError as error:
             raise BackendError(str(error)) from error
-        return None if value is None else Record.decode_live(id, value, self.clock())
+        except BaseException as error:
+            del id, value
+            forget_locals(error)
+            raise
 
     @guarded
     def delete(self, id: Id) -> bool:
@@ -184,12 +188,19 @@ class SledStore:
                 self._settle()
             return is_removed
 
-    @guarded
     def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """Read, change and write a live session as one step; see `SessionStore.update`. O(log n).
 
         `change` runs without a lock. When another writer came first, it runs again on what that one wrote.
         """
+        try:
+            return self._update(id, change, seen)
+        except BaseException as error:
+            del id
+            forget_locals(error)
+            raise
+
+    def _update(self, id: Id, change: Change, seen: Record | None) -> Record | None:
         record = seen if seen is not None and seen.is_live_state(self.clock()) else None
         while True:
             is_seen = record is not None
