@@ -1,8 +1,12 @@
 """Records whose data is not JSON."""
 
 import json
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from json_values import JSON
 from odd_records import ID, LATER, VALUES, deepest, record_with
 
 from sled_sessions import DecodeError, Record
@@ -32,3 +36,14 @@ def test_depth(levels):
 def test_deepest_record():
     """A record at the limit of depth survives encoding and decoding."""
     assert Record.decode(deepest().encode()) == deepest()
+
+
+@given(st.dictionaries(st.text(max_size=4), JSON, max_size=4), st.data())
+def test_changed_bytes(data, draw):
+    """A record with any byte changed, or cut off anywhere, is refused by DecodeError or is a record of JSON data."""
+    value = bytearray(Record(ID, data, LATER).encode())
+    place = draw.draw(st.integers(0, len(value) - 1))
+    value[place] = draw.draw(st.integers(0, 255))
+    for changed in (bytes(value), bytes(value[:place]), bytes(value) + b"\xc0"):
+        with suppress(DecodeError):
+            Record.decode(changed).encode()
