@@ -1,6 +1,8 @@
 """The session: one visitor's data, as a dict that knows what changed in it. `commit.py` says how it is stored."""
 
+import os
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -11,7 +13,7 @@ from sled_sessions.records.codec import from_microseconds, to_microseconds
 from sled_sessions.records.expiry import SESSION_END, policy_of
 from sled_sessions.session.changes import ABSENT, CANNOT_PACK, SCALARS, UNCHANGING, Changes, check, image_of, pack
 from sled_sessions.stores.clock import Clock, utc_now
-from sled_sessions.stores.locks import KeyLocks
+from sled_sessions.tracebacks import forget_locals
 
 DEADLINE: Final = "_ends_at_most"
 """The data key for the moment of `Expiry.at_most`, in microseconds since the Unix epoch; apps do not see it."""
@@ -111,8 +113,17 @@ class Session(_Base):
         Raises:
             BackendError, DecodeError: As the store's `load`.
         """
-        if not self.is_loaded:
-            _filling.hold(id(self), self._fill, self._load())
+        if self.is_loaded:
+            return
+        record = self._load()
+        with _filling:  # a signal handler that loads the session meanwhile does the same again, which changes nothing
+            if not self.is_loaded:  # another thread may have loaded it, and used it since
+                self._stored, data = record, {} if record is None else record.data
+                dict.update(self, data)
+                if "" not in data:
+                    dict.pop(self, "", None)
+                dict.pop(self, DEADLINE, None)
+                self.is_loaded = True
 
     # Starlette calls `mark_accessed` whenever an app reads `request.session`, and apps written for it call
     # `mark_modified` after a nested change, which is noticed here without that.
@@ -135,8 +146,14 @@ class Session(_Base):
         except CANNOT_PACK:
             is_fit = False
         if not is_fit:
-            check(key, value, self._max_bytes)  # accepts it, or raises with the path
+            try:
+                check(key, value, self._max_bytes)  # accepts it, or raises with the path
+            except EncodeError as error:
+                del value
+                forget_locals(error)
+                raise
         if key == DEADLINE:
+            del value
             raise EncodeError(f"the key {key!r} is reserved for internal use; choose another")
         self._remember(key)
         dict.__setitem__(self, key, value)
@@ -336,16 +353,12 @@ class Session(_Base):
             RecordTooLarge: It has become larger than any record.
         """
         changes = Changes(changed={}, kept={}, removed=[], images={})
-        for key, before in list(self._before.items()):  # a copy, since another thread may be using the session
-            value = dict.get(self, key, ABSENT)
-            now = changes.images[key] = value if type(value) in UNCHANGING else image_of(key, value)
-            if isinstance(now, bytes):
-                changes.add_container(key, now, before, self._max_bytes)
-            elif type(now) is not type(before) or now != before:
-                if now is ABSENT:
-                    changes.removed.append(key)
-                else:
-                    changes.changed[key] = now
+        try:
+            changes.find(self, self._before, self._max_bytes)
+        except EncodeError as error:
+            del changes
+            forget_locals(error)
+            raise
         return changes
 
     def settle(self, changes: Changes) -> None:
@@ -355,15 +368,6 @@ class Session(_Base):
             stored = changes.images.get(key, before)
             if type(stored) not in UNCHANGING or dict.get(self, key, ABSENT) is not stored:
                 self._before[key] = stored
-
-    def _fill(self, record: Record | None) -> None:
-        if not self.is_loaded:  # another thread may have loaded it, and used it since
-            dict.clear(self)
-            if record is not None:
-                self._stored = record
-                dict.update(self, record.data)
-                dict.pop(self, DEADLINE, None)
-            self.is_loaded = True
 
     def _remember(self, key: str) -> None:
         if key not in self._before:
@@ -390,5 +394,6 @@ class Session(_Base):
         self._is_cycling = self._has_new_expiry = False
 
 
-_filling = KeyLocks()  # by the session's `id()`; a lock in each session would be made for every request
+_filling = threading.RLock()  # one for all: each session would need its own for every request otherwise
+os.register_at_fork(after_in_child=lambda: globals().update(_filling=threading.RLock()))
 _NOT_LOADED = NotLoaded()
