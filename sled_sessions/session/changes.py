@@ -45,20 +45,7 @@ class Changes(NamedTuple):
     removed: list[str]
     images: dict[str, object]
 
-    def find(self, session: dict[str, Any], touched: dict[str, object], max_bytes: int) -> None:
-        """Add what has changed since keys were touched, each with the image of its value then."""
-        for key, before in list(touched.items()):  # a copy, since another thread may be using the session
-            value = dict.get(session, key, ABSENT)
-            now = self.images[key] = value if type(value) in UNCHANGING else image_of(key, value)
-            if isinstance(now, bytes):
-                self._add_container(key, now, before, max_bytes)
-            elif type(now) is not type(before) or now != before:
-                if now is ABSENT:
-                    self.removed.append(key)
-                else:
-                    self.changed[key] = now
-
-    def _add_container(self, key: str, image: bytes, before: object, max_bytes: int) -> None:
+    def add_container(self, key: str, image: bytes, before: object, max_bytes: int) -> None:
         """Add a list or a dict, with the image of the key's value before; RecordTooLarge if it has grown too large."""
         if image == before:
             self.kept[key] = image

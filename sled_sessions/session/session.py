@@ -3,14 +3,15 @@
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from sled_sessions.errors import EncodeError
 from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.codec import from_microseconds, to_microseconds
 from sled_sessions.records.expiry import SESSION_END, policy_of
+from sled_sessions.session.base import NOT_LOADED, Ignored, SessionDict
 from sled_sessions.session.changes import ABSENT, CANNOT_PACK, SCALARS, UNCHANGING, Changes, check, image_of, pack
 from sled_sessions.stores.clock import Clock, utc_now
 from sled_sessions.tracebacks import forget_locals
@@ -22,32 +23,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _LAST: Final = to_microseconds(datetime.max.replace(tzinfo=UTC))
 _CONTAINERS = (list, dict)
 
-if TYPE_CHECKING:
-    _Base = dict[str, Any]  # to a type checker, every dict is a MutableMapping
-else:
 
-    class _Base(MutableMapping, dict):
-        __slots__ = ()
-
-
-class NotLoaded:
-    """Placeholder that makes raw dict access fail until the session is loaded."""
-
-
-class _Ignored:
-    """A property of a session whose assignment has no effect."""
-
-    def __init__(self, read: "Callable[[Session], bool]") -> None:
-        self._read = read
-
-    def __get__(self, session: "Session | None", _: type) -> bool:
-        return session is not None and self._read(session)
-
-    def __set__(self, session: "Session", value: bool) -> None:
-        pass
-
-
-class Session(_Base):
+class Session(SessionDict):
     """One visitor's session: a dict of JSON values with an id and an expiry.
 
     It is loaded on first use. Nothing is written before the commit, which the middleware or a `SessionManager` makes;
@@ -95,7 +72,7 @@ class Session(_Base):
     ) -> None:
         self.is_loaded = False
         """Whether the session has been used yet."""
-        dict.__setitem__(self, "", _NOT_LOADED)
+        dict.__setitem__(self, "", NOT_LOADED)
         self._load = load
         self._expiry = expiry or SESSION_END
         self._clock = clock
@@ -257,10 +234,10 @@ class Session(_Base):
         return not self
 
     # Names of Starlette and Quart, whose sessions allow setting them; Quart does so on each request.
-    new = _Ignored(lambda session: session.id is None)
-    permanent = _Ignored(lambda session: not session.expiry.ends_with_browser)
-    accessed = _Ignored(lambda session: session.is_loaded)
-    modified = _Ignored(lambda session: session.is_modified)
+    new = Ignored(lambda session: session.id is None)
+    permanent = Ignored(lambda session: not session.expiry.ends_with_browser)
+    accessed = Ignored(lambda session: session.is_loaded)
+    modified = Ignored(lambda session: session.is_modified)
 
     @property
     def is_modified(self) -> bool:
@@ -354,12 +331,24 @@ class Session(_Base):
         """
         changes = Changes(changed={}, kept={}, removed=[], images={})
         try:
-            changes.find(self, self._before, self._max_bytes)
+            self._compare(changes)
         except EncodeError as error:
             del changes
             forget_locals(error)
             raise
         return changes
+
+    def _compare(self, changes: Changes) -> None:
+        for key, before in list(self._before.items()):  # a copy, since another thread may be using the session
+            value = dict.get(self, key, ABSENT)
+            now = changes.images[key] = value if type(value) in UNCHANGING else image_of(key, value)
+            if isinstance(now, bytes):
+                changes.add_container(key, now, before, self._max_bytes)
+            elif type(now) is not type(before) or now != before:
+                if now is ABSENT:
+                    changes.removed.append(key)
+                else:
+                    changes.changed[key] = now
 
     def settle(self, changes: Changes) -> None:
         """Treat these as stored. What was done since is a new change, and containers handed out are still watched."""
@@ -396,4 +385,3 @@ class Session(_Base):
 
 _filling = threading.RLock()  # one for all: each session would need its own for every request otherwise
 os.register_at_fork(after_in_child=lambda: globals().update(_filling=threading.RLock()))
-_NOT_LOADED = NotLoaded()

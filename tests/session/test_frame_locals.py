@@ -36,11 +36,6 @@ def begin(manager, session):
     manager.commit(new)
 
 
-def delete(manager, session):
-    dict.__getitem__(session, "nested").append({SECRET})
-    del session["nested"]
-
-
 FAILURES = {
     "commit": commit,
     "clock at a commit": fail_in_the_store,
@@ -51,7 +46,6 @@ FAILURES = {
     "set with a wrong key": lambda manager, session: session.__setitem__(1, SECRET),
     "reserved key": lambda manager, session: session.__setitem__("_ends_at_most", SECRET),
     "is_modified": lambda manager, session: (session["nested"].append({SECRET}), session.is_modified),
-    "delete": delete,
     "open by text": lambda manager, session: manager.open(str(ID)).load(),
 }
 
