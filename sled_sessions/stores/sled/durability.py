@@ -21,6 +21,13 @@ on opening. `stores/README.md` has the details.
 """
 
 
+def checked_durability(durability: Durability) -> Durability:
+    """Return `durability`; ValueError if it is unknown."""
+    if durability not in get_args(Durability):
+        raise ValueError(f"durability must be one of {', '.join(map(repr, get_args(Durability)))}, not {durability!r}")
+    return durability
+
+
 class _Flush:
     """A flush that has not started, and the key on which its waiters queue; the first of them performs it."""
 
@@ -37,15 +44,7 @@ class GroupCommit:
 
     @classmethod
     def of(cls, db: sled.Db, durability: Durability) -> "GroupCommit | None":
-        """The group for a database's writers; None if `durability` lets them return at once.
-
-        Raises:
-            ValueError: Unknown `durability`.
-        """
-        if durability not in get_args(Durability):
-            raise ValueError(
-                f"durability must be one of {', '.join(map(repr, get_args(Durability)))}, not {durability!r}"
-            )
+        """The group for a database's writers; None if `durability` lets them return at once."""
         return None if durability == "interval" else cls(partial(db.flush, fsync=durability == "fsync"))
 
     def wait(self) -> None:
