@@ -11,7 +11,7 @@ Durability: TypeAlias = Literal["interval", "flush", "fsync"]
 """When a write returns, and which of the writes that have returned may be lost:
 
 - "interval": at once. sled writes its buffers to the file every `flush_every_ms`: that much is lost when the process is
-  killed. `SledStore.open` sets a tenth of a second; `sled.open`'s default is half a second.
+  killed. `SledStore.at` and `SledStore.open` set a tenth of a second; `sled.open`'s default is half a second.
 - "flush": once it is in the file. Nothing is lost when the process is killed.
 - "fsync": once the disk has confirmed it. Nothing is lost, not even in a power cut, as long as records are below 8 KB.
 
