@@ -91,7 +91,7 @@ class AsyncCachingStore:
 
     A cache on disk needs a `Sweeper` on this store, even if the other store is a server that expires records by itself.
 
-    It belongs to one event loop. A blocking store is called inline, as by `AsyncStore`. Neither store is opened or
+    It works on one event loop at a time. A blocking store is called inline, as by `AsyncStore`. Neither store is opened or
     closed by this object.
 
     Args:
