@@ -91,8 +91,8 @@ class AsyncCachingStore:
 
     A cache on disk needs a `Sweeper` on this store, even if the other store is a server that expires records by itself.
 
-    It works on one event loop at a time. A blocking store is called inline, as by `AsyncStore`. Neither store is opened or
-    closed by this object.
+    It works on one event loop at a time. A blocking store is called inline, as by `AsyncStore`. Neither store is opened
+    or closed by this object.
 
     Args:
         cache: The fast store, of this process alone.
