@@ -29,7 +29,8 @@ class Sweeper:
     """Deletes a store's expired sessions once per period, until it is stopped.
 
     The first sweep comes after one period. When the index says that nothing is due, a sweep is skipped. A sweep that
-    raises is logged, and the next one runs as usual.
+    raises is logged, and the next one runs as usual. Starting opens a store of `SledStore.at` that is new, and one that
+    is closed for as long as the sweeper runs.
 
         with Sweeper(store, timedelta(minutes=1)):  # on a thread
             ...

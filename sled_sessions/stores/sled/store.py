@@ -106,11 +106,17 @@ class SledStore(Openable):
 
     @classmethod
     def at(cls, path: str | PathLike[str], tree: str | bytes = "session", **options: Unpack[SledStoreOptions]) -> Self:
-        """A store that opens its folder when it is first used, or entered with `with store:`. Nothing is touched here.
+        """Make a store that opens its folder on first use, or when it is entered, `with store:`. Nothing is touched here.
 
         So importing an app opens nothing, and the app can be started several times. A relative path is below the
         current working directory. `with` blocks can be nested: the last one to end closes the database. After that, and
         after `close`, calls raise `BackendError` (a sweep does nothing), and only entering opens the store again.
+
+        When the folder cannot be opened, entering raises what `open` does, and a call raises `BackendError`.
+
+        Raises:
+            ValueError: `path` is empty, or an option is wrong, as for the constructor.
+            TypeError: `path` is not a path, or an option is wrong.
         """
         return cls(folder_at(path, tree), **options)
 
@@ -140,14 +146,13 @@ class SledStore(Openable):
             sessions.drop_index()
 
     def _forget(self) -> None:
-        """Leave it to the next use of these to open the store."""
         self._get = lambda key: self._opened()._get(key)
         self._sweeps = cast("Sweeps", Unopened(lambda: self._opened()._sweeps))
         self._sessions = cast("IndexedTree", Unopened(lambda: self._opened()._sessions))
 
     @property
     def tree(self) -> sled.Tree:
-        """The tree of the records; asking opens a store of `at` that is new."""
+        """The tree of the records. Asking opens a store of `at` that is new."""
         with backend_errors():
             return self._sessions.tree
 
