@@ -106,17 +106,14 @@ class SledStore(Openable):
 
     @classmethod
     def at(cls, path: str | PathLike[str], tree: str | bytes = "session", **options: Unpack[SledStoreOptions]) -> Self:
-        """Make a store that opens its folder on first use, or when it is entered, `with store:`. Nothing is touched here.
+        """Make a store that opens its folder on first use, or when entered with `with store:`. Nothing is touched here.
 
         So importing an app opens nothing, and the app can be started several times. A relative path is below the
         current working directory. `with` blocks can be nested: the last one to end closes the database. After that, and
         after `close`, calls raise `BackendError` (a sweep does nothing), and only entering opens the store again.
 
-        When the folder cannot be opened, entering raises what `open` does, and a call raises `BackendError`.
-
-        Raises:
-            ValueError: `path` is empty, or an option is wrong, as for the constructor.
-            TypeError: `path` is not a path, or an option is wrong.
+        When the folder cannot be opened, entering raises what `open` does, and calls raise `BackendError`. Wrong
+        arguments raise here.
         """
         return cls(folder_at(path, tree), **options)
 
