@@ -140,10 +140,16 @@ class Openable:
             self._close()
 
     def _open(self) -> None:
-        if (folder := self._folder) is not None:
+        if (folder := self._folder) is None:
+            return
+        try:
             with opening(folder.path) as db:
                 self._use(db.open_tree(folder.tree))
                 self._db, self._is_closed = db, False
+        except BaseException:  # Ctrl-C, too, at whichever line
+            self._db = None
+            self._forget()
+            raise
 
     def _close(self) -> None:
         db, self._db, self._is_closed = self._db, None, True
