@@ -52,7 +52,7 @@ class SledStore(Openable):
     written, and then nothing was; those that read a record raise `DecodeError` if the stored value is not a valid one.
 
     Args:
-        tree: The tree of the records, such as `db.open_tree("session")`.
+        tree: The tree of the records, such as `db.open_tree("session")`; `at` and `open` take a folder.
         strategy: How `delete_expired` finds expired sessions. With `FULL_SCAN` no index is kept, an existing one is
             dropped, and the store writes exactly what the crate writes.
         resolution: The step of the index. Saves that move an expiry within one step leave the index alone; a sweep
