@@ -17,7 +17,7 @@ use crate::disk::{
 pub struct Snapshot {
     pub position: u64,
     /// Where the snapshot itself says that the file `db` holds parts of pages.
-    pub offsets: BTreeSet<u64>,
+    pub offsets: Vec<u64>,
     /// Whether a part is newer than the snapshot, or a blob newer than the part that names it. sled never writes that,
     /// and would wait for ever for it.
     pub is_ahead: bool,
@@ -79,7 +79,7 @@ fn parse(content: &[u8]) -> Option<Snapshot> {
     }
     let position = take_u64(&mut rest)?.checked_sub(1)?;
     varint(&mut rest)?;
-    let (mut blobs, mut offsets, mut is_ahead) = (BTreeMap::new(), BTreeSet::new(), false);
+    let (mut blobs, mut offsets, mut is_ahead) = (BTreeMap::new(), Vec::new(), false);
     let mut page = 0;
     while let Some((&parts, after)) = rest.split_first() {
         rest = after;
@@ -89,7 +89,7 @@ fn parse(content: &[u8]) -> Option<Snapshot> {
             is_ahead |= written > position;
             let (&has_blob, after) = rest.split_first()?;
             rest = after;
-            offsets.insert(varint(&mut rest)?);
+            offsets.push(varint(&mut rest)?);
             match has_blob {
                 0 => {}
                 1 => {
