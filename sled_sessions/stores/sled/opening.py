@@ -11,17 +11,32 @@ A store of `SledStore.at` opens it on first use:
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypedDict
 
 from sled_sessions import sled
 from sled_sessions.errors import BackendError
+from sled_sessions.stores.clock import Clock
 from sled_sessions.stores.locks import KeyLocks
+from sled_sessions.stores.sled.durability import Durability
+from sled_sessions.stores.sweep import Progress, SweepStrategy
 
 FLUSH_EVERY_MS = 100
 """How often sled writes its buffers to the file and frees old space in it. With sled's default, 500, the file of a busy
 store takes up to three times the space and saves are no faster (measured in `tests/benchmarks/README.md`)."""
+
+
+class SledStoreOptions(TypedDict, total=False):
+    """The keyword arguments of `SledStore`, which describes them."""
+
+    strategy: SweepStrategy
+    resolution: timedelta
+    durability: Durability
+    max_record_bytes: int
+    clock: Clock
+    progress: Progress | None
 
 
 class Folder(NamedTuple):
@@ -36,6 +51,10 @@ def folder_at(path: str | PathLike[str], tree: str | bytes) -> Folder:
     if path == "":
         raise ValueError("the path is empty; use '.' for the working directory")
     return Folder(Path(path).absolute(), tree)
+
+
+class StoreClosed(BackendError, sled.ClosedError):
+    """The store is used after it was closed."""
 
 
 class Openable:
@@ -189,7 +208,12 @@ def backend_errors() -> Iterator[None]:
     try:
         yield
     except sled.SledError as error:
-        raise BackendError(str(error)) from error
+        raise backend_error(error) from error
+
+
+def backend_error(error: sled.SledError) -> BackendError:
+    """The store's error for an error of the engine."""
+    return StoreClosed(str(error)) if isinstance(error, sled.ClosedError) else BackendError(str(error))
 
 
 _opening = KeyLocks()

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from os import PathLike
-from typing import Self, TypedDict, Unpack, cast
+from typing import Self, Unpack, cast
 
 import attrs
 
@@ -17,7 +17,16 @@ from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
 from sled_sessions.stores.sled.durability import Durability, GroupCommit, checked_durability
 from sled_sessions.stores.sled.index import step_of
 from sled_sessions.stores.sled.indexed_tree import IndexedTree, IndexReport
-from sled_sessions.stores.sled.opening import Folder, Openable, Unopened, backend_errors, folder_at, opening
+from sled_sessions.stores.sled.opening import (
+    Folder,
+    Openable,
+    SledStoreOptions,
+    Unopened,
+    backend_error,
+    backend_errors,
+    folder_at,
+    opening,
+)
 from sled_sessions.stores.sled.sweep import Sweeps
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
 from sled_sessions.tracebacks import forget_locals, guarded
@@ -25,17 +34,6 @@ from sled_sessions.tracebacks import forget_locals, guarded
 _log = logging.getLogger(__name__)
 
 RESOLUTION = timedelta(seconds=1)
-
-
-class SledStoreOptions(TypedDict, total=False):
-    """The keyword arguments of `SledStore`, which describes them."""
-
-    strategy: SweepStrategy
-    resolution: timedelta
-    durability: Durability
-    max_record_bytes: int
-    clock: Clock
-    progress: Progress | None
 
 
 class SledStore(Openable):
@@ -197,7 +195,7 @@ class SledStore(Openable):
             if self._group is not None:  # not `_settle`, here and in `update`: a call is a hundredth of a save
                 self._group.wait()
         except sled.SledError as error:
-            raise BackendError(str(error)) from error
+            raise backend_error(error) from error
 
     def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None if it is missing or expired. O(log n)."""
@@ -208,7 +206,7 @@ class SledStore(Openable):
             value = self._get(id.key)
             return None if value is None else Record.decode_live(id, value, self.clock())
         except sled.SledError as error:
-            raise BackendError(str(error)) from error
+            raise backend_error(error) from error
         except BaseException as error:
             del id, value
             forget_locals(error)
@@ -263,7 +261,7 @@ class SledStore(Openable):
                         return None
                     return Record(id, changed.data, changed.expiry_date, version=value)
             except sled.SledError as error:
-                raise BackendError(str(error)) from error
+                raise backend_error(error) from error
             record = None
 
     @guarded
