@@ -9,6 +9,7 @@ import attrs
 from sortedcontainers import SortedList
 
 from sled_sessions.records import Id, Record, codec
+from sled_sessions.records.record import MAX_RECORD_BYTES
 from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.locks import KeyLocks
 from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
@@ -31,10 +32,13 @@ class MemoryStore:
 
     Args:
         clock: Returns the current time as an aware datetime.
+        max_record_bytes: Larger records are refused, measured as they are encoded. The default is `SledStore`'s, so
+            that what a test can store can be stored for good.
     """
 
-    def __init__(self, *, clock: Clock = utc_now) -> None:
+    def __init__(self, *, clock: Clock = utc_now, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
         self.clock = checked(clock)
+        self.max_record_bytes = max_record_bytes
         self._locks = KeyLocks()
         self._values: dict[bytes, bytes] = {}
         # The index follows the values later, in `_on_index`: a write that interrupts another one cannot change it then.
@@ -141,7 +145,7 @@ class MemoryStore:
         return True
 
     def _save(self, record: Record) -> None:
-        key, value, expiry = record.id.key, record.encode(), codec.to_microseconds(record.expiry_date)
+        key, value, expiry = record.id.key, record.encode(self.max_record_bytes), codec.to_microseconds(record.expiry_date)
         self._values[key] = value  # one assignment: `load` takes no lock and finds the old value or the new one
         self._changed[key] = expiry
 

@@ -9,7 +9,7 @@ import pytest
 from stores.holding import held_up
 from waiting import waits_for
 
-from sled_sessions import MemoryStore, SweepStrategy
+from sled_sessions import MemoryStore, RecordTooLarge, SledStore, SweepStrategy
 
 
 @pytest.fixture
@@ -70,6 +70,23 @@ def test_sweep_with_zero_budget_completes(store, clock, new_record, strategy):
         assert len(reports) <= 3
     assert sum(report.deleted for report in reports) == 2
     assert store.delete_expired(strategy).examined == (100 if strategy is SweepStrategy.FULL_SCAN else 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"max_record_bytes": 200}])
+def test_records_too_large(clock, tree, new_record, options):
+    """The same records are refused as by `SledStore`, and nothing is changed."""
+    memory, on_disk = MemoryStore(clock=clock, **options), SledStore(tree, clock=clock, **options)
+    assert memory.max_record_bytes == on_disk.max_record_bytes
+    largest = new_record(text="")
+    largest.data["text"] = "x" * (memory.max_record_bytes - len(largest.encode()) - 4)
+    largest.data["text"] += "x" * (memory.max_record_bytes - len(largest.encode()))
+    larger = attrs.evolve(largest, data={"text": largest.data["text"] + "x"})
+    for store in (memory, on_disk):
+        store.save(largest)
+        for write in (store.create, store.save, lambda record, store=store: store.update(record.id, lambda _: record)):
+            with pytest.raises(RecordTooLarge, match="max_record_bytes"):
+                write(larger)
+        assert list(store.records()) == [largest]
 
 
 USES = {
