@@ -145,7 +145,8 @@ class MemoryStore:
         return True
 
     def _save(self, record: Record) -> None:
-        key, value, expiry = record.id.key, record.encode(self.max_record_bytes), codec.to_microseconds(record.expiry_date)
+        key, expiry = record.id.key, codec.to_microseconds(record.expiry_date)
+        value = record.encode(self.max_record_bytes)
         self._values[key] = value  # one assignment: `load` takes no lock and finds the old value or the new one
         self._changed[key] = expiry
 
