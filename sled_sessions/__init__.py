@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sled_sessions.stores.sweep import SweepReport, SweepStrategy
     from sled_sessions.stores.sweeper import Sweeper
     from sled_sessions.web import SessionMiddleware
+    from sled_sessions.web.connection import session_of
 
 __all__ = [
     "DELETE",
@@ -57,6 +58,7 @@ __all__ = [
     "SweepStrategy",
     "Sweeper",
     "observe",
+    "session_of",
     "sled",
 ]
 
@@ -73,6 +75,7 @@ _NAMES_OF = {
     "stores.sweep": ("SweepReport", "SweepStrategy"),
     "stores.sweeper": ("Sweeper",),
     "web": ("SessionMiddleware",),
+    "web.connection": ("session_of",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
 
