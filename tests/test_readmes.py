@@ -80,6 +80,21 @@ def test_python(block, scratch, monkeypatch):
         assert [number_in(answer.text) for answer in (first, second)] == [1, 2]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(330)
+def test_types(tmp_path):
+    """Every Python snippet passes `mypy --strict` as it stands, so that it does in an app that is checked."""
+    files = []
+    for number, block in enumerate(blocks()):
+        if block.language == "python" and not block.code.startswith("%"):
+            files.append(tmp_path / f"snippet_{number}.py")
+            files[-1].write_text(f"{block.code}\n# from {block.name}\n")
+    assert len(files) > 10
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", tmp_path / "cache", *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @in_language("sh")
 def test_shell(block, scratch, run):
     """Commands run. `sled-sessions` may end with code 3, which means that it found nothing, or something wrong."""

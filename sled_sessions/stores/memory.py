@@ -1,9 +1,9 @@
 """Sessions in this process's memory: for tests, for caches, and as the plain model of a store."""
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final, TypeVar, Unpack
 
 import attrs
 from sortedcontainers import SortedList
@@ -13,7 +13,7 @@ from sled_sessions.records.record import MAX_RECORD_BYTES
 from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.locks import KeyLocks
 from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
-from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
+from sled_sessions.stores.sweep import Sweep, SweepOptions, SweepReport, SweepStrategy
 
 _T = TypeVar("_T")
 
@@ -76,24 +76,14 @@ class MemoryStore:
         self._bound_backlog()
         return record
 
-    def delete_expired(
-        self,
-        strategy: SweepStrategy | None = None,
-        *,
-        now: datetime | None = None,
-        limit: int | None = None,
-        budget: timedelta | None = None,
-        on_expired: OnExpired | None = None,
-        progress: Progress | None = None,
-        dry_run: bool = False,
-    ) -> SweepReport:
-        """Remove the expired sessions; the options are those of `SledStore.delete_expired`."""
+    def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
+        """Remove the expired sessions; see `SledStore.delete_expired`."""
         strategy = SweepStrategy(strategy or SweepStrategy.EXPIRY_INDEX)
-        sweep = Sweep(strategy, self.clock, now, limit, budget, on_expired, progress, dry_run)
+        sweep = Sweep(strategy, self.clock, **options)
         due, others = self._on_index(lambda: self._due(sweep.until))
         for _, key in due:
             sweep.examined += 1
-            value = self._values.get(key) if dry_run else self._locks.hold(key, self._expire, key, sweep.until)
+            value = self._values.get(key) if sweep.dry_run else self._locks.hold(key, self._expire, key, sweep.until)
             if value is not None:
                 sweep.count_deleted(key, value)
             if sweep.is_over():

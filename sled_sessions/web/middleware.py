@@ -47,9 +47,9 @@ if TYPE_CHECKING:
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Each framework declares scopes and messages with types of its own, which no common type but Any fits.
+App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class SessionMiddleware:
         self.max_bytes = max_bytes_of(store)
         self._under_way: set[Future[Outcome]] = set()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one ASGI connection."""
         kind = scope["type"]
         if kind not in ("http", "websocket"):

@@ -18,7 +18,7 @@ from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
 from sled_sessions.stores.sled.durability import Durability, GroupCommit
 from sled_sessions.stores.sled.indexed_tree import IndexedTree, IndexReport
 from sled_sessions.stores.sled.sweep import Sweeps
-from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
+from sled_sessions.stores.sweep import Progress, Sweep, SweepOptions, SweepReport, SweepStrategy
 
 _log = logging.getLogger(__name__)
 
@@ -234,17 +234,7 @@ class SledStore:
                 raise BackendError(str(error)) from error
             record = None
 
-    def delete_expired(
-        self,
-        strategy: SweepStrategy | None = None,
-        *,
-        now: datetime | None = None,
-        limit: int | None = None,
-        budget: timedelta | None = None,
-        on_expired: OnExpired | None = None,
-        progress: Progress | None = None,
-        dry_run: bool = False,
-    ) -> SweepReport:
+    def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
         """Remove the sessions that have expired, and only those; readers and writers continue meanwhile.
 
         By the index it costs O(log n) plus a constant for each expired session; a full scan reads every record. Both
@@ -258,7 +248,7 @@ class SledStore:
             TypeError: `budget` is not a timedelta.
         """
         strategy = SweepStrategy(strategy or self.strategy)
-        sweep = Sweep(strategy, self.clock, now, limit, budget, on_expired, progress, dry_run)
+        sweep = Sweep(strategy, self.clock, **options)
         with _backend_errors():
             return self._sweeps.run(sweep)
 
