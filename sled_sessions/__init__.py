@@ -7,7 +7,7 @@ The layers, lowest first. Each imports only from those listed before it:
 - `stores`: the protocol, `SledStore` with its expiry index, `MemoryStore`, caching, sweeps and the `Sweeper`. `redis`
   has `RedisStore`, for more than one process, and `events` the session events for `logging`.
 - `session`: `Session`, a dict that knows what changed, and the commit that writes it to a store.
-- `web`: `SessionMiddleware` for ASGI, its cookies, and what single frameworks need.
+- `web`: `SessionMiddleware` for ASGI, its cookies, and what single frameworks need. `testing` is for an app's tests.
 - `operate` (whole databases: backup, export, compaction, migration, salvage), `cli`, `notebook`, `comparison` and
   `examples`: what people call.
 

@@ -64,8 +64,11 @@ def runnable(block: Block) -> str:
 
 @in_language("python")
 def test_python(block, scratch, monkeypatch):
-    """A Python snippet runs; one that makes an `app` is served, and counts a visitor's two requests."""
+    """A Python snippet runs, with its tests; one that makes an `app` is served, and counts a visitor's two requests."""
     code = runnable(block)
+    if "\ndef test_" in code:
+        run_tests_of(code, scratch)
+        return
     if code.startswith("%"):
         run_in_ipython(code)
         return
@@ -159,6 +162,16 @@ def run_in_ipython(code: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], input=code, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run_tests_of(code: str, folder: Path) -> None:
+    """Run a snippet's tests as its reader would, without this project's configuration of pytest."""
+    (folder / "test_snippet.py").write_text(code)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-W", "error", folder]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{code.count('def test_')} passed" in done.stdout
 
 
 def test_commands_work_in_a_clone():

@@ -31,7 +31,7 @@ def test_load_during_save(store, new_record, fast_switching):
 def test_callback_may_use_the_store(store, clock, new_record):
     """`on_expired` may delete and prolong sessions that the sweep has yet to reach, and the sweep respects that."""
     _, deleted, extended = (store.create(new_record(seconds)) for seconds in (1, 2, 3))
-    clock.advance(seconds=10)
+    clock.move(timedelta(seconds=10))
     saved = attrs.evolve(extended, expiry_date=new_record(60).expiry_date)
 
     def listen(record):
@@ -45,7 +45,7 @@ def test_callback_may_use_the_store(store, clock, new_record):
 def test_callback_does_not_block_other_threads(store, clock, new_record):
     """Other threads can use the store while `on_expired` runs."""
     expired, other = store.create(new_record(1)), new_record(60)
-    clock.advance(seconds=10)
+    clock.move(timedelta(seconds=10))
 
     def listen(record):
         saving = threading.Thread(target=store.save, args=(other,))
@@ -63,7 +63,7 @@ def test_sweep_with_zero_budget_completes(store, clock, new_record, strategy):
     """With no budget at all, one sweep for each expired session and a last one are enough to finish."""
     for seconds in (1, 2, *range(60, 160)):
         store.save(new_record(seconds))
-    clock.advance(seconds=10)
+    clock.move(timedelta(seconds=10))
     reports = []
     while not reports or not reports[-1].complete:
         reports.append(store.delete_expired(strategy, budget=timedelta(0)))
@@ -108,7 +108,7 @@ def test_calls_wait_for_a_running_update(store, new_record, use):
 def test_other_sessions_do_not_wait_for_a_running_update(store, clock, new_record):
     """While an update runs, other sessions can be written and swept."""
     updated, expired = store.create(new_record()), store.create(new_record(1))
-    clock.advance(seconds=10)
+    clock.move(timedelta(seconds=10))
     with held_up(lambda wait: store.update(updated.id, wait)):
         for use in USES.values():
             use(store, new_record())

@@ -334,7 +334,7 @@ def test_no_sweep_before_the_first_expiry(clock, new_record, caplog):
         assert idle.wait(PATIENCE)
         assert swept.reports == []
         assert not [record for record in caplog.records if record.exc_info]
-        clock.advance(seconds=100)
+        clock.move(timedelta(seconds=100))
         assert swept.event.wait(PATIENCE)
 
 
