@@ -100,11 +100,16 @@ def salvage(
 
 
 def _drop_entries_without_marker(db: sled.Db) -> None:
-    """Drop the trees of entries whose marker may be what was lost: no store would take them for an index."""
+    """Drop the trees of entries whose marker may be what was lost: no store would take them for an index.
+
+    Where a page was lost, the keys of its newer entries lack their beginning.
+    """
     names = set(db.tree_names())
     for name in names:
         records = name.removesuffix(ENTRIES)
-        if records != name and records in names and all(_is_entry(*pair) for pair in db.open_tree(name)):
+        if records == name or records not in names:
+            continue
+        if all(len(key) <= ENTRY_LENGTH and not value for key, value in db.open_tree(name)):
             db.drop_tree(name)
 
 

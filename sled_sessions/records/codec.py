@@ -76,10 +76,16 @@ def encode(key: bytes, data: dict[str, Any], expiry_date: datetime, is_checked: 
 
 
 def decode(value: bytes) -> tuple[bytes, dict[str, Any], datetime]:
-    """The id's bytes, the data and the expiry date of a record; DecodeError if the bytes are not a valid one."""
+    """The id's bytes, the data and the expiry date of a record.
+
+    Raises:
+        DecodeError: The bytes are not a valid record, or its data is not JSON, which no other program could read.
+    """
     try:
         whole = _decode_whole(value)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        if not is_json(whole.data, MAX_DEPTH):
+            to_plain(whole.data)  # raises, with the path
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, EncodeError) as error:
         raise _invalid(error) from None
     return whole.id, whole.data, to_datetime(whole.expiry)
 

@@ -1,5 +1,6 @@
 """Values of a declared shape as JSON data: msgspec structs, attrs classes, dataclasses, Pydantic models."""
 
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -7,6 +8,8 @@ import msgspec
 from sled_sessions.errors import DecodeError, EncodeError
 
 _T = TypeVar("_T")
+
+_ENUM_VALUE = re.compile(r"^Invalid enum value .*?(?= - at `[^`]*`$|$)", re.DOTALL)
 
 
 def to_data(value: object) -> Any:
@@ -32,10 +35,22 @@ def from_data(data: object, shape: type[_T], name: str) -> _T:
     try:
         return msgspec.convert(data, shape, str_keys=True, dec_hook=_load)
     except msgspec.ValidationError as error:
-        reason = str(error).replace("`$", f"`{name}")
+        reason = _without_values(error).replace("`$", f"`{name}")
     except NotImplementedError as error:
         raise TypeError(str(error)) from None
     raise DecodeError(f"{name} is not a {getattr(shape, '__name__', shape)}: {reason}")
+
+
+class _Problems(ValueError):
+    """What Pydantic found, without the values."""
+
+
+def _without_values(error: msgspec.ValidationError) -> str:
+    """The message without the data that it quotes, which may be secret: an enum's value, or what a validator says."""
+    message, cause = str(error), error.__cause__
+    if cause is not None and not isinstance(cause, _Problems):
+        message = message.replace(str(cause), f"a validator raised {type(cause).__name__}")
+    return _ENUM_VALUE.sub("Invalid enum value", message)
 
 
 def _dump(value: Any) -> Any:
@@ -54,4 +69,4 @@ def _load(shape: Any, data: object) -> Any:
         if not hasattr(error, "errors"):
             raise
         problems = error.errors(include_input=False, include_url=False, include_context=False)
-    raise ValueError("; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in problems))
+    raise _Problems("; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in problems))

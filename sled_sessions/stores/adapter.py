@@ -14,6 +14,7 @@ from sled_sessions.records import Id, Record
 from sled_sessions.stores.locks import KeyLocks
 from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore, check_blocking, is_async, key_of
 from sled_sessions.stores.sweep import SweepOptions, SweepReport, SweepStrategy
+from sled_sessions.tracebacks import guarded
 
 _T = TypeVar("_T")
 
@@ -90,26 +91,32 @@ class BlockingStore:
     def __repr__(self) -> str:
         return repr(self._async)
 
+    @guarded
     def create(self, record: Record) -> Record:
         """See `SessionStore.create`."""
         return self._call(record.id.key, self._async.create, record)
 
+    @guarded
     def save(self, record: Record) -> None:
         """See `SessionStore.save`."""
         self._call(record.id.key, self._async.save, record)
 
+    @guarded
     def load(self, id: Id) -> Record | None:
         """See `SessionStore.load`."""
         return self._call(key_of(id), self._async.load, id)
 
+    @guarded
     def delete(self, id: Id) -> bool:
         """See `SessionStore.delete`."""
         return self._call(key_of(id), self._async.delete, id)
 
+    @guarded
     def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """See `SessionStore.update`."""
         return self._call(key_of(id), partial(self._async.update, seen=seen), id, change)
 
+    @guarded
     def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
         """See `SessionStore.delete_expired`."""
         return run_inline(self._async.delete_expired(strategy, **options), self)

@@ -14,6 +14,7 @@ from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.locks import KeyLocks
 from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
 from sled_sessions.stores.sweep import Sweep, SweepOptions, SweepReport, SweepStrategy
+from sled_sessions.tracebacks import guarded
 
 _T = TypeVar("_T")
 
@@ -46,6 +47,7 @@ class MemoryStore:
         self._expiries: dict[bytes, int] = {}  # the expiry that the index has for each key
         self._changed: dict[bytes, int | None] = {}  # and the one that it is to have; None: none
 
+    @guarded
     def create(self, record: Record) -> Record:
         """Store a new session: under another id if this one is taken. O(log n)."""
         while not self._locks.hold(record.id.key, self._create, record):
@@ -53,16 +55,19 @@ class MemoryStore:
         self._bound_backlog()
         return record
 
+    @guarded
     def save(self, record: Record) -> None:
         """Store a session, new or known. O(log n)."""
         self._locks.hold(record.id.key, self._save, record)
         self._bound_backlog()
 
+    @guarded
     def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None. O(1)."""
         value = self._values.get(key_of(id))
         return None if value is None else Record.decode_live(id, value, self.clock())
 
+    @guarded
     def delete(self, id: Id) -> bool:
         """Remove a session; false if there was none. O(log n)."""
         key = key_of(id)
@@ -70,12 +75,14 @@ class MemoryStore:
         self._bound_backlog()
         return is_removed
 
+    @guarded
     def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """Read, change and write a live session as one step; None if it is missing, expired or deleted by `change`."""
         record = self._locks.hold(key_of(id), self._update, id, change, seen)
         self._bound_backlog()
         return record
 
+    @guarded
     def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
         """Remove the expired sessions; see `SledStore.delete_expired`."""
         strategy = SweepStrategy(strategy or SweepStrategy.EXPIRY_INDEX)
@@ -96,6 +103,7 @@ class MemoryStore:
         """The number of records, including expired ones that no sweep has deleted yet. O(1)."""
         return len(self._values)
 
+    @guarded
     def records(self) -> Iterator[Record]:
         """Every record stored, in the order of their ids' bytes, expired ones included."""
         for key in sorted(self._values):
@@ -106,6 +114,7 @@ class MemoryStore:
         """The earliest expiry, which may be past; None without sessions. O(1)."""
         return self._on_index(lambda: codec.from_microseconds(self._index[0][0]) if self._index else None)
 
+    @guarded
     def expiring(self, start: datetime | None = None, stop: datetime | None = None) -> Iterator[tuple[datetime, Id]]:
         """The sessions that expire from `start` on and before `stop`, earliest first. O(log n + those)."""
         low, high = (

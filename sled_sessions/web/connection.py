@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sled_sessions.errors import SessionError
 from sled_sessions.session import Session
+from sled_sessions.tracebacks import guarded
 
 if TYPE_CHECKING:
 
@@ -21,10 +22,11 @@ else:
         HTTPConnection = object
 
 
+@guarded
 def session_of(connection: HTTPConnection) -> Session:
     """The session that `SessionMiddleware` has put into a connection's scope; O(1), and does not load it.
 
-        session: Annotated[Session, Depends(session_of)]  # FastAPI, for requests and WebSockets
+        session: Annotated[Session, Depends(session_of)]  # FastAPI, which calls it in a thread, like any def
         session = session_of(request)
 
     Args:

@@ -3,9 +3,11 @@
 import itertools
 import random
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
+from reference import DATA
 
 from sled_sessions import sled
 from sled_sessions.sled.salvage import Pages
@@ -44,6 +46,19 @@ def test_merged_pages(tmp_path: Path, seed: int) -> None:
             shutil.copytree(folder, copy)
             expected = {tree.name: dict(tree) for tree in trees if not tree.is_empty()}
             assert salvaged(copy) == (expected, 0)
+
+
+def test_reused_page(tmp_path: Path) -> None:
+    """If the change that took a page out of one tree is lost, the page is not read as that tree's in its new use.
+
+    In `data/reused_page.tar.xz`, keys of the tree `session` have 16 bytes, those of `session:expiry` 24 and no values.
+    """
+    with tarfile.open(DATA / "reused_page.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    trees, lost = salvaged(tmp_path)
+    assert lost
+    assert {len(key) for key in trees[b"session"]} == {16}
+    assert not any(trees[b"session:expiry"].values())
 
 
 def test_log_that_fills_its_segment(tmp_path: Path) -> None:

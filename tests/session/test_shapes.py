@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import attrs
 import msgspec
@@ -48,6 +48,11 @@ class Typed(TypedDict):
 
 
 class Unknown: ...
+
+
+@attrs.define
+class Checked:
+    pin: str = attrs.field(validator=attrs.validators.matches_re("[0-9]*"))
 
 
 VALUES = {
@@ -100,6 +105,16 @@ def test_another_shape(manager, shape):
     assert shape == list[Struct] or "ince" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("shape", [Checked, dict[str, Literal["other"]]])
+def test_validators_that_quote_the_value(manager, shape):
+    """The message has the path, and not what a validator or an enum says about the value."""
+    session = manager.open()
+    session["value"] = {"pin": "secret ` - at `$`"}
+    with pytest.raises(DecodeError, match=r"raised ValueError$|Invalid enum value - at `session\['value'\]") as caught:
+        session.get_as("value", shape)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("value", [object(), Holder([object()]), Struct(NOW, {1: object()}), [float("nan")]])

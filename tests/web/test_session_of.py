@@ -6,6 +6,7 @@ import textwrap
 from types import ModuleType
 
 import pytest
+from frame_locals import ID, SECRET, leaks, raised
 from web import apps
 from web.apps import FRAMEWORKS, browser, count
 
@@ -73,6 +74,8 @@ def test_without_the_middleware():
         session_of({"type": "http"})
     with pytest.raises(SessionError, match=r"builtins\.dict.*another session middleware"):
         session_of({"type": "http", "session": {"user": "secret"}})
+    scope = {"type": "http", "headers": [(b"cookie", str(ID).encode())], "session": {"card": SECRET}}
+    assert leaks(raised(lambda: session_of(scope))) == []
     for wrong in (None, 1, object()):
         with pytest.raises(TypeError, match="ASGI scope"):
             session_of(wrong)

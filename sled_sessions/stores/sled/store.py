@@ -19,6 +19,7 @@ from sled_sessions.stores.sled.durability import Durability, GroupCommit
 from sled_sessions.stores.sled.indexed_tree import IndexedTree, IndexReport
 from sled_sessions.stores.sled.sweep import Sweeps
 from sled_sessions.stores.sweep import Progress, Sweep, SweepOptions, SweepReport, SweepStrategy
+from sled_sessions.tracebacks import forget_locals, guarded
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class SledStore:
             something else. Nothing was written.
     """
 
+    @guarded
     def __init__(
         self,
         tree: sled.Tree,
@@ -157,11 +159,13 @@ class SledStore:
         error.__cause__ = failure
         return error
 
+    @guarded
     def flush(self, fsync: bool = False) -> int:
         """Write sled's buffers to the file, and with `fsync` to the disk; returns the number of bytes written."""
         with _backend_errors():
             return self.tree.db.flush(fsync=fsync)
 
+    @guarded
     def create(self, record: Record) -> Record:
         """Store a new session and return its record: under another id if this one is taken, never over it."""
         with _backend_errors():
@@ -171,6 +175,7 @@ class SledStore:
             self._settle()
             return record
 
+    @guarded
     def save(self, record: Record) -> None:
         """Store a session, new or known. O(log n); one sled write while the expiry stays within its index step."""
         value, expiry = record.encode(self.max_record_bytes), codec.to_microseconds(record.expiry_date)
@@ -183,14 +188,20 @@ class SledStore:
 
     def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None if it is missing or expired. O(log n)."""
-        if not isinstance(id, Id):
-            raise not_an_id(id)
-        try:
+        value = None
+        try:  # as `guarded`, here and in `update`, which every request calls
+            if not isinstance(id, Id):
+                raise not_an_id(id)  # noqa: TRY301 - so that it leaves like any other
             value = self._get(id.key)
+            return None if value is None else Record.decode_live(id, value, self.clock())
         except sled.SledError as error:
             raise BackendError(str(error)) from error
-        return None if value is None else Record.decode_live(id, value, self.clock())
+        except BaseException as error:
+            del id, value
+            forget_locals(error)
+            raise
 
+    @guarded
     def delete(self, id: Id) -> bool:
         """Remove a session; false if there was none. O(log n)."""
         with _backend_errors():
@@ -204,6 +215,14 @@ class SledStore:
 
         `change` runs without a lock. When another writer came first, it runs again on what that one wrote.
         """
+        try:
+            return self._update(id, change, seen)
+        except BaseException as error:
+            del id
+            forget_locals(error)
+            raise
+
+    def _update(self, id: Id, change: Change, seen: Record | None) -> Record | None:
         record = seen if seen is not None and seen.is_live_state(self.clock()) else None
         while True:
             is_seen = record is not None
@@ -234,6 +253,7 @@ class SledStore:
                 raise BackendError(str(error)) from error
             record = None
 
+    @guarded
     def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
         """Remove the sessions that have expired, and only those; readers and writers continue meanwhile.
 
@@ -252,11 +272,13 @@ class SledStore:
         with _backend_errors():
             return self._sweeps.run(sweep)
 
+    @guarded
     def count(self) -> int:
         """The number of records, including expired ones that no sweep has deleted yet. O(n): sled has no counter."""
         with _backend_errors():
             return len(self.tree)
 
+    @guarded
     def records(self) -> Iterator[Record]:
         """Every record stored, in the order of their ids' bytes, expired ones included.
 
@@ -272,6 +294,7 @@ class SledStore:
         if unreadable:
             _log.warning("skipped %d records that could not be decoded", unreadable)
 
+    @guarded
     def first_expiry(self) -> datetime | None:
         """The earliest expiry, which may be past, rounded down to the resolution; None without sessions.
 
@@ -294,19 +317,15 @@ class SledStore:
             None if bound is None else codec.to_microseconds(codec.require_aware(bound, name))
             for name, bound in (("start", start), ("stop", stop))
         )
+        return self._expiring(low, high)
 
-        def found() -> Iterator[tuple[datetime, Id]]:
-            with _backend_errors():
-                for at, key in self._sessions.expiries(low, high):
-                    yield codec.from_microseconds(at), Id(key)
-
-        return found()
-
+    @guarded
     def verify_index(self, progress: Progress | None = None) -> IndexReport:
         """Compare the index with the records, O(n); writers continue meanwhile. True for a store without an index."""
         with _backend_errors():
             return self._sessions.verify(progress)
 
+    @guarded
     def rebuild_index(self, progress: Progress | None = None) -> IndexReport:
         """Build the index anew from the records, O(n log n). Writers wait meanwhile: `progress` must not write.
 
@@ -329,6 +348,12 @@ class SledStore:
         from sled_sessions.stores.shown import sled_store
 
         return sled_store(self._sessions, self.clock())
+
+    @guarded
+    def _expiring(self, start: int | None, stop: int | None) -> Iterator[tuple[datetime, Id]]:
+        with _backend_errors():
+            for at, key in self._sessions.expiries(start, stop):
+                yield codec.from_microseconds(at), Id(key)
 
     def _settle(self) -> None:
         """Wait, after a write, as `durability` demands."""

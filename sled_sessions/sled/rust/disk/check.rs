@@ -74,9 +74,7 @@ pub fn check_files(folder: &Path, segment_size: usize) -> Result<()> {
     let sure = stable - stable % segment_size as u64;
     let replay = Replay { folder, log: &log, start, written: sure.max(noted).max(emptied) };
     let newest = snapshots.last.max(snapshots.emptied);
-    if let Some(headers) = note.and_then(|note| note.headers(end, newest))
-        && !is_gapless(&known, start / segment_size as u64)
-    {
+    if let Some(headers) = note.and_then(|note| note.headers(end, newest)) {
         let found: BTreeSet<u64> =
             segments.iter().filter(|segment| segment.header.is_some()).map(|segment| segment.offset).collect();
         let mut noted = (0..).step_by(segment_size).zip(headers);
@@ -170,11 +168,6 @@ impl Replay<'_> {
             },
         }
     }
-}
-
-/// Whether no segment is missing from the number `first` to the newest. sled reuses segments, so gaps may be harmless.
-fn is_gapless(numbers: &BTreeSet<u64>, first: u64) -> bool {
-    numbers.last().is_none_or(|last| numbers.range(first..).count() as u64 == (last + 1).saturating_sub(first))
 }
 
 /// Whether a crash may have left a log without any readable header: a later buffer reached the file before the one with

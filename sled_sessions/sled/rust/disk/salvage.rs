@@ -40,6 +40,10 @@ struct Page {
 }
 
 struct Node {
+    /// The least key that belongs to this page.
+    low: Vec<u8>,
+    /// The `low` of the page `next`.
+    high: Vec<u8>,
     prefix: Vec<u8>,
     next: u64,
     content: NodeContent,
@@ -47,14 +51,25 @@ struct Node {
 
 enum NodeContent {
     Leaf(Pairs),
-    Index(Vec<u64>),
+    /// Each child's `low` and number.
+    Index(Vec<(Vec<u8>, u64)>),
+}
+
+/// A page that a tree leads to.
+struct Reference {
+    /// The tree's index in `names`.
+    tree: usize,
+    /// What the page's `low` must be. Otherwise its number has been used again, by any tree, and the page that led to
+    /// it should say so, but has lost its last change.
+    low: Vec<u8>,
+    page: u64,
 }
 
 pub struct Salvager {
     source: Source,
     pages: BTreeMap<u64, Page>,
-    /// Pages to read, each with its tree's index in `names`.
-    queue: VecDeque<(usize, u64)>,
+    /// Pages to read.
+    queue: VecDeque<Reference>,
     seen: BTreeSet<u64>,
     names: Vec<Vec<u8>>,
     /// Places in the log, and pages, that could not be read.
@@ -139,27 +154,31 @@ impl Salvager {
     fn queue_roots(&mut self, mut meta: &[u8]) {
         while let Some(name) = take_bytes(&mut meta) {
             let Some(root) = varint(&mut meta) else { break };
-            self.queue.push_back((self.names.len(), root));
+            self.queue.push_back(Reference { tree: self.names.len(), low: Vec::new(), page: root });
             self.names.push(name.to_vec());
         }
     }
 
     /// The next page's tree and pairs; the name is None for a leaf that cannot be reached from a root.
     pub fn next_page(&mut self) -> Option<(Option<Vec<u8>>, Pairs)> {
-        while let Some((tree, number)) = self.queue.pop_front() {
-            if !self.seen.insert(number) {
+        while let Some(Reference { tree, low, page }) = self.queue.pop_front() {
+            if self.seen.contains(&page) {
                 continue;
             }
-            let Some(node) = self.pages.get(&number).and_then(|page| self.source.node(page, &mut self.lost)) else {
+            let node = self.pages.get(&page).and_then(|page| self.source.node(page, &mut self.lost));
+            let Some(node) = node.filter(|node| node.low == low) else {
                 self.lost += 1;
                 continue;
             };
+            self.seen.insert(page);
             if node.next != 0 {
-                self.queue.push_back((tree, node.next));
+                self.queue.push_back(Reference { tree, low: node.high, page: node.next });
             }
             match node.content {
                 NodeContent::Leaf(pairs) => return Some((Some(self.names[tree].clone()), pairs)),
-                NodeContent::Index(children) => self.queue.extend(children.into_iter().map(|child| (tree, child))),
+                NodeContent::Index(children) => {
+                    self.queue.extend(children.into_iter().map(|(low, page)| Reference { tree, low, page }));
+                }
             }
         }
         while let Some((number, page)) = self.pages.pop_last() {
@@ -263,11 +282,11 @@ fn change_pair(pairs: &mut Pairs, prefix: &[u8], link: &[u8]) {
 /// sled merges a child that became too small into its left neighbour. The index page first names the child (kind 2) and
 /// confirms once the neighbour has its pairs (kind 3); then sled frees the child, and another tree may get its number.
 /// Until the neighbour has the pairs it links to the child, so the index can drop the child from the first step on.
-fn remove_merged_child(children: &mut Vec<u64>, link: &[u8]) {
+fn remove_merged_child(children: &mut Vec<(Vec<u8>, u64)>, link: &[u8]) {
     if let Some((2, mut rest)) = link.split_first()
         && let Some(child) = varint(&mut rest)
     {
-        children.retain(|other| *other != child);
+        children.retain(|(_, other)| *other != child);
     }
 }
 
@@ -277,21 +296,21 @@ fn parse_node(content: &[u8]) -> Option<Node> {
     let merging_child = varint(&mut rest)?;
     let (&[_merging, prefix_length], mut rest) = rest.split_first_chunk::<2>()?;
     let low = take_bytes(&mut rest)?;
-    take_bytes(&mut rest)?; // the upper bound
+    let high = take_bytes(&mut rest)?;
     let prefix = low.get(..usize::from(prefix_length))?.to_vec();
     let (&kind, mut rest) = rest.split_first()?;
     let count = usize::try_from(varint(&mut rest)?).ok()?;
     let keys = (0..count).map(|_| take_bytes(&mut rest)).collect::<Option<Vec<_>>>()?;
+    let keys = keys.into_iter().map(|key| [&prefix, key].concat());
     let content = if kind == 0 {
         let values = (0..count).map(|_| take_bytes(&mut rest)).collect::<Option<Vec<_>>>()?;
-        let pairs = keys.iter().zip(values).map(|(key, value)| ([&prefix, *key].concat(), value.to_vec()));
-        NodeContent::Leaf(pairs.collect())
+        NodeContent::Leaf(keys.zip(values.into_iter().map(<[u8]>::to_vec)).collect())
     } else {
-        let mut children = (0..count).map(|_| varint(&mut rest)).collect::<Option<Vec<_>>>()?;
-        children.retain(|child| *child != merging_child); // 0, for none, is not a tree's page
-        NodeContent::Index(children)
+        let children = (0..count).map(|_| varint(&mut rest)).collect::<Option<Vec<_>>>()?;
+        // `merging_child` is 0 for none, which is not a tree's page
+        NodeContent::Index(keys.zip(children).filter(|(_, child)| *child != merging_child).collect())
     };
-    Some(Node { prefix, next, content })
+    Some(Node { low: low.to_vec(), high: high.to_vec(), prefix, next, content })
 }
 
 /// A length, then that many bytes.
