@@ -69,4 +69,7 @@ def _load(shape: Any, data: object) -> Any:
         if not hasattr(error, "errors"):
             raise
         problems = error.errors(include_input=False, include_url=False, include_context=False)
-    raise _Problems("; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in problems))
+    # What the model's own validators raised may quote the value.
+    reasons = [each["type" if each["type"] in ("value_error", "assertion_error") else "msg"] for each in problems]
+    paths = [".".join(map(str, each["loc"])) for each in problems]
+    raise _Problems("; ".join(f"{path}: {reason}" for path, reason in zip(paths, reasons, strict=True)))

@@ -55,6 +55,15 @@ class Checked:
     pin: str = attrs.field(validator=attrs.validators.matches_re("[0-9]*"))
 
 
+class CheckedModel(pydantic.BaseModel):
+    pin: str
+
+    @pydantic.field_validator("pin")
+    @classmethod
+    def check(cls, pin):
+        raise ValueError(pin)
+
+
 VALUES = {
     "struct": Struct(NOW, {7: Decimal("1.5")}),
     "attrs": Attrs(NOW, {7: Decimal("1.5")}),
@@ -107,12 +116,14 @@ def test_another_shape(manager, shape):
     assert caught.value.__context__ is None
 
 
-@pytest.mark.parametrize("shape", [Checked, dict[str, Literal["other"]]])
+@pytest.mark.parametrize("shape", [Checked, CheckedModel, dict[str, Literal["other"]]])
 def test_validators_that_quote_the_value(manager, shape):
     """The message has the path, and not what a validator or an enum says about the value."""
     session = manager.open()
     session["value"] = {"pin": "secret ` - at `$`"}
-    with pytest.raises(DecodeError, match=r"raised ValueError$|Invalid enum value - at `session\['value'\]") as caught:
+    with pytest.raises(
+        DecodeError, match=r"raised ValueError$|pin: value_error|Invalid enum value - at `session\['value'\]"
+    ) as caught:
         session.get_as("value", shape)
     assert "secret" not in str(caught.value)
 
