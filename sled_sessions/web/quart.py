@@ -4,8 +4,8 @@
     app.session_interface = QuartSessions()
     app.asgi_app = SessionMiddleware(app.asgi_app, store)
 
-The middleware's expiry policy applies; Quart's `session.permanent` has no effect. A session holds JSON, so `Markup` in a
-flashed message comes back as text, which a template escapes.
+The middleware's expiry policy applies; Quart's `session.permanent` has no effect. A session holds JSON, so `Markup` in
+a flashed message comes back as text, which a template escapes.
 """
 
 from typing import TYPE_CHECKING, Any
