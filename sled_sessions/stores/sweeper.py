@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Self, cast
 
 from sled_sessions import events
+from sled_sessions.errors import BackendError
 from sled_sessions.records import Record
 from sled_sessions.stores.clock import clock_of
 from sled_sessions.stores.locks import join
@@ -149,9 +150,7 @@ class Sweeper:
                     return
                 with _logged():
                     reports: list[SweepReport] = []
-                    while not self._is_stopped and (
-                        not reports[-1].complete if reports else await self._is_due_in_loop()
-                    ):
+                    while not self._is_stopped and await self._goes_on_in_loop(reports):
                         if is_async(self.store, "delete_expired"):
                             reports.append(await self.store.delete_expired(self._strategy, **self._options))
                             await asyncio.sleep(0)  # the sweep itself may never have suspended
@@ -169,26 +168,33 @@ class Sweeper:
                 return
             with _logged():
                 reports: list[SweepReport] = []
-                while self._thread is me and (not reports[-1].complete if reports else self._is_due()):
+                while self._thread is me and self._goes_on(reports):
                     reports.append(self._sweep_slice())
                 self._tell(reports)
 
     def _sweep_slice(self) -> SweepReport:
         return cast("SessionStore", self.store).delete_expired(self._strategy, **self._options)
 
-    def _is_due(self) -> bool:
-        """Whether a sweep may find something."""
-        return not self._has_index() or self._has_come(cast("Any", self.store).first_expiry())
+    def _goes_on(self, reports: list[SweepReport]) -> bool:
+        """Whether there is another slice to sweep, or, before the first one, whether a sweep may find anything."""
+        if reports:
+            return not reports[-1].complete
+        with suppress(BackendError):  # which the sweep will raise, too
+            return not self._has_index() or self._has_come(cast("Any", self.store).first_expiry())
+        return True
 
-    async def _is_due_in_loop(self) -> bool:
-        if not self._has_index():
-            return True
+    async def _goes_on_in_loop(self, reports: list[SweepReport]) -> bool:
         if not is_async(self.store, "delete_expired"):
             import asyncio
 
-            return await asyncio.to_thread(self._is_due)
-        first = cast("Any", self.store).first_expiry()
-        return self._has_come(await first if isawaitable(first) else first)
+            return await asyncio.to_thread(self._goes_on, reports)
+        if reports:
+            return not reports[-1].complete
+        with suppress(BackendError):
+            if self._has_index():
+                first = cast("Any", self.store).first_expiry()
+                return self._has_come(await first if isawaitable(first) else first)
+        return True
 
     def _has_index(self) -> bool:
         """Whether `first_expiry` costs less than the sweep; a `SledStore` without an index would read every record."""
