@@ -1,7 +1,7 @@
 """What every store must do."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 import pytest
@@ -72,9 +72,9 @@ def test_expired_session_is_not_loaded(store, clock, new_record):
     """A session loads until the moment it expires, and not from that moment on."""
     record = new_record(10)
     store.save(record)
-    clock.advance(seconds=9.999999)
+    clock.move(timedelta(seconds=9.999999))
     assert store.load(record.id) == record
-    clock.advance(microseconds=1)
+    clock.move(timedelta(microseconds=1))
     assert store.load(record.id) is None
     assert store.update(record.id, lambda record: record) is None
 
@@ -121,7 +121,7 @@ def test_update_with_seen(store, clock, new_record):
     assert store.update(record.id, increment, seen=seen).data == {"n": 3}
     assert store.update(record.id, increment, seen=record).data == {"n": 4}
     assert store.load(record.id).data == {"n": 4}
-    clock.advance(seconds=10)
+    clock.move(timedelta(seconds=10))
     assert store.update(record.id, increment, seen=seen) is None
     store.delete(record.id)
     assert store.update(record.id, increment, seen=seen) is None
@@ -185,7 +185,7 @@ def test_delete_expired(store, clock, new_record):
     assert (report.deleted, report.undecodable, report.complete) == (4, 0, True)
     assert [store.load(record.id) is not None for record in records] == [False] * 4 + [True] * 3
     assert store.delete_expired().deleted == 0
-    clock.advance(seconds=200)
+    clock.move(timedelta(seconds=200))
     assert store.delete_expired().deleted == 3
 
 
@@ -205,10 +205,10 @@ def test_prolonged_session(store, clock, new_record):
     record = new_record(10)
     store.save(record)
     store.update(record.id, lambda now: attrs.evolve(now, expiry_date=new_record(1000).expiry_date))
-    clock.advance(seconds=500)
+    clock.move(timedelta(seconds=500))
     assert store.delete_expired().deleted == 0
     assert store.load(record.id) is not None
-    clock.advance(seconds=500)
+    clock.move(timedelta(seconds=500))
     assert store.delete_expired().deleted == 1
 
 
