@@ -22,9 +22,11 @@ from typing import NamedTuple
 
 from sled_sessions import events
 from sled_sessions.errors import SessionError
-from sled_sessions.records import Expiry, Id, Record
+from sled_sessions.records import Id, Record
+from sled_sessions.records.reserved import RESERVED
 from sled_sessions.session.changes import Changes, unpack
-from sled_sessions.session.session import DEADLINE, Session
+from sled_sessions.session.lifetime import NewPolicy
+from sled_sessions.session.session import Session
 from sled_sessions.stores.protocol import DELETE, AsyncSessionStore, Changed
 
 _log = logging.getLogger(__name__)
@@ -45,7 +47,7 @@ class _Start(NamedTuple):
     """The session's state, besides its data, when a commit began."""
 
     flushes: int
-    expiry: Expiry
+    policy: NewPolicy | None
     is_cycling: bool
 
 
@@ -79,7 +81,7 @@ async def commit(
     if not session.is_loaded:
         session.load()
     stored, changes = session._stored, session.changes()
-    start = _Start(session._flushes, session._expiry, session._is_cycling)
+    start = _Start(session._flushes, session._new_policy, session._is_cycling)
     if stored is None:
         outcome = await _create(session, store, changes, start)
     elif start.is_cycling:
@@ -87,8 +89,8 @@ async def commit(
     elif (
         changes.changed
         or changes.removed
-        or session._has_new_expiry
-        or (always_save and (touch_after is None or abs(session.expiry_date - stored.expiry_date) >= touch_after))
+        or start.policy is not None
+        or (always_save and _is_touched(session, stored, touch_after))
     ):
         outcome = await _update(session, store, stored, changes, start)
     if session._flushed:  # while the store was awaited; what was set since then is for the next commit
@@ -181,6 +183,14 @@ async def _cycle(
     return outcome
 
 
+def _is_touched(session: Session, stored: Record, touch_after: timedelta | None) -> bool:
+    """Whether a save that only moves the expiry is due. A session that may expire before that is always saved."""
+    own = session._own
+    if touch_after is None or (own is not None and own.deadline is None and own.lifetime <= touch_after):
+        return True
+    return abs(session.expiry_date - stored.expiry_date) >= touch_after
+
+
 def _merge(session: Session, changes: Changes, record: Record) -> Changed:
     """`record` with the session's changes; DELETE if no data is left, or the policy ends the session at once."""
     data = {**record.data, **changes.changed}
@@ -189,11 +199,13 @@ def _merge(session: Session, changes: Changes, record: Record) -> Changed:
         data.update((key, unpack(image)) for key, image in changes.kept.items())
     for key in changes.removed:
         data.pop(key, None)
-    expiry_date, deadline = session._expiry_date(now := session._clock(), record)
-    if expiry_date <= now or len(data) == (DEADLINE in data):
+    expiry_date, reserved = session._lifetime(now := session._clock(), record)
+    if expiry_date <= now or len(data) == (RESERVED in data):
         return DELETE
-    if deadline is not None:
-        data[DEADLINE] = deadline
+    if reserved is not None:
+        data[RESERVED] = reserved
+    elif RESERVED in data:
+        del data[RESERVED]
     return Record(record.id, data, expiry_date, is_checked=True)
 
 
@@ -207,8 +219,8 @@ def _note_saved(session: Session, record: Record, changes: Changes, start: _Star
     if session._continue_as(record, start.flushes):
         if start.is_cycling:
             session._is_cycling = False
-        if session._expiry is start.expiry:
-            session._has_new_expiry = False
+        if session._new_policy is start.policy:
+            session._new_policy = None
         session.settle(changes)
     return Outcome.SAVED
 
