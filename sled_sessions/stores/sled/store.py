@@ -17,6 +17,7 @@ from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
 from sled_sessions.stores.sled.durability import Durability, GroupCommit
 from sled_sessions.stores.sled.indexed_tree import IndexedTree, IndexReport
+from sled_sessions.stores.sled.rotated import RotatedIds
 from sled_sessions.stores.sled.sweep import Sweeps
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
 
@@ -96,6 +97,7 @@ class SledStore:
         self._group = GroupCommit.of(tree.db, durability)
         self._sessions = IndexedTree.of(tree)
         self._sweeps = Sweeps(self._sessions)
+        self._rotated = RotatedIds(tree)
         self._owned: sled.Db | None = None
         self._prepare_index(resolution, progress)
 
@@ -260,7 +262,20 @@ class SledStore:
         strategy = SweepStrategy(strategy or self.strategy)
         sweep = Sweep(strategy, self.clock, now, limit, budget, on_expired, progress, dry_run)
         with _backend_errors():
-            return self._sweeps.run(sweep)
+            report = self._sweeps.run(sweep)
+            if report.complete and not dry_run:
+                self._rotated.sweep(sweep.until)
+            return report
+
+    def mark_rotated(self, id: Id, until: datetime) -> None:
+        """Mark an id as changed until this moment; see `RotationMarks`. O(log n); waits for no flush."""
+        with _backend_errors():
+            self._rotated.mark(key_of(id), codec.to_microseconds(codec.require_aware(until, "until")))
+
+    def was_rotated(self, id: Id) -> bool:
+        """Whether an id has a mark that has not ended. O(log n)."""
+        with _backend_errors():
+            return self._rotated.is_marked(key_of(id), codec.to_microseconds(self.clock()))
 
     def count(self) -> int:
         """The number of records, including expired ones that no sweep has deleted yet. O(n): sled has no counter."""
