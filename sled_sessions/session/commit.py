@@ -7,7 +7,7 @@
 | new, without data | nothing | GONE |
 | changed, or `always_save` | `update`: the changed keys are merged onto the stored record | SAVED |
 | lost its last key, or its policy ends it at once | `update` that deletes, unless others have added keys | GONE |
-| `cycle_id()` | `create` under a new id; `mark_rotated`; `update` of the old record that deletes it | SAVED |
+| `cycle_id()` | `create` under a new id; `mark_rotated`; `update` that ends the old record, and `delete` | SAVED |
 | `flush()` | `delete`; what was set afterwards is a new session | GONE, or that of the new session |
 | ended by another request meanwhile | nothing is written, and nothing comes back | SUPERSEDED |
 | under a new id by another request, meanwhile or just before | the same | SUPERSEDED |
@@ -22,7 +22,7 @@ next commit. On a blocking store it never suspends.
 
 import enum
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from sled_sessions import events
@@ -34,6 +34,7 @@ from sled_sessions.stores import protocol
 from sled_sessions.stores.protocol import DELETE, AsyncSessionStore, Changed
 
 _log = logging.getLogger(__name__)
+_EXPIRED = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Outcome(enum.Enum):
@@ -150,8 +151,8 @@ async def _update(
         deletes = changed is DELETE
         return changed
 
-    # An emptied session is deleted only after a fresh read, so that one that others have ended is not reported again.
-    seen = stored if dict.__len__(session) else None
+    # What may end the session does so only after a fresh read, so that others' end of it is not taken for this one.
+    seen = stored if dict.__len__(session) and not session._has_new_expiry else None
     record = await store.update(stored.id, change, seen=seen)
     if record is not None:
         return _note_saved(session, record, changes, start)
@@ -171,10 +172,12 @@ async def _cycle(
 ) -> Outcome:
     """Continue under a new id.
 
-    The new record is written first, and the old one is deleted in the step that reads it for the last time. So a
-    failure loses nothing: it leaves the old session, or a new record whose id is not known to anybody. The old record
-    is read afresh rather than taken from `seen`, so that a session that others have ended is not taken for one that
-    ended here.
+    The new record is written first, and the old one ends in the step that reads it for the last time. So a failure
+    loses nothing: it leaves the old session, or a new record whose id is not known to anybody. The old record is read
+    afresh rather than taken from `seen`, so that a session that others have ended is not taken for one that ended here.
+
+    With marks, the old record ends as one that expired long ago, since `update` returns what it wrote but, after
+    `DELETE`, not whether another writer came first: so of two requests that change the id one moves the session.
     """
     if grace is not None and await store.load(stored.id) is None:  # or the mark below would pass for another request's
         return await _follow(session, store, stored, changes, start, grace)
@@ -187,33 +190,43 @@ async def _cycle(
         nonlocal deletes, latest, merged
         latest, merged = record, _merge(session, changes, record)
         deletes = new is not None or merged is DELETE
-        return DELETE if deletes else record  # others have filled an emptied session: it needs a new record first
+        if not deletes:  # others have filled an emptied session: it needs a new record first
+            return record
+        return DELETE if merged is DELETE or grace is None else Record(record.id, {}, _EXPIRED, is_checked=True)
 
-    is_waiting = True
-    while is_waiting:
+    ended: Record | None = stored
+    while ended is not None and not deletes:
         if merged is not DELETE:
             copied = latest
             new = await store.create(Record(Id.new(), merged.data, merged.expiry_date, is_checked=True))
             if grace is not None:
                 await protocol.mark_rotated(store, stored.id, session._clock() + grace)
-        is_waiting = await store.update(stored.id, end) is not None
+        ended = await store.update(stored.id, end)
+    if ended is None and merged is not DELETE and grace is not None:
+        deletes = False
     if new is None or merged is DELETE or not deletes:  # emptied, or ended by others
         if deletes:
             _note_gone(session, start)
             events.deleted(stored.id)
         if new is not None:
-            try:
-                await store.delete(new.id)  # no visitor was given this id
-            except SessionError as error:  # the commit itself is done
-                _log.warning("an unused record could not be deleted and waits for a sweep: %s", error)
+            await _remove_unused(store, new)  # no visitor was given its id
         return Outcome.GONE if deletes else await _follow(session, store, stored, changes, start, grace)
     session._continue_as(new, start.flushes)  # before the save: if that fails, the next commit starts from here
+    if ended is not None:
+        await _remove_unused(store, ended)
     if not _is_same_state(latest, copied):
         new = Record(new.id, merged.data, merged.expiry_date, is_checked=True)
         await store.save(new)
     outcome = _note_saved(session, new, changes, start)
     events.rotated(stored.id, new.id)
     return outcome
+
+
+async def _remove_unused(store: AsyncSessionStore, record: Record) -> None:
+    try:
+        await store.delete(record.id)
+    except SessionError as error:  # the commit itself is done
+        _log.warning("an unused record could not be deleted and waits for a sweep: %s", error)
 
 
 async def _follow(

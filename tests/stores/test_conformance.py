@@ -1,13 +1,14 @@
 """What every store must do."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
 from sessions import increment
 
 from sled_sessions import DELETE, EncodeError, Id, SessionStore, SweepStrategy
+from sled_sessions.stores.protocol import RotationMarks
 
 
 def test_is_a_session_store(store):
@@ -318,3 +319,58 @@ def test_repr_reveals_no_session(store, new_record):
     store.save(record)
     assert "hunter2" not in repr(store)
     assert str(record.id) not in repr(store)
+
+
+@pytest.fixture
+def marking(store):
+    """The store, if it keeps marks of changed ids."""
+    if not isinstance(store, RotationMarks):
+        pytest.skip("keeps no marks of changed ids")
+    return store
+
+
+def test_mark_of_a_changed_id(marking, clock, new_record):
+    """A mark lasts until its moment and not from that moment on; other ids have none, and a later mark replaces it."""
+    id = Id.new()
+    assert marking.was_rotated(id) is False
+    marking.mark_rotated(id, clock() + timedelta(seconds=10))
+    assert marking.was_rotated(id) is True
+    assert marking.was_rotated(Id.new()) is False
+    clock.advance(seconds=9.999999)
+    assert marking.was_rotated(id) is True
+    clock.advance(microseconds=1)
+    assert marking.was_rotated(id) is False
+    marking.mark_rotated(id, clock() + timedelta(seconds=10))
+    assert marking.was_rotated(id) is True
+
+
+def test_mark_is_no_session(marking, clock, new_record):
+    """A marked id loads, updates and deletes as an unknown one, and no sweep counts it."""
+    id = Id.new()
+    marking.mark_rotated(id, clock() + timedelta(seconds=10))
+    assert marking.load(id) is None
+    assert marking.update(id, lambda record: pytest.fail("called")) is None
+    assert marking.delete(id) is False
+    clock.advance(seconds=20)
+    report = marking.delete_expired()
+    assert (report.examined, report.deleted, report.undecodable) == (0, 0, 0)
+
+
+def test_session_under_a_marked_id(marking, clock, new_record):
+    """A mark neither ends a session nor keeps one from being stored: it is written before the old record goes."""
+    store, record = marking, new_record(n=1)
+    store.save(record)
+    store.mark_rotated(record.id, clock() + timedelta(seconds=10))
+    assert store.load(record.id) == record
+    assert store.update(record.id, increment).data == {"n": 2}
+    assert store.delete(record.id) is True
+    assert store.was_rotated(record.id) is True
+
+
+def test_mark_with_a_naive_moment(marking):
+    """A naive moment is refused, and so is what is not an id."""
+    with pytest.raises(EncodeError, match="time zone"):
+        marking.mark_rotated(Id.new(), datetime(2030, 1, 1))
+    for call in (marking.was_rotated, lambda id: marking.mark_rotated(id, datetime(2030, 1, 1, tzinfo=UTC))):
+        with pytest.raises(TypeError, match="Id"):
+            call("AAAAAAAAAAAAAAAAAAAAAA")

@@ -28,7 +28,7 @@ def test_changed_after_another_request_ended_it(store, as_store, clock):
 
 @pytest.mark.parametrize("act", ["cycle_id", "clear", "flush"])
 def test_cycled_or_cleared_after_another_request_ended_it(store, as_store, clock, act):
-    """Neither a new id, nor clearing, nor a second log-out restores an ended session; the log-out removes the cookie."""
+    """Neither a new id, nor clearing, nor a log-out restores an ended session; only the log-out removes the cookie."""
     cookie = new_session(store, clock, n=0)
 
     async def app(scope, receive, send):
