@@ -153,10 +153,8 @@ def end(session):
     return "ended"
 
 
-ROUNDS = 50
-FETCHES_AROUND_A_LOGIN = (
-    """
-const done = arguments[arguments.length - 1];
+FETCHES_AROUND_A_LOGIN = """
+const [rounds, done] = arguments;
 const get = async (page) => (await fetch(page)).text();
 const after = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 const slowly = async (n) => { await after(2 * n); return get(`/slow?n=${n}`); };
@@ -168,13 +166,11 @@ const round = async () => {
 };
 const all = async () => {
     const seen = [];
-    for (let n = 0; n < %d; n++) seen.push(await round());
+    for (let n = 0; n < rounds; n++) seen.push(await round());
     return seen;
 };
 all().then(done, (error) => done(String(error)));
 """
-    % ROUNDS
-)
 
 
 def test_stays_logged_in(chromium):
@@ -183,4 +179,4 @@ def test_stays_logged_in(chromium):
         chromium.get(f"http://{address}/begin")
         chromium.delete_all_cookies()
         chromium.set_script_timeout(100)
-        assert chromium.execute_async_script(FETCHES_AROUND_A_LOGIN) == ["ada"] * ROUNDS
+        assert chromium.execute_async_script(FETCHES_AROUND_A_LOGIN, 50) == ["ada"] * 50

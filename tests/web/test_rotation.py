@@ -300,9 +300,11 @@ def test_parallel_requests_on_a_real_server(tmp_path, clock, name):
             for _ in range(10):
                 assert (await fetches_around_a_login(client)).get("user") == "ada"
 
-    with (STORES | SERVED_STORES)[name](tmp_path, clock) as store:
-        with serving(make_app(getattr(store, "awaited", store))) as address:
-            asyncio.run(main(address))
+    with (
+        (STORES | SERVED_STORES)[name](tmp_path, clock) as store,
+        serving(make_app(getattr(store, "awaited", store))) as address,
+    ):
+        asyncio.run(main(address))
 
 
 @pytest.fixture
