@@ -105,7 +105,7 @@ async def commit(
         or session._has_new_expiry
         or (always_save and (touch_after is None or abs(session.expiry_date - stored.expiry_date) >= touch_after))
     ):
-        outcome = await _update(session, store, stored, changes, start)
+        outcome = await _update(session, store, stored, changes, start, rotation_grace)
     if session._flushed:  # while the store was awaited; what was set since then is for the next commit
         outcome = await _delete_flushed(session, store)
     return outcome
@@ -141,7 +141,12 @@ async def _begin(session: Session, store: AsyncSessionStore, changes: Changes, s
 
 
 async def _update(
-    session: Session, store: AsyncSessionStore, stored: Record, changes: Changes, start: _Start
+    session: Session,
+    store: AsyncSessionStore,
+    stored: Record,
+    changes: Changes,
+    start: _Start,
+    grace: timedelta | None,
 ) -> Outcome:
     deletes = False
 
@@ -156,7 +161,7 @@ async def _update(
     record = await store.update(stored.id, change, seen=seen)
     if record is not None:
         return _note_saved(session, record, changes, start)
-    if not deletes:
+    if not deletes or (grace is not None and await protocol.was_rotated(store, stored.id)):
         return _drop(session, changes, start)
     events.deleted(stored.id)
     return _note_gone(session, start)
