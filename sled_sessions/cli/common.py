@@ -18,9 +18,8 @@ from rich.table import Table
 
 from sled_sessions import DecodeError, Id, Record, SledStore, SweepStrategy
 from sled_sessions.display import durations, text
-from sled_sessions.display.masking import masked, printable
+from sled_sessions.display.masking import masked, printable, printable_json
 from sled_sessions.operate import Contents, NoDatabase, find_id, format_of, is_readable_by_others, is_url
-from sled_sessions.records.jsonl import without_controls
 from sled_sessions.records.record import KEY_LENGTH
 
 FOUND = 3  # the exit code of a check that found something wrong, and of a search that found nothing
@@ -144,7 +143,7 @@ def plain_record(key: bytes, record: Record | None, *, reveal: bool) -> dict[str
 
 def print_json(value: object) -> None:
     """Print attrs objects, dicts and the like as JSON on one line."""
-    click.echo(without_controls(msgspec.json.encode(value)))
+    click.echo(printable_json(msgspec.json.encode(value)))
 
 
 def print_result(result: object, words: str, *, as_json: bool) -> None:
@@ -170,7 +169,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     for row in rows:
         table.add_row(*(printable(text.plain(cell)) for cell in row))
     width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    Console(markup=False, highlight=False, width=width).print(table)
+    Console(markup=False, emoji=False, highlight=False, width=width).print(table)
 
 
 @contextmanager

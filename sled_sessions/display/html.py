@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from sled_sessions.display import text
-from sled_sessions.display.masking import masked
+from sled_sessions.display.masking import masked, printable
 
 _STYLE = """<style>
 .sled-sessions { overflow-x: auto; margin: .3em 0; }
@@ -63,8 +63,8 @@ def page(*parts: Markup) -> str:
 
 
 def cell(value: object) -> Markup:
-    """A value as escaped HTML, formatted by `text.plain`."""
-    return value if isinstance(value, Markup) else Markup(escape(text.plain(value)))
+    """A value as escaped HTML, formatted by `text.plain`, in which nothing is hidden."""
+    return value if isinstance(value, Markup) else Markup(escape(printable(text.plain(value))))
 
 
 def data(values: Mapping[str, Any], *, reveal: bool = False) -> Markup:

@@ -1,6 +1,7 @@
-"""Mask secrets and escape control characters in session data before it is shown."""
+"""Mask secrets and escape what terminals and browsers obey or hide in session data before it is shown."""
 
 import re
+import unicodedata
 from typing import Any
 
 MASK = "•••"
@@ -13,7 +14,6 @@ _SECRET = re.compile(
     r"|(^|[_.-])(auth|authorization|jwt|key|[th]?otp|pin|pw|pwd|session|sid)($|[_.-])",
     re.IGNORECASE,
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def is_secret(key: str) -> bool:
@@ -44,5 +44,32 @@ def masked(value: Any, _within: tuple[int, ...] = ()) -> Any:
 
 
 def printable(text: str) -> str:
-    r"""Text with control characters written as `\xNN`, so that a terminal does not act on them."""
-    return _CONTROL.sub(lambda found: rf"\x{ord(found[0]):02x}", text)
+    r"""Text with every character that is not seen written as an escape, such as `\x1b` and `\u202e`.
+
+    These are control and format characters, separators of lines and paragraphs, surrogates, and code points that are
+    private or unassigned: a terminal or browser obeys them, reorders the text around them, or shows nothing. Spaces
+    of any width stay. So an emoji that is joined from several ones appears in its parts.
+    """
+    return text if text.isprintable() else "".join(each if _is_seen(each) else _escape(each) for each in text)
+
+
+def printable_json(text: bytes) -> bytes:
+    """The same JSON with these characters escaped in JSON's way."""
+    shown = text.decode()
+    if shown.isprintable():
+        return text
+    return "".join(each if _is_seen(each) else _json_escape(each) for each in shown).encode()
+
+
+def _is_seen(character: str) -> bool:
+    return character.isprintable() or unicodedata.category(character) == "Zs"
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return rf"\x{code:02x}" if code < 0x100 else rf"\u{code:04x}" if code < 0x10000 else rf"\U{code:08x}"
+
+
+def _json_escape(character: str) -> str:
+    units = character.encode("utf-16-be")  # beyond U+FFFF, JSON writes two escapes
+    return "".join(rf"\u{units[place : place + 2].hex()}" for place in range(0, len(units), 2))

@@ -1,7 +1,6 @@
 """Values as plain text for people, the same in notebooks and on terminals."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,9 +17,6 @@ MOST_KEYS = 30
 _UNITS = (("years", 365.25 * 86400), ("days", 86400), ("h", 3600), ("min", 60))
 _TIMES = (("s", 1), ("ms", 1e-3), ("µs", 1e-6))
 _SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3), ("B", 1))
-
-# Lone surrogates, which cannot be sent to a browser, except those that stand for undecodable bytes of a file name.
-_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 class Figure(str):
@@ -43,7 +39,7 @@ def plain(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return _SURROGATE.sub(lambda found: rf"\u{ord(found[0]):04x}", str(value))
+    return str(value)
 
 
 def data_text(values: Mapping[str, Any], *, reveal: bool = False) -> str:

@@ -1,9 +1,11 @@
 """Read what people type after a magic: options, moments, session ids and conditions."""
 
+import re
 import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -12,20 +14,31 @@ from sled_sessions.display import durations
 from sled_sessions.errors import SessionError
 from sled_sessions.operate import matching
 from sled_sessions.records import Id, Record
+from sled_sessions.session import Session
+
+_VARIABLE = re.compile(r"\$([^\W\d]\w*)|\{([^\W\d]\w*)\}")
 
 
-def parse(parser: Any, line: str) -> Any:
+def parse(parser: Any, line: str, variables: dict[str, Any]) -> Any:
     """Split a magic's line as a shell would, and parse it with the magic's parser.
+
+    `$name` and `{name}` stand for the text of a variable. It stays within its word and is never an option: what a
+    variable holds may come from anywhere. Nothing is evaluated. `--id` looks a variable up itself.
 
     The word after an option that takes a value is always its value, so that ids and `-7d` may begin with a dash.
     """
     takes_value = {name: action.nargs != 0 for action in parser._actions for name in action.option_strings}
     words: list[str] = []
     for word in shlex.split(line):
-        if words and takes_value.get(words[-1]) and word not in takes_value:
-            words[-1] += f"={word}"
+        is_value = bool(words) and takes_value.get(words[-1], False) and word not in takes_value
+        option = words[-1] if is_value else word.partition("=")[0]
+        text = word if option == "--id" else _VARIABLE.sub(partial(_text_of, variables), word)
+        if is_value:
+            words[-1] += f"={text}"
+        elif text.startswith("-") and not word.startswith("-"):
+            raise UsageError(f"the text in {word} begins with a dash, like an option")
         else:
-            words.append(word)
+            words.append(text)
     try:
         return parser.parse_args(words)
     except UsageError as error:
@@ -48,16 +61,24 @@ def moment(text: str, now: datetime) -> datetime:
 
 
 def session_id(text: str, variables: dict[str, Any]) -> Id:
-    """Parse a session id, or evaluate an expression that gives an Id."""
+    """Parse a session id, or look up the variable of this name: an Id, its text, or a session or record with one."""
     with suppress(SessionError):
         return Id.parse(text)
-    try:
-        id = eval(text, variables)  # noqa: S307 - a notebook's user may run any code here
-    except Exception as error:  # noqa: BLE001 - any error of the expression is shown
-        raise UsageError(f"--id: {text} raised {type(error).__name__}: {error}") from None
-    if not isinstance(id, Id):
-        raise UsageError(f"--id: {text} is not a session id")
-    return id
+    found = _VARIABLE.fullmatch(text)
+    name = text if found is None else found[1] or found[2]
+    if not name.isidentifier():
+        raise UsageError(f"--id: {text} is neither a session id nor the name of a variable that holds one")
+    if name not in variables:
+        raise UsageError(f"--id: {name} is not a session id, and no variable of this name is defined")
+    value = variables[name]
+    if isinstance(value, Session | Record):
+        value = value.id
+    if isinstance(value, str):
+        with suppress(SessionError):
+            return Id.parse(value)
+    if not isinstance(value, Id):
+        raise UsageError(f"--id: the variable {name} does not hold a session id")
+    return value
 
 
 def condition(given: Any, cell: str | None, now: datetime, variables: dict[str, Any]) -> Callable[[Record], bool]:
@@ -87,3 +108,9 @@ def condition(given: Any, cell: str | None, now: datetime, variables: dict[str, 
             raise UsageError(f"the expression raised {type(error).__name__} on {record.id!r}: {error}") from None
 
     return matches
+
+
+def _text_of(variables: dict[str, Any], found: re.Match[str]) -> str:
+    """The text of the variable that was found in a word; what was typed if there is none."""
+    name = found[1] or found[2]
+    return str(variables[name]) if name in variables else found[0]

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class
+from IPython.core.magic import Magics, cell_magic, line_cell_magic, line_magic, magics_class, no_var_expand
 from IPython.core.magic_arguments import argument, magic_arguments
 
 from sled_sessions.display import durations, text
@@ -34,12 +34,17 @@ _store = argument("store", nargs="?", default="store", help="The variable that h
 
 
 def _parsed(magic: Callable[..., Any]) -> Callable[..., Any]:
-    """Call a magic with its parsed line, and turn expected errors into a line: a typing mistake needs no traceback."""
+    """Call a magic with its parsed line, and turn expected errors into a line: a typing mistake needs no traceback.
 
+    IPython does not expand the line, because it would evaluate what stands in braces and split what variables hold.
+    """
+
+    @no_var_expand
     @functools.wraps(magic)
-    def wrapped(self: Magics, line: str, *cell: str) -> Any:
+    def wrapped(self: "SessionMagics", line: str, *cell: str) -> Any:
         try:
-            return magic(self, parse(getattr(self, magic.__name__).parser, line), *cell)
+            given = parse(getattr(self, magic.__name__).parser, line, self.shell.user_ns)
+            return magic(self, given, *cell)
         except (UsageError, SessionError, SledError, OSError, ValueError, ImportError) as error:
             raise UsageError(printable(" ".join(str(error).split())) or type(error).__name__) from None
 
@@ -203,7 +208,7 @@ class SessionMagics(Magics):
     @cell_magic
     @magic_arguments("%session")
     @_store
-    @argument("--id", help="An existing session's id, or an expression that gives it; default: a new session.")
+    @argument("--id", help="An existing session's id, or a variable that holds it; default: a new session.")
     @_parsed
     def session(self, given: Any, cell: str) -> Session:
         """Run the cell with a session of the store in the variable `session`, and save it afterwards.

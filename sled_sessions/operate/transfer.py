@@ -45,14 +45,19 @@ class CopyReport:
 
 @attrs.frozen
 class ImportReport:
-    """How many sessions `import_sessions` has written, because they were new or replaced, and how many it has kept.
+    """What `import_sessions` did.
 
-    Of those written, `unreadable` are records that cannot be decoded, or whose key is not an id.
+    Attributes:
+        written: Sessions that were written because they were new or replaced.
+        kept: Sessions that the store had already and that were left alone.
+        unreadable: Of those written, records that no store can load.
+        too_large: Records of more than the store's `max_record_bytes`, which were not written.
     """
 
     written: int = 0
     kept: int = 0
     unreadable: int = 0
+    too_large: int = 0
 
 
 async def copy_sessions(source: Place, target: Place, *, progress: Progress | None = None) -> CopyReport:
@@ -137,21 +142,24 @@ def import_sessions(
         OperationError: A line is not a session; the message says which. Those before it are written.
     """
     sessions = IndexedTree.of(store.tree)
-    written = kept = unreadable = 0
+    written = kept = unreadable = too_large = 0
     for key, value in read_lines(lines if progress is None else _counted(lines, progress)):
+        if len(value) > store.max_record_bytes:
+            too_large += 1
+            continue
         stored = store.tree.get(key)
         if stored is not None and (stored == value or not replace):
             kept += 1
             continue
         expiry = expiry_of(key, value)
-        if expiry is None:  # no store can load it, so it has no index entry
+        if expiry is None:  # no sweep can tell when it expires, so it has no index entry
             store.tree.insert(key, value)
-            unreadable += 1
         else:
             sessions.save(key, value, expiry)
         written += 1
+        unreadable += Record.decode_if_readable(key, value) is None
     store.flush(fsync=True)
-    return ImportReport(written=written, kept=kept, unreadable=unreadable)
+    return ImportReport(written=written, kept=kept, unreadable=unreadable, too_large=too_large)
 
 
 async def _copy(key: bytes, value: bytes, put: Put) -> Outcome:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 
 from sled_sessions.errors import DecodeError, EncodeError
-from sled_sessions.records.json import MAX_DEPTH, is_json, to_plain
+from sled_sessions.records.json import MAX_DEPTH, SHALLOW, is_json, to_plain
 
 Moment: TypeAlias = tuple[int, int, int, int, int, int, int, int, int]
 """An expiry date as the record encodes it: nine integers, the offset included."""
@@ -47,6 +47,12 @@ class _Whole(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=Fal
     expiry: _Moment
 
 
+class _Shallow(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    id: _Key
+    data: dict[str, SHALLOW]
+    expiry: _Moment
+
+
 class _Head(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     id: _Key
     data: msgspec.Raw  # not decoded: a sweep needs only the expiry
@@ -54,6 +60,7 @@ class _Head(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=Fals
 
 
 _encode = msgspec.msgpack.Encoder().encode
+_decode_shallow = msgspec.msgpack.Decoder(_Shallow).decode
 _decode_whole = msgspec.msgpack.Decoder(_Whole).decode
 _decode_head = msgspec.msgpack.Decoder(_Head).decode
 
@@ -76,12 +83,28 @@ def encode(key: bytes, data: dict[str, Any], expiry_date: datetime, is_checked: 
 
 
 def decode(value: bytes) -> tuple[bytes, dict[str, Any], datetime]:
-    """The id's bytes, the data and the expiry date of a record; DecodeError if the bytes are not a valid one."""
+    """The id's bytes, the data and the expiry date of a record.
+
+    Raises:
+        DecodeError: The bytes are not a valid record, or its data is not JSON, which no other program could read.
+    """
+    whole: _Shallow | _Whole
+    try:
+        whole = _decode_shallow(value)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        whole = _decode_deep(value)
+    return whole.id, whole.data, to_datetime(whole.expiry)
+
+
+def _decode_deep(value: bytes) -> _Whole:
+    """Decode data that is nested more deeply than `SHALLOW`, or raise DecodeError with the reason."""
     try:
         whole = _decode_whole(value)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        if not is_json(whole.data, MAX_DEPTH):
+            to_plain(whole.data)  # raises, with the path
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError, EncodeError) as error:
         raise _invalid(error) from None
-    return whole.id, whole.data, to_datetime(whole.expiry)
+    return whole
 
 
 def decode_moment(value: bytes) -> Moment:

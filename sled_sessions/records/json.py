@@ -6,15 +6,34 @@ depth. If not, `to_plain` converts the value, or raises with the path to what is
 """
 
 import math
+import sys
 from collections.abc import Mapping
-from typing import NoReturn, TypeAlias
+from types import GenericAlias
+from typing import Annotated, Any, NoReturn, TypeAlias
+
+import msgspec
 
 from sled_sessions.errors import EncodeError
 from sled_sessions.sled._native import is_json
 
-__all__ = ["JSON", "MAX_DEPTH", "is_json", "to_plain"]
+__all__ = ["JSON", "MAX_DEPTH", "SHALLOW", "is_json", "to_plain"]
 
 JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | None"
+
+_Finite: TypeAlias = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+
+
+def _nested(levels: int) -> Any:
+    """The type of a JSON value with at most this many levels of containers; msgspec has no recursive aliases."""
+    scalar: Any = None | bool | int | _Finite | str
+    if levels == 0:
+        return scalar
+    inner = _nested(levels - 1)
+    return scalar | GenericAlias(list, inner) | GenericAlias(dict, (str, inner))
+
+
+SHALLOW: Any = _nested(5)
+"""The type of values that msgspec checks as it decodes them, at no cost; deeper data needs a second pass."""
 
 MAX_DEPTH = 512
 """Levels of nested containers, counting the data itself: half of what rmp-serde reads, and safe for Python's stack."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from sled_sessions.display.masking import printable_json
 from sled_sessions.errors import DecodeError
 from sled_sessions.records import codec
 from sled_sessions.records.record import Id
@@ -37,10 +38,10 @@ _write_record = msgspec.msgpack.Encoder().encode
 _read_line = msgspec.json.Decoder(_Line).decode
 _write_line = msgspec.json.Encoder().encode
 
-# The control characters that JSON leaves unescaped: DEL, and 128 to 159, which are two bytes each in UTF-8.
-_CONTROL = re.compile(rb"\x7f|\xc2[\x80-\x9f]")
 _INVALID = "not a session in JSON Lines format"
-_MOMENT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|([+-])(\d\d):(\d\d)(?::(\d\d))?)")
+_MOMENT = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(Z|([+-])(\d\d):(\d\d)(?::(\d\d))?)", re.ASCII
+)
 
 
 def to_line(key: bytes, value: bytes) -> bytes:
@@ -54,12 +55,7 @@ def to_line(key: bytes, value: bytes) -> bytes:
             text = _write_line(line)
     except (msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError):  # invalid, or not JSON
         text = _write_line(_Line(key=b64encode(key).decode(), value=whole))
-    return without_controls(text)
-
-
-def without_controls(text: bytes) -> bytes:
-    """The same JSON with every control character escaped, so that a terminal does not act on it."""
-    return _CONTROL.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), text)
+    return printable_json(text)
 
 
 def from_line(line: bytes | str) -> tuple[bytes, bytes]:

@@ -9,8 +9,9 @@ from typing import Any, Self
 
 import attrs
 
-from sled_sessions.errors import DecodeError, RecordTooLarge
+from sled_sessions.errors import DecodeError, EncodeError, RecordTooLarge
 from sled_sessions.records import codec
+from sled_sessions.tracebacks import forget_locals, guarded
 
 KEY_LENGTH = 16
 """Bytes of an id as a key in a tree."""
@@ -46,6 +47,7 @@ class Id:
 
     def __init__(self, key: bytes) -> None:
         if not (isinstance(key, bytes) and len(key) == KEY_LENGTH):
+            del key  # it may be an id as text
             raise DecodeError("a session id has exactly 16 bytes; Id.parse(text) reads a cookie's text")
         _set(self, "key", key)  # attrs has frozen plain assignment
 
@@ -64,6 +66,7 @@ class Id:
         if isinstance(text, str):
             text = text.encode("ascii", "replace")
         if not (isinstance(text, bytes) and _TEXT.fullmatch(text)):
+            del text  # it may be an id and something more
             raise DecodeError("not a session id: expected 22 characters of unpadded URL-safe base64")
         return cls(binascii.a2b_base64(text.translate(_FROM_URL_SAFE) + b"==")[::-1])
 
@@ -102,8 +105,8 @@ class Record:
         data: Text keys to JSON values: None, bool, int (64 bits), float (finite), str, list, dict.
         expiry_date: An aware datetime, to the microsecond; the session is live before it and expired from it on.
         version: For stores: the token for `version`.
-        is_checked: The data is known to be JSON, so encoding skips the check. A session checks each value as it is
-            set, and keeps what it did not touch, even a value that another program wrote and JSON lacks.
+        is_checked: The data is known to be JSON, so encoding skips the check: a session checks each value as it is set,
+            and what it did not touch comes from a store, which returns nothing else.
 
     Raises:
         EncodeError: `expiry_date` is naive. If it becomes naive later, encoding raises.
@@ -120,9 +123,15 @@ class Record:
         self, id: Id, data: dict[str, Any], expiry_date: datetime, *, version: object = None, is_checked: bool = False
     ) -> None:
         if not isinstance(id, Id):
-            raise not_an_id(id)
+            error = not_an_id(id)
+            del id, data
+            raise error
         if getattr(expiry_date, "tzinfo", None) is not UTC:  # nearly always UTC, and every load comes through here
-            codec.require_aware(expiry_date, "expiry_date")
+            try:
+                codec.require_aware(expiry_date, "expiry_date")
+            except EncodeError:
+                del data
+                raise
         self.id = id
         self.data = data
         self.expiry_date = expiry_date
@@ -142,12 +151,18 @@ class Record:
             EncodeError: JSON cannot hold the data; the message names the path to the offending value.
             RecordTooLarge: The encoded record has more than `max_bytes`.
         """
-        value = codec.encode(self.id.key, self.data, self.expiry_date, self._is_checked)
-        if max_bytes is not None and len(value) > max_bytes:
-            raise too_large("the record", len(value), max_bytes)
+        try:  # not `guarded`, here and in `decode_live`: each costs a request more than its share
+            value = codec.encode(self.id.key, self.data, self.expiry_date, self._is_checked)
+        except EncodeError as error:
+            forget_locals(error)
+            raise
+        if max_bytes is not None and (size := len(value)) > max_bytes:
+            del value
+            raise too_large("the record", size, max_bytes)
         return value
 
     @classmethod
+    @guarded
     def decode(cls, value: bytes) -> Self:
         """Decode a record that this package or the Rust crate wrote; nanoseconds are rounded down to microseconds.
 
@@ -164,12 +179,19 @@ class Record:
         Raises:
             DecodeError: The bytes are not a valid record, or are another session's.
         """
-        key, data, expiry_date = codec.decode(value)
+        try:
+            key, data, expiry_date = codec.decode(value)
+        except DecodeError as error:
+            del value
+            forget_locals(error)
+            raise
         if key != id.key:
+            del key, data, value
             raise DecodeError("the bytes under this id are another session's record")
         return None if expiry_date <= now else cls(id, data, expiry_date, version=value)
 
     @classmethod
+    @guarded
     def decode_stored(cls, key: bytes, value: bytes) -> Self:
         """Decode the record stored under this key, live or expired.
 

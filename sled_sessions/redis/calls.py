@@ -14,7 +14,7 @@ import attrs
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from sled_sessions.errors import DecodeError
@@ -136,35 +136,58 @@ class Calls:
         finally:
             await pool.release(connection)
 
-    async def read(self, key: bytes) -> Any:
+    async def add(self, key: bytes, value: bytes, expiry: int) -> bool:
+        """Store a value until `expiry`, with the client's retries; false if the key is taken."""
+        answer = await self._client.set(key, value, pxat=expiry, nx=True)
+        return _checked("SET", answer, answer is None or _is_ok(answer)) is not None
+
+    async def write(self, key: bytes, value: bytes, expiry: int) -> None:
+        """Store a value until `expiry`, whether or not the key is taken."""
+        answer = await self.once(key, "SET", key, value, "PXAT", expiry)
+        _checked("SET", answer, _is_ok(answer))
+
+    async def delete(self, key: bytes) -> bool:
+        """Delete a key, with the client's retries; false if there was none."""
+        answer = await self._client.delete(key)
+        return bool(_checked("DEL", answer, isinstance(answer, int)))
+
+    async def read(self, key: bytes) -> bytes | None:
         """The value under a key; b"", which is not a valid record, for a list, a hash or the like.
 
         The first attempt bypasses the client, which takes a sixth longer; the retries are the client's.
         """
         try:
-            if self._cluster is None:
-                with suppress(RedisConnectionError, RedisTimeoutError):
-                    return await self.once(key, "GET", key)
-            return await self._client.get(key)
+            answer = await self._get(key)
         except ResponseError as error:
             if not is_wrong_type(error):
                 raise
             return b""
+        value: bytes | None = _checked("GET", answer, answer is None or isinstance(answer, bytes))
+        return value
 
-    async def swap(self, key: bytes, old: bytes, new: bytes | None, expiry: int) -> Any:
-        """Replace the value, or delete it for None, if it is still the old one; the answer is true if it was."""
+    async def _get(self, key: bytes) -> Any:
+        if self._cluster is None:
+            with suppress(RedisConnectionError, RedisTimeoutError):
+                return await self.once(key, "GET", key)
+        return await self._client.get(key)
+
+    async def swap(self, key: bytes, old: bytes, new: bytes | None, expiry: int) -> bool:
+        """Replace the value, or delete it for None, if it is still the old one; true if it was."""
         if new is None:
-            return await self.once(key, "EVAL", _DELETE, 1, key, old)
+            answer = await self.once(key, "EVAL", _DELETE, 1, key, old)
+            return _checked("EVAL", answer, answer in (1, None)) is not None
         if self._knows_ifeq:
             try:
-                return await self.once(key, "SET", key, new, "IFEQ", old, "PXAT", expiry)
+                answer = await self.once(key, "SET", key, new, "IFEQ", old, "PXAT", expiry)
+                return _checked("SET", answer, answer is None or _is_ok(answer)) is not None
             except ResponseError as error:
                 if is_wrong_type(error):
-                    return None
+                    return False
                 if "syntax error" not in str(error).lower():
                     raise
             self._knows_ifeq = False
-        return await self.once(key, "EVAL", _SWAP, 1, key, old, new, expiry)
+        answer = await self.once(key, "EVAL", _SWAP, 1, key, old, new, expiry)
+        return _checked("EVAL", answer, answer is None or _is_ok(answer)) is not None
 
     async def pages(self, keys: Keys) -> AsyncIterator[dict[bytes, Id]]:
         """The keys of all sessions on all masters, with their ids, in pages: each once, though SCAN may repeat one."""
@@ -176,7 +199,7 @@ class Calls:
             cursor, known = 0, set[bytes]()
             while True:
                 scan = partial(self._client.scan, cursor, match=keys.pattern, count=_PAGE, **target)
-                cursor, found = await self.answer(scan, self.deadline(), ())
+                cursor, found = await self.answer(partial(_page, scan), self.deadline(), ())
                 if isinstance(cursor, dict):  # a Cluster's client returns one for each node
                     (cursor,) = cursor.values()
                 page = {key: id for key in found if key not in known and (id := keys.id_of(key)) is not None}
@@ -186,7 +209,24 @@ class Calls:
                     break
 
 
-@attrs.define(eq=False)
+async def _page(scan: Callable[[], Awaitable[Any]]) -> Any:
+    """One step of a SCAN: the cursor and the keys."""
+    cursor, found = await scan()
+    return _checked("SCAN", (cursor, found), isinstance(found, list) and all(isinstance(key, bytes) for key in found))
+
+
+def _is_ok(answer: Any) -> bool:
+    return answer is True or answer == b"OK"  # clients turn it into True
+
+
+def _checked(command: str, answer: Any, is_valid: bool) -> Any:
+    """Return a server's answer; InvalidResponse if no server gives it to this command, and so it is something else."""
+    if not is_valid:
+        raise InvalidResponse(f"the server answered {command} with {type(answer).__name__}")
+    return answer
+
+
+@attrs.define(eq=False, repr=False)
 class Turn:
     """What this process's updates of one session share: the lock that one holds, and the value the last one wrote."""
 

@@ -12,6 +12,7 @@ import attrs
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisError
 
+from sled_sessions.errors import BackendError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.record import MAX_RECORD_BYTES
 from sled_sessions.redis.calls import Calls, Keys, Turn
@@ -20,6 +21,7 @@ from sled_sessions.redis.urls import client_from_url
 from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.protocol import DELETE, Change, check_change
 from sled_sessions.stores.sweep import Sweep, SweepOptions, SweepReport, SweepStrategy
+from sled_sessions.tracebacks import guarded
 
 _log = logging.getLogger(__name__)
 
@@ -113,32 +115,37 @@ class RedisStore:
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
+    @guarded
     async def create(self, record: Record) -> Record:
         """Store a new session; if its id is taken, under a new id."""
         deadline = self._calls.deadline()
         while True:
             key, (value, expiry) = self._keys.of(record.id), self._encode(record)
             # A retry may leave a record under an id that is never returned; it expires by itself.
-            attempt = partial(self.client.set, key, value, pxat=expiry, nx=True)
+            attempt = partial(self._calls.add, key, value, expiry)
             if await self._calls.answer(attempt, deadline, [key]):
                 return record
             record = attrs.evolve(record, id=Id.new())
 
+    @guarded
     async def save(self, record: Record) -> None:
         """Store a session, new or known."""
         key, (value, expiry) = self._keys.of(record.id), self._encode(record)
-        write = partial(self._calls.once, key, "SET", key, value, "PXAT", expiry)
+        write = partial(self._calls.write, key, value, expiry)
         await self._calls.answer(write, self._calls.deadline(), [key])
 
+    @guarded
     async def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None."""
         return await self._load(id, self._keys.of(id), self._calls.deadline())
 
+    @guarded
     async def delete(self, id: Id) -> bool:
         """Remove a session; False if there was none, or if a retry found it already removed."""
         key = self._keys.of(id)
-        return bool(await self._calls.answer(partial(self.client.delete, key), self._calls.deadline(), [key]))
+        return bool(await self._calls.answer(partial(self._calls.delete, key), self._calls.deadline(), [key]))
 
+    @guarded
     async def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """Read, change and write a live session as one step, across processes; see `SessionStore.update`.
 
@@ -193,18 +200,21 @@ class RedisStore:
         Sweep(SweepStrategy(strategy or SweepStrategy.FULL_SCAN), self.clock, **options)  # checks them
         return SweepReport(strategy=None)
 
+    @guarded
     async def mark_rotated(self, id: Id, until: datetime) -> None:
         """Mark an id as changed until this moment; see `RotationMarks`. One round trip; the server removes the mark."""
         key, moment = self._keys.of_mark(id), codec.to_microseconds(codec.require_aware(until, "until"))
-        write = partial(self.client.set, key, b"%d" % moment, pxat=_milliseconds(moment))
+        write = partial(self._calls.write, key, b"%d" % moment, _milliseconds(moment))
         await self._calls.answer(write, self._calls.deadline(), [key])
 
+    @guarded
     async def was_rotated(self, id: Id) -> bool:
         """Whether an id has a mark that has not ended. One round trip."""
         key = self._keys.of_mark(id)
         value: bytes | None = await self._calls.answer(partial(self._calls.read, key), self._calls.deadline(), [key])
         return value is not None and value.isdigit() and int(value) > codec.to_microseconds(self.clock())
 
+    @guarded
     async def count(self) -> int:
         """The number of stored sessions.
 
@@ -213,6 +223,7 @@ class RedisStore:
         """
         return sum([len(page) async for page in self._calls.pages(self._keys)])
 
+    @guarded
     async def records(self) -> AsyncIterator[Record]:
         """All stored records, in no order; unreadable ones are skipped. O(n), as `count`."""
         unreadable = 0
@@ -224,6 +235,7 @@ class RedisStore:
         if unreadable:
             _log.warning("skipped %d records that could not be decoded", unreadable)
 
+    @guarded
     async def pairs(self) -> AsyncIterator[tuple[Id, bytes]]:
         """Each session's id and its record's bytes, in no order. O(n), as `count`."""
         async for page in self._calls.pages(self._keys):
@@ -238,8 +250,10 @@ class RedisStore:
                     yield page[key], b""
                 elif isinstance(value, Exception):
                     raise backend_error(value, keys)
-                elif value is not None:  # None: deleted since the scan
+                elif isinstance(value, bytes):
                     yield page[key], value
+                elif value is not None:  # None: deleted since the scan
+                    raise BackendError(f"the server answered GET with {type(value).__name__}")
 
     def __repr__(self) -> str:
         # The client's own repr shows the password.

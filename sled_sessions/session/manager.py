@@ -9,8 +9,9 @@ from sled_sessions.session.commit import Outcome, commit
 from sled_sessions.session.session import Session
 from sled_sessions.stores.adapter import AsyncStore, run_inline
 from sled_sessions.stores.clock import Clock, clock_of
-from sled_sessions.stores.protocol import SessionStore, check_blocking
+from sled_sessions.stores.protocol import SessionStore, check_blocking, key_of
 from sled_sessions.stores.wrapped import max_bytes_of
+from sled_sessions.tracebacks import guarded
 
 
 class SessionManager:
@@ -40,8 +41,15 @@ class SessionManager:
     def __repr__(self) -> str:
         return f"SessionManager({self._store!r})"
 
+    @guarded
     def open(self, id: Id | None = None) -> Session:
-        """Open the session with this id, or a new one if `id` is None or the store has no live session under it."""
+        """Open the session with this id, or a new one if `id` is None or the store has no live session under it.
+
+        Raises:
+            TypeError: `id` is not an Id.
+        """
+        if id is not None:
+            key_of(id)
         return Session(
             lambda: None if id is None else self._store.load(id),
             expiry=self._expiry,
@@ -49,6 +57,7 @@ class SessionManager:
             max_bytes=self._max_bytes,
         )
 
+    @guarded
     def commit(self, session: Session) -> Outcome:
         """Write what was changed. Afterwards `session.id` is the id to open it by, or None if it has ended.
 

@@ -1,17 +1,20 @@
 """The session: one visitor's data, as a dict that knows what changed in it. `commit.py` says how it is stored."""
 
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from sled_sessions.errors import EncodeError
 from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.codec import from_microseconds, to_microseconds
 from sled_sessions.records.expiry import SESSION_END, policy_of
+from sled_sessions.session.base import NOT_LOADED, Ignored, SessionDict
 from sled_sessions.session.changes import ABSENT, CANNOT_PACK, SCALARS, UNCHANGING, Changes, check, image_of, pack
 from sled_sessions.stores.clock import Clock, utc_now
-from sled_sessions.stores.locks import KeyLocks
+from sled_sessions.tracebacks import forget_locals
 
 DEADLINE: Final = "_ends_at_most"
 """The data key for the moment of `Expiry.at_most`, in microseconds since the Unix epoch; apps do not see it."""
@@ -20,32 +23,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _LAST: Final = to_microseconds(datetime.max.replace(tzinfo=UTC))
 _CONTAINERS = (list, dict)
 
-if TYPE_CHECKING:
-    _Base = dict[str, Any]  # to a type checker, every dict is a MutableMapping
-else:
 
-    class _Base(MutableMapping, dict):
-        __slots__ = ()
-
-
-class NotLoaded:
-    """Placeholder that makes raw dict access fail until the session is loaded."""
-
-
-class _Ignored:
-    """A property of a session whose assignment has no effect."""
-
-    def __init__(self, read: "Callable[[Session], bool]") -> None:
-        self._read = read
-
-    def __get__(self, session: "Session | None", _: type) -> bool:
-        return session is not None and self._read(session)
-
-    def __set__(self, session: "Session", value: bool) -> None:
-        pass
-
-
-class Session(_Base):
+class Session(SessionDict):
     """One visitor's session: a dict of JSON values with an id and an expiry.
 
     It is loaded on first use. Nothing is written before the commit, which the middleware or a `SessionManager` makes;
@@ -93,7 +72,7 @@ class Session(_Base):
     ) -> None:
         self.is_loaded = False
         """Whether the session has been used yet."""
-        dict.__setitem__(self, "", _NOT_LOADED)
+        dict.__setitem__(self, "", NOT_LOADED)
         self._load = load
         self._expiry = expiry or SESSION_END
         self._clock = clock
@@ -111,8 +90,17 @@ class Session(_Base):
         Raises:
             BackendError, DecodeError: As the store's `load`.
         """
-        if not self.is_loaded:
-            _filling.hold(id(self), self._fill, self._load())
+        if self.is_loaded:
+            return
+        record = self._load()
+        with _filling:  # a signal handler that loads the session meanwhile does the same again, which changes nothing
+            if not self.is_loaded:  # another thread may have loaded it, and used it since
+                self._stored, data = record, {} if record is None else record.data
+                dict.update(self, data)
+                if "" not in data:
+                    dict.pop(self, "", None)
+                dict.pop(self, DEADLINE, None)
+                self.is_loaded = True
 
     # Starlette calls `mark_accessed` whenever an app reads `request.session`, and apps written for it call
     # `mark_modified` after a nested change, which is noticed here without that.
@@ -135,8 +123,14 @@ class Session(_Base):
         except CANNOT_PACK:
             is_fit = False
         if not is_fit:
-            check(key, value, self._max_bytes)  # accepts it, or raises with the path
+            try:
+                check(key, value, self._max_bytes)  # accepts it, or raises with the path
+            except EncodeError as error:
+                del value
+                forget_locals(error)
+                raise
         if key == DEADLINE:
+            del value
             raise EncodeError(f"the key {key!r} is reserved for internal use; choose another")
         self._remember(key)
         dict.__setitem__(self, key, value)
@@ -240,10 +234,10 @@ class Session(_Base):
         return not self
 
     # Names of Starlette and Quart, whose sessions allow setting them; Quart does so on each request.
-    new = _Ignored(lambda session: session.id is None)
-    permanent = _Ignored(lambda session: not session.expiry.ends_with_browser)
-    accessed = _Ignored(lambda session: session.is_loaded)
-    modified = _Ignored(lambda session: session.is_modified)
+    new = Ignored(lambda session: session.id is None)
+    permanent = Ignored(lambda session: not session.expiry.ends_with_browser)
+    accessed = Ignored(lambda session: session.is_loaded)
+    modified = Ignored(lambda session: session.is_modified)
 
     @property
     def is_modified(self) -> bool:
@@ -336,6 +330,15 @@ class Session(_Base):
             RecordTooLarge: It has become larger than any record.
         """
         changes = Changes(changed={}, kept={}, removed=[], images={})
+        try:
+            self._compare(changes)
+        except EncodeError as error:
+            del changes
+            forget_locals(error)
+            raise
+        return changes
+
+    def _compare(self, changes: Changes) -> None:
         for key, before in list(self._before.items()):  # a copy, since another thread may be using the session
             value = dict.get(self, key, ABSENT)
             now = changes.images[key] = value if type(value) in UNCHANGING else image_of(key, value)
@@ -346,7 +349,6 @@ class Session(_Base):
                     changes.removed.append(key)
                 else:
                     changes.changed[key] = now
-        return changes
 
     def settle(self, changes: Changes) -> None:
         """Treat these as stored. What was done since is a new change, and containers handed out are still watched."""
@@ -355,15 +357,6 @@ class Session(_Base):
             stored = changes.images.get(key, before)
             if type(stored) not in UNCHANGING or dict.get(self, key, ABSENT) is not stored:
                 self._before[key] = stored
-
-    def _fill(self, record: Record | None) -> None:
-        if not self.is_loaded:  # another thread may have loaded it, and used it since
-            dict.clear(self)
-            if record is not None:
-                self._stored = record
-                dict.update(self, record.data)
-                dict.pop(self, DEADLINE, None)
-            self.is_loaded = True
 
     def _remember(self, key: str) -> None:
         if key not in self._before:
@@ -390,5 +383,5 @@ class Session(_Base):
         self._is_cycling = self._has_new_expiry = False
 
 
-_filling = KeyLocks()  # by the session's `id()`; a lock in each session would be made for every request
-_NOT_LOADED = NotLoaded()
+_filling = threading.RLock()  # one for all: each session would need its own for every request otherwise
+os.register_at_fork(after_in_child=lambda: globals().update(_filling=threading.RLock()))

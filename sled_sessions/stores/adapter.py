@@ -25,6 +25,7 @@ from sled_sessions.stores.protocol import (
     was_rotated,
 )
 from sled_sessions.stores.sweep import SweepOptions, SweepReport, SweepStrategy
+from sled_sessions.tracebacks import guarded
 
 _T = TypeVar("_T")
 
@@ -117,34 +118,42 @@ class BlockingStore:
     def __repr__(self) -> str:
         return repr(self._async)
 
+    @guarded
     def create(self, record: Record) -> Record:
         """See `SessionStore.create`."""
         return self._call(record.id.key, self._async.create, record)
 
+    @guarded
     def save(self, record: Record) -> None:
         """See `SessionStore.save`."""
         self._call(record.id.key, self._async.save, record)
 
+    @guarded
     def load(self, id: Id) -> Record | None:
         """See `SessionStore.load`."""
         return self._call(key_of(id), self._async.load, id)
 
+    @guarded
     def delete(self, id: Id) -> bool:
         """See `SessionStore.delete`."""
         return self._call(key_of(id), self._async.delete, id)
 
+    @guarded
     def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """See `SessionStore.update`."""
         return self._call(key_of(id), partial(self._async.update, seen=seen), id, change)
 
+    @guarded
     def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
         """See `SessionStore.delete_expired`."""
         return run_inline(self._async.delete_expired(strategy, **options), self)
 
+    @guarded
     def mark_rotated(self, id: Id, until: datetime) -> None:
         """See `RotationMarks.mark_rotated`; does nothing if the store keeps no marks."""
         run_inline(mark_rotated(self._async, id, until), self)
 
+    @guarded
     def was_rotated(self, id: Id) -> bool:
         """See `RotationMarks.was_rotated`; false if the store keeps no marks."""
         return run_inline(was_rotated(self._async, id), self)

@@ -31,6 +31,7 @@ from sled_sessions.stores.protocol import (
     was_rotated,
 )
 from sled_sessions.stores.sweep import SweepOptions, SweepReport, SweepStrategy
+from sled_sessions.tracebacks import guarded
 
 if TYPE_CHECKING:
     import asyncio
@@ -69,6 +70,7 @@ class CachingStore(BlockingStore):
     def __repr__(self) -> str:
         return f"CachingStore({self.cache!r}, {self.store!r})"
 
+    @guarded
     def load(self, id: Id) -> Record | None:
         """Return a live session from the cache, or from the store, and then cache it."""
         record = run_inline(self._pair.cached(id), self)  # without the lock
@@ -127,16 +129,19 @@ class AsyncCachingStore:
     def __repr__(self) -> str:
         return f"AsyncCachingStore({self.cache!r}, {self.store!r})"
 
+    @guarded
     async def create(self, record: Record) -> Record:
         """Store a new session in both; under another id if the store has this one."""
         async with self._lock(record.id):  # an id that replaces it is not known to any other writer yet
             return await self._pair.create(record)
 
+    @guarded
     async def save(self, record: Record) -> None:
         """Store a session, new or known, in both."""
         async with self._lock(record.id):
             await self._pair.save(record)
 
+    @guarded
     async def load(self, id: Id) -> Record | None:
         """Return a live session from the cache if the store was asked within `max_age`, or else from the store."""
         record = await self._pair.cached(id)
@@ -147,26 +152,31 @@ class AsyncCachingStore:
                     record = await self._pair.load(id)
         return record
 
+    @guarded
     async def delete(self, id: Id) -> bool:
         """Remove a session from both; false if the store had none."""
         async with self._lock(id):
             return await self._pair.delete(id)
 
+    @guarded
     async def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """Change a session in the store, atomically, and then in the cache."""
         async with self._lock(id):
             return await self._pair.update(id, change, seen=seen)
 
+    @guarded
     async def delete_expired(
         self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]
     ) -> SweepReport:
         """Sweep the store and then the cache; returns the store's report, complete when both sweeps were."""
         return await self._pair.delete_expired(strategy, **options)
 
+    @guarded
     async def mark_rotated(self, id: Id, until: datetime) -> None:
         """See `RotationMarks.mark_rotated`; the mark is in the store alone."""
         await self._pair.mark_rotated(id, until)
 
+    @guarded
     async def was_rotated(self, id: Id) -> bool:
         """See `RotationMarks.was_rotated`; always asks the store."""
         return await self._pair.was_rotated(id)

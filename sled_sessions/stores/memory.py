@@ -13,6 +13,7 @@ from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.locks import KeyLocks
 from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
+from sled_sessions.tracebacks import guarded
 
 _T = TypeVar("_T")
 
@@ -43,6 +44,7 @@ class MemoryStore:
         self._changed: dict[bytes, int | None] = {}  # and the one that it is to have; None: none
         self._rotated: dict[bytes, int] = {}  # ids that were changed, each with the moment its mark ends
 
+    @guarded
     def create(self, record: Record) -> Record:
         """Store a new session: under another id if this one is taken. O(log n)."""
         while not self._locks.hold(record.id.key, self._create, record):
@@ -50,16 +52,19 @@ class MemoryStore:
         self._bound_backlog()
         return record
 
+    @guarded
     def save(self, record: Record) -> None:
         """Store a session, new or known. O(log n)."""
         self._locks.hold(record.id.key, self._save, record)
         self._bound_backlog()
 
+    @guarded
     def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None. O(1)."""
         value = self._values.get(key_of(id))
         return None if value is None else Record.decode_live(id, value, self.clock())
 
+    @guarded
     def delete(self, id: Id) -> bool:
         """Remove a session; false if there was none. O(log n)."""
         key = key_of(id)
@@ -67,12 +72,14 @@ class MemoryStore:
         self._bound_backlog()
         return is_removed
 
+    @guarded
     def update(self, id: Id, change: Change, *, seen: Record | None = None) -> Record | None:
         """Read, change and write a live session as one step; None if it is missing, expired or deleted by `change`."""
         record = self._locks.hold(key_of(id), self._update, id, change, seen)
         self._bound_backlog()
         return record
 
+    @guarded
     def delete_expired(
         self,
         strategy: SweepStrategy | None = None,
@@ -103,10 +110,12 @@ class MemoryStore:
                     self._rotated.pop(key, None)
         return sweep.report(complete=True)
 
+    @guarded
     def mark_rotated(self, id: Id, until: datetime) -> None:
         """Mark an id as changed until this moment. O(1)."""
         self._rotated[key_of(id)] = codec.to_microseconds(codec.require_aware(until, "until"))
 
+    @guarded
     def was_rotated(self, id: Id) -> bool:
         """Whether an id has a mark that has not ended. O(1)."""
         until = self._rotated.get(key_of(id))
@@ -116,6 +125,7 @@ class MemoryStore:
         """The number of records, including expired ones that no sweep has deleted yet. O(1)."""
         return len(self._values)
 
+    @guarded
     def records(self) -> Iterator[Record]:
         """Every record stored, in the order of their ids' bytes, expired ones included."""
         for key in sorted(self._values):
@@ -126,6 +136,7 @@ class MemoryStore:
         """The earliest expiry, which may be past; None without sessions. O(1)."""
         return self._on_index(lambda: codec.from_microseconds(self._index[0][0]) if self._index else None)
 
+    @guarded
     def expiring(self, start: datetime | None = None, stop: datetime | None = None) -> Iterator[tuple[datetime, Id]]:
         """The sessions that expire from `start` on and before `stop`, earliest first. O(log n + those)."""
         low, high = (

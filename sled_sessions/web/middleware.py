@@ -45,6 +45,7 @@ from sled_sessions.stores.adapter import as_async, run_inline
 from sled_sessions.stores.clock import Clock, clock_of
 from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore, check_store, is_async, was_rotated
 from sled_sessions.stores.wrapped import max_bytes_of
+from sled_sessions.tracebacks import forget_locals, guarded
 from sled_sessions.web.cookies import SameSite, SessionCookie
 from sled_sessions.web.litestar import is_replaced, take_over
 from sled_sessions.web.sealing import Keys, Private, Seal, Signed
@@ -168,15 +169,16 @@ class SessionMiddleware:
         if kind not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        outer = scope.get("session", _ABSENT)  # set by a middleware around this one
         exchange = _Exchange(self, scope, send)
+        del scope  # error reporters show local variables, and its headers hold the cookie
         if self.blocking_store is None:
             exchange.open(await exchange.load_ahead())
         else:
             exchange.open(partial(exchange.load, self.blocking_store))
         try:
-            await self.app(scope, receive, exchange.send)
-        except BaseException:
+            await self.app(exchange.scope, receive, exchange.send)
+        except BaseException as error:
+            forget_locals(error)
             # A failed request's changes are dropped. A WebSocket's messages have been answered one by one.
             try:
                 await self._finish(exchange, only_end=kind == "http")
@@ -187,8 +189,8 @@ class SessionMiddleware:
             if exchange.may_be_changed():
                 await self._finish(exchange)
         finally:
-            if outer is not _ABSENT:
-                scope["session"] = outer
+            if exchange.outer is not _ABSENT:
+                exchange.scope["session"] = exchange.outer
 
     async def _finish(self, exchange: "_Exchange", *, only_end: bool = False) -> None:
         """Commit what is left. On an asyncio store this is a task, which a cancelled request does not cut short."""
@@ -212,11 +214,12 @@ class SessionMiddleware:
 class _Exchange:
     """One request and its response, or one WebSocket, with its session."""
 
-    __slots__ = ("_failed", "_id", "_middleware", "_presented", "_scope", "_send", "_session", "_was_rotated")
+    __slots__ = ("_failed", "_id", "_middleware", "_presented", "_send", "_session", "_was_rotated", "outer", "scope")
 
     def __init__(self, middleware: SessionMiddleware, scope: Scope, send: Send) -> None:
         self._middleware = middleware
-        self._scope = scope
+        self.scope = scope
+        self.outer = scope.get("session", _ABSENT)  # set by a middleware around this one
         self._send = send
         self._presented = middleware.cookie.find(scope["headers"])
         self._id: Id | None = None  # the id in it
@@ -225,13 +228,13 @@ class _Exchange:
 
     def open(self, load: Callable[[], Record | None]) -> None:
         """Give the app a session."""
-        middleware = self._middleware  # the cookie's value gets no name here: tracebacks show local variables
-        self._session = self._scope["session"] = Session(
+        middleware = self._middleware
+        self._session = self.scope["session"] = Session(
             load, expiry=middleware.expiry, clock=middleware.clock, max_bytes=middleware.max_bytes
         )
         if self._presented is not None and middleware.cookie.is_malformed(self._presented):
             self._session.load()  # calls no store; a used session without a record has its cookie removed
-        elif self._scope["type"] == "websocket":
+        elif self.scope["type"] == "websocket":
             self._session.load()  # the handshake's cookie is good now; the connection may last for hours
 
     def load(self, store: SessionStore) -> Record | None:
@@ -242,8 +245,8 @@ class _Exchange:
         except DecodeError:
             _log_undecodable()
             return None
-        if record is None and id is not None:
-            run_inline(self._ask_for_mark(id), store)
+        if record is None:
+            run_inline(self._ask_for_mark(), store)
         return record
 
     async def load_ahead(self) -> Callable[[], Record | None]:
@@ -253,8 +256,8 @@ class _Exchange:
         failure: Exception | None = None
         try:
             record = None if id is None else await self._middleware.async_store.load(id)
-            if record is None and id is not None:
-                await self._ask_for_mark(id)
+            if record is None:
+                await self._ask_for_mark()
         except DecodeError:
             _log_undecodable()
         except Exception as error:  # noqa: BLE001 - raised when the session is used, if it is
@@ -267,32 +270,36 @@ class _Exchange:
 
         return loaded
 
-    async def _ask_for_mark(self, id: Id) -> None:
-        """Find out whether an id without a session was changed just now. Unknown ids are rare, so this costs little."""
-        if self._middleware.rotation_grace is not None:
-            self._was_rotated = await was_rotated(self._middleware.async_store, id)
+    async def _ask_for_mark(self) -> None:
+        """Find out whether the id, which has no session, was changed just now."""
+        if self._id is not None and self._middleware.rotation_grace is not None:
+            self._was_rotated = await was_rotated(self._middleware.async_store, self._id)
 
     def may_be_changed(self) -> bool:
         """Whether the app may have changed the session since the response started."""
         session = self._session
-        return not session.is_untouched or self._scope.get("session") is not session
+        return not session.is_untouched or self.scope.get("session") is not session
 
     def send(self, message: Message) -> Awaitable[None]:
         """Pass a message on; the first one of the response is sent after the commit, with the cookie."""
         if message["type"] not in _GATES:
             return self._send(message)
         session = self._session
-        if session.is_loaded or self._middleware.always_save or self._scope.get("session") is not session:
+        if session.is_loaded or self._middleware.always_save or self.scope.get("session") is not session:
             return self._commit_and_send(message)
         self._failed = message.get("status", 200) >= 500
         return self._send(message)
 
     async def _commit_and_send(self, message: Message) -> None:
-        middleware, has_failed = self._middleware, message.get("status", 200) >= 500
+        has_failed = message.get("status", 200) >= 500
         if message["type"] == "websocket.close":
             await self._commit_late(only_end=has_failed)
-        else:
-            if self._scope.get("session") is not self._session:
+            self._failed = has_failed
+            await self._send(message)
+            return
+        middleware = self._middleware
+        try:
+            if self.scope.get("session") is not self._session:
                 self._take_over(has_failed)
             if always_save := middleware.always_save and self._presented is not None:
                 self._session.load()  # finds out whether its id was changed
@@ -305,9 +312,12 @@ class _Exchange:
                 was_rotated=self._was_rotated,
                 rotation_grace=middleware.rotation_grace,
             )
-            message = self._with_headers(message, outcome)
-        self._failed = has_failed
-        await self._send(message)
+            self._failed = has_failed
+            await self._send(self._with_headers(message, outcome))  # the cookie gets no name: tracebacks show those
+        except BaseException as error:
+            del message  # another middleware's cookie may be in it
+            forget_locals(error)
+            raise
 
     def finish(self, *, only_end: bool) -> Coroutine[Any, Any, Outcome] | None:
         """The commit of what is left when the app has returned: after a failure only flushed sessions. None: nothing.
@@ -316,13 +326,14 @@ class _Exchange:
         """
         only_end = only_end or self._failed
         session = self._session
-        if self._scope.get("session") is session and not (session.is_ending or (session.is_modified and not only_end)):
+        if self.scope.get("session") is session and not (session.is_ending or (session.is_modified and not only_end)):
             return None
         return self._commit_late(only_end=only_end)
 
+    @guarded
     async def _commit_late(self, *, only_end: bool) -> Outcome:
         """Save what was changed since the response started, whose cookie has been sent and cannot be changed."""
-        if self._scope.get("session") is not self._session:
+        if self.scope.get("session") is not self._session:
             self._take_over(only_end)
         if self._session.needs_new_id and not only_end:
             logger.warning("a session was begun, or its id cycled, after the response had started: not saved")
@@ -331,11 +342,11 @@ class _Exchange:
 
     def _take_over(self, has_failed: bool) -> None:
         """Make what the app has put in the session's place its data; after a failure drop it."""
-        replacement = self._scope.get("session")
+        replacement = self.scope.get("session")
         if is_replaced(self._session, replacement):
             if not has_failed:
                 take_over(self._session, replacement)
-            self._scope["session"] = self._session
+            self.scope["session"] = self._session
 
     def _with_headers(self, message: Message, outcome: Outcome) -> Message:
         """The message with the headers that follow from the commit before it."""

@@ -5,13 +5,14 @@ import re
 import subprocess
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from command import COMMAND
 from operate.databases import fill
 
 from sled_sessions import Id, Record, SledStore, sled
 
-CONTROLS = "".join(map(chr, [*range(127, 160), *range(32)]))
+CONTROLS = "".join(map(chr, [*range(127, 160), *range(32), *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0x200B]))
 ID = Id(bytes(16))
 
 
@@ -41,7 +42,7 @@ def storage(tmp_path):
     ],
 )
 def test_no_control_character_reaches_the_terminal(run, storage, arguments):
-    """Control characters in names, keys and values are escaped, because a terminal would obey them."""
+    """Characters in names, keys and values that a terminal obeys or hides are escaped."""
     command, *options = arguments
     result = run(command, storage, *options)
     shown = result.out + result.err
@@ -113,3 +114,33 @@ def test_line_with_unsupported_data(run, tmp_path, data):
     result = run("import", tmp_path / "storage", tmp_path / "in.jsonl")
     assert (result.code, result.err.count("\n")) == (1, 1)
     assert result.err.startswith("sled-sessions: line 2: not a session in JSON Lines format: ")
+
+
+def test_names_of_emoji_and_styles(run, tmp_path):
+    """What a terminal library takes for an emoji's name or a style stays text."""
+    with SledStore.open(tmp_path / "storage") as store:
+        store.save(Record(ID, {":warning:": "[red]:warning:[/red]"}, datetime(2099, 1, 1, tzinfo=UTC)))
+    for arguments in (("list", tmp_path / "storage"), ("show", tmp_path / "storage", ID)):
+        shown = run(*arguments).out
+        assert shown.count(":warning:") == 2
+        assert "[red]:warning:[/red]" in shown
+
+
+@pytest.mark.parametrize("resolution", [-5, 2**63, 2**64 - 1, "1 s", None])
+def test_impossible_marker_of_an_index(run, tmp_path, resolution):
+    """Commands go on as without an index, one that needs it ends in one line, and `reindex` mends the marker."""
+    fill(tmp_path / "storage", 3, expired=2)
+    with sled.open(tmp_path / "storage") as db:
+        marker = msgspec.msgpack.encode({"version": 1, "resolution_us": resolution})
+        db.open_tree("session:meta").insert(b"expiry_index", marker)
+    for command, *options in (("stats",), ("list",), ("list", "--expiring-within", "99d"), ("verify",), ("sweep",)):
+        result = run(command, tmp_path / "storage", *options)
+        assert (result.code, "Traceback" in result.err) == (3 if options else 0, False), result.err
+    result = run("sweep", tmp_path / "storage", "--strategy", "index")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "sled-sessions reindex" in result.err
+    assert run("reindex", tmp_path / "storage").code == 0
+    assert "in steps of 1 s" in run("stats", tmp_path / "storage").out
+    with SledStore.open(tmp_path / "storage") as store:
+        assert store.verify_index()
+        assert store.count() == 3

@@ -161,7 +161,7 @@ def test_session_cell(run, store, ipython):
     """%%session creates a session or opens one by id, and saves it after the cell has run."""
     assert run("%%session\nsession['cart'] = ['apples']")[0].success
     made = ipython.user_ns["session"].id
-    assert run("%%session store --id session.id\nsession['cart'].append('pears')")[0].success
+    assert run("%%session store --id session\nsession['cart'].append('pears')")[0].success
     assert store.load(made).data == {"cart": ["apples", "pears"]}
     assert run(f"%%session --id {made}\nsession['cart'].clear()")[0].success
     assert store.load(made).data == {"cart": []}
@@ -175,7 +175,8 @@ def test_session_cell_that_raises(run, run_failing, store):
     assert printed.splitlines()[-1].startswith("UsageError: ")
     assert store.count() == 12
     run_failing("%%session --id nosuch\n1", "nosuch")
-    run_failing("%%session --id len\n1", "len is not a session id")
+    run_failing("%%session --id store\n1", "the variable store does not hold a session id")
+    run_failing("%%session --id session.id\n1", "neither a session id nor the name of a variable")
     run_failing("%%session --id AAAAAAAAAAAAAAAAAAAAAA\n1", "no live session with this id")
     run_failing("%%session --bogus\n1", "%%session?")
 

@@ -1,8 +1,13 @@
-"""Which values are secret, and how they and control characters are hidden."""
+"""Which values are secret, and how they and characters that hide text are shown."""
+
+import json
+from datetime import UTC, datetime
 
 import pytest
 
-from sled_sessions.display.masking import MASK, is_secret, masked, printable
+from sled_sessions import Id, Record
+from sled_sessions.display.masking import MASK, is_secret, masked, printable, printable_json
+from sled_sessions.display.table import Table
 
 
 @pytest.mark.parametrize(
@@ -78,9 +83,29 @@ def test_masked_at_any_depth():
         ("", ""),
         ("plain ä 😀 •", "plain ä 😀 •"),
         ("\x1b[31m\n", r"\x1b[31m\x0a"),
-        ("\x00\x7f\x9b\xa0", "\\x00\\x7f\\x9b\xa0"),
+        ("\x00\x7f\x9b\xa0\u3000", "\\x00\\x7f\\x9b\xa0\u3000"),
+        ("user\u202enimda\u2066\u2069\u200b\u2028\u2029", r"user\u202enimda\u2066\u2069\u200b\u2028\u2029"),
+        ("\xad\ufeff\ue000\ud800\uffff\U000e0041", r"\xad\ufeff\ue000\ud800\uffff\U000e0041"),
     ],
 )
 def test_printable(text, shown):
-    """The 65 control characters become Python escapes; nothing else changes."""
+    """Characters that a terminal obeys or does not show become Python's escapes; nothing else changes."""
     assert printable(text) == shown
+
+
+def test_printable_json():
+    """In JSON they become JSON's escapes, so that a program reads the original text."""
+    text = "a\x7f\u202e\u200b\u2028\U000e0041é \u3000😀"
+    shown = printable_json(json.dumps(text, ensure_ascii=False).encode())
+    assert json.loads(shown) == text
+    assert shown.decode() == r'"a\u007f\u202e\u200b\u2028\udb40\udc41é ' + '\u3000😀"'
+
+
+def test_hidden_text_in_notebooks():
+    """Tables and cards, as text and as HTML, show what would hide or reorder text, and leave other names in words."""
+    hidden = "user\u202enimda\u2066\u200b\u2028 :warning: [red]"
+    record = Record(Id.new(), {hidden: hidden, "nested": [hidden]}, datetime(2099, 1, 1, tzinfo=UTC))
+    table = Table(hidden, (hidden,), [(hidden,)], hidden)
+    for shown in (repr(table), table._repr_html_(), record._repr_html_(), repr(record)):
+        assert not set("\u202e\u2066\u200b\u2028") & set(shown)
+        assert r"user\u202enimda\u2066\u200b\u2028 :warning: [red]" in shown

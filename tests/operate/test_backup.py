@@ -1,8 +1,11 @@
 """Backups: restoring gives the same database, damaged files are refused, and nothing is overwritten."""
 
+import struct
 import threading
+import zlib
 from datetime import timedelta
 
+import msgspec
 import pytest
 from operate.databases import EXPIRY, contents, fill
 
@@ -148,3 +151,32 @@ def test_progress_ends_complete(tmp_path):
     with open_database(tmp_path / "old") as db:
         everything = contents_of(db.export(), lambda done, total: told.append((done, total)))
     assert told[-1] == (everything.pairs, everything.pairs)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        1,
+        [],
+        [b"session", 1],
+        [b"session", [[b"key"]]],
+        [b"session", [[b"key", b"value", b"more"]]],
+        ["session", [["key", "value"]]],
+        {"trees": 1, "pairs": "many", "size": 1, "checksum": ""},
+        {"trees": 1},
+        [b"session", [[b"key", b"value"]]],
+        {"trees": 7, "pairs": 7, "size": 7, "checksum": "7"},
+    ],
+)
+def test_right_checksum_and_wrong_content(run, tmp_path, block):
+    """A block with a right checksum whose content is not a backup's is refused in one line, and no folder appears."""
+    payload = msgspec.msgpack.encode(block)
+    frame = struct.pack(">II", len(payload), zlib.crc32(payload))
+    (tmp_path / "file").write_bytes(b"sled_sessions backup 1\n" + frame + payload)
+    with pytest.raises(ContentsDiffer):
+        restore(tmp_path / "file", tmp_path / "new")
+    with pytest.raises(ContentsDiffer):
+        check_backup(tmp_path / "file")
+    result = run("restore", tmp_path / "file", tmp_path / "new")
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert not (tmp_path / "new").exists()

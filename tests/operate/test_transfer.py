@@ -1,6 +1,8 @@
 """Sessions as JSON Lines: an exact round trip, and continuing after an interruption."""
 
+import base64
 import io
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -128,6 +130,22 @@ def test_resume_export(tmp_path, cut):
         assert export_sessions(store.tree, tmp_path / "out.jsonl", resume=True) == 100
     assert (tmp_path / "out.jsonl").read_bytes() == whole
     assert len(lines(tmp_path / "out.jsonl")) == 100
+
+
+def test_import_of_large_records(run, tmp_path):
+    """Records larger than `max_record_bytes` are counted and left out, whichever kind of line they are on."""
+    small, large, raw = (Record(Id.new(), {"text": "x" * size}, datetime(2099, 1, 1, tzinfo=UTC)) for size in (1, 9, 9))
+    key, value = (base64.b64encode(each).decode() for each in (raw.id.key, raw.encode()))
+    lines = [jsonl.to_line(each.id.key, each.encode()) for each in (small, large)]
+    lines.append(json.dumps({"key": key, "value": value}).encode())
+    with SledStore.open(tmp_path / "storage", max_record_bytes=len(small.encode())) as store:
+        assert import_sessions(store, lines) == ImportReport(written=1, too_large=2)
+        assert list(store.records()) == [small]
+    large.data["text"] = "x" * 65_536
+    (tmp_path / "large.jsonl").write_bytes(jsonl.to_line(large.id.key, large.encode()))
+    result = run("import", tmp_path / "storage", tmp_path / "large.jsonl")
+    assert result.code == 3
+    assert result.out == "0 sessions written; 0 existed already; 1 left out, larger than 65,536 bytes\n"
 
 
 def test_repeat_import(tmp_path):

@@ -31,13 +31,14 @@ def value(data: object, moment: object = MOMENT) -> bytes:
         line('{"text":"\\ud800"}'),
         line("{}", "99999-01-01T00:00:00Z"),
         line("{}", "2030-01-01T00:00:00+99:00"),
+        line("{}", "٢٠٣٠-01-01T00:00:00Z"),
         line("{}", f"2030-01-01T00:00:00.{'9' * 400}Z"),
         '{"id":18446744073709551616}',
         '{"id":"\ud800"}',
     ],
 )
 def test_refuses_values_outside_a_record(text):
-    """A number, text or date that a record cannot hold raises DecodeError."""
+    """A number, text or date that a record cannot hold, or a date in digits other than ASCII's, raises DecodeError."""
     with pytest.raises(DecodeError):
         jsonl.from_line(text)
 

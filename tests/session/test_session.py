@@ -12,12 +12,13 @@ import msgspec
 import pytest
 from engine.processes import in_fork
 from pausing import finish
-from stores.holding import holding
+from stores.holding import held_up
 from waiting import waits_for
 
 from sled_sessions import EncodeError, Expiry, Id, Record, Session
+from sled_sessions.session import session as module
 from sled_sessions.session.commit import commit
-from sled_sessions.session.session import DEADLINE, _filling
+from sled_sessions.session.session import DEADLINE
 
 FAR = datetime(2099, 1, 1, tzinfo=UTC)
 
@@ -229,14 +230,19 @@ def test_concurrent_load():
 def test_one_thread_fills_a_session():
     """While one thread fills a session, other threads wait."""
     session = session_with(a=1)
-    assert waits_for(holding(_filling, id(session)), session.load)
+    assert waits_for(module._filling, session.load)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_load_in_a_forked_child():
     """A session can be loaded in a child forked while another thread was filling a session."""
     session = session_with(a=1)
-    with holding(_filling, id(session)):
+
+    def fill(wait):
+        with module._filling:
+            wait(None)
+
+    with held_up(fill):
         assert in_fork(lambda: session["a"]) == "1"
 
 

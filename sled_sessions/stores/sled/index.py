@@ -14,6 +14,7 @@ index is complete, and at which resolution.
 import struct
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Annotated
 
 import msgspec
 
@@ -45,7 +46,7 @@ class Marker(msgspec.Struct):
     """The marker in an index's meta tree; its resolution, in microseconds, is 0 while the index is incomplete."""
 
     version: int
-    resolution_us: int
+    resolution_us: Annotated[int, msgspec.Meta(ge=0, le=_SIGN - 1)]
 
 
 class ExpiryIndex:

@@ -20,6 +20,7 @@ from sled_sessions.stores.sled.indexed_tree import IndexedTree, IndexReport
 from sled_sessions.stores.sled.rotated import RotatedIds
 from sled_sessions.stores.sled.sweep import Sweeps
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
+from sled_sessions.tracebacks import forget_locals, guarded
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class SledStore:
             something else. Nothing was written.
     """
 
+    @guarded
     def __init__(
         self,
         tree: sled.Tree,
@@ -96,8 +98,8 @@ class SledStore:
         self._get = tree.get
         self._group = GroupCommit.of(tree.db, durability)
         self._sessions = IndexedTree.of(tree)
-        self._sweeps = Sweeps(self._sessions)
         self._rotated = RotatedIds(tree)
+        self._sweeps = Sweeps(self._sessions, self._rotated)
         self._owned: sled.Db | None = None
         self._prepare_index(resolution, progress)
 
@@ -159,11 +161,13 @@ class SledStore:
         error.__cause__ = failure
         return error
 
+    @guarded
     def flush(self, fsync: bool = False) -> int:
         """Write sled's buffers to the file, and with `fsync` to the disk; returns the number of bytes written."""
         with _backend_errors():
             return self.tree.db.flush(fsync=fsync)
 
+    @guarded
     def create(self, record: Record) -> Record:
         """Store a new session and return its record: under another id if this one is taken, never over it."""
         with _backend_errors():
@@ -173,6 +177,7 @@ class SledStore:
             self._settle()
             return record
 
+    @guarded
     def save(self, record: Record) -> None:
         """Store a session, new or known. O(log n); one sled write while the expiry stays within its index step."""
         value, expiry = record.encode(self.max_record_bytes), codec.to_microseconds(record.expiry_date)
@@ -185,14 +190,20 @@ class SledStore:
 
     def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None if it is missing or expired. O(log n)."""
-        if not isinstance(id, Id):
-            raise not_an_id(id)
-        try:
+        value = None
+        try:  # as `guarded`, here and in `update`, which every request calls
+            if not isinstance(id, Id):
+                raise not_an_id(id)  # noqa: TRY301 - so that it leaves like any other
             value = self._get(id.key)
+            return None if value is None else Record.decode_live(id, value, self.clock())
         except sled.SledError as error:
             raise BackendError(str(error)) from error
-        return None if value is None else Record.decode_live(id, value, self.clock())
+        except BaseException as error:
+            del id, value
+            forget_locals(error)
+            raise
 
+    @guarded
     def delete(self, id: Id) -> bool:
         """Remove a session; false if there was none. O(log n)."""
         with _backend_errors():
@@ -206,6 +217,14 @@ class SledStore:
 
         `change` runs without a lock. When another writer came first, it runs again on what that one wrote.
         """
+        try:
+            return self._update(id, change, seen)
+        except BaseException as error:
+            del id
+            forget_locals(error)
+            raise
+
+    def _update(self, id: Id, change: Change, seen: Record | None) -> Record | None:
         record = seen if seen is not None and seen.is_live_state(self.clock()) else None
         while True:
             is_seen = record is not None
@@ -236,6 +255,7 @@ class SledStore:
                 raise BackendError(str(error)) from error
             record = None
 
+    @guarded
     def delete_expired(
         self,
         strategy: SweepStrategy | None = None,
@@ -262,26 +282,27 @@ class SledStore:
         strategy = SweepStrategy(strategy or self.strategy)
         sweep = Sweep(strategy, self.clock, now, limit, budget, on_expired, progress, dry_run)
         with _backend_errors():
-            report = self._sweeps.run(sweep)
-            if report.complete and not dry_run:
-                self._rotated.sweep(sweep.until)
-            return report
+            return self._sweeps.run(sweep)
 
+    @guarded
     def mark_rotated(self, id: Id, until: datetime) -> None:
         """Mark an id as changed until this moment; see `RotationMarks`. O(log n); waits for no flush."""
         with _backend_errors():
             self._rotated.mark(key_of(id), codec.to_microseconds(codec.require_aware(until, "until")))
 
+    @guarded
     def was_rotated(self, id: Id) -> bool:
         """Whether an id has a mark that has not ended. O(log n)."""
         with _backend_errors():
             return self._rotated.is_marked(key_of(id), codec.to_microseconds(self.clock()))
 
+    @guarded
     def count(self) -> int:
         """The number of records, including expired ones that no sweep has deleted yet. O(n): sled has no counter."""
         with _backend_errors():
             return len(self.tree)
 
+    @guarded
     def records(self) -> Iterator[Record]:
         """Every record stored, in the order of their ids' bytes, expired ones included.
 
@@ -297,6 +318,7 @@ class SledStore:
         if unreadable:
             _log.warning("skipped %d records that could not be decoded", unreadable)
 
+    @guarded
     def first_expiry(self) -> datetime | None:
         """The earliest expiry, which may be past, rounded down to the resolution; None without sessions.
 
@@ -319,19 +341,15 @@ class SledStore:
             None if bound is None else codec.to_microseconds(codec.require_aware(bound, name))
             for name, bound in (("start", start), ("stop", stop))
         )
+        return self._expiring(low, high)
 
-        def found() -> Iterator[tuple[datetime, Id]]:
-            with _backend_errors():
-                for at, key in self._sessions.expiries(low, high):
-                    yield codec.from_microseconds(at), Id(key)
-
-        return found()
-
+    @guarded
     def verify_index(self, progress: Progress | None = None) -> IndexReport:
         """Compare the index with the records, O(n); writers continue meanwhile. True for a store without an index."""
         with _backend_errors():
             return self._sessions.verify(progress)
 
+    @guarded
     def rebuild_index(self, progress: Progress | None = None) -> IndexReport:
         """Build the index anew from the records, O(n log n). Writers wait meanwhile: `progress` must not write.
 
@@ -354,6 +372,12 @@ class SledStore:
         from sled_sessions.stores.shown import sled_store
 
         return sled_store(self._sessions, self.clock())
+
+    @guarded
+    def _expiring(self, start: int | None, stop: int | None) -> Iterator[tuple[datetime, Id]]:
+        with _backend_errors():
+            for at, key in self._sessions.expiries(start, stop):
+                yield codec.from_microseconds(at), Id(key)
 
     def _settle(self) -> None:
         """Wait, after a write, as `durability` demands."""

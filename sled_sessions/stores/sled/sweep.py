@@ -5,18 +5,20 @@ from sled_sessions.records import codec
 from sled_sessions.records.record import KEY_LENGTH
 from sled_sessions.stores.sled.index import ExpiryIndex
 from sled_sessions.stores.sled.indexed_tree import IndexedTree
+from sled_sessions.stores.sled.rotated import RotatedIds
 from sled_sessions.stores.sweep import PROGRESS_STEP, Sweep, SweepReport, SweepStrategy
 
 
 class Sweeps:
     """Sweeps of one store, which remember where a `limit` or `budget` has stopped the last one."""
 
-    def __init__(self, sessions: IndexedTree) -> None:
+    def __init__(self, sessions: IndexedTree, rotated: RotatedIds) -> None:
         self._sessions = sessions
+        self._rotated = rotated
         self._stopped_at: dict[SweepStrategy, bytes] = {}
 
     def run(self, sweep: Sweep) -> SweepReport:
-        """Delete what has expired."""
+        """Delete what has expired, and when that is done the marks that have ended."""
         index = self._sessions.index
         if index is None:
             sweep.strategy = SweepStrategy.FULL_SCAN
@@ -28,8 +30,11 @@ class Sweeps:
             stopped_at = self._by_index(sweep, index, after)
         else:
             stopped_at = self._by_reading(sweep, after)
-        if stopped_at is not None and not sweep.dry_run:
-            self._stopped_at[sweep.strategy] = stopped_at
+        if not sweep.dry_run:
+            if stopped_at is None:
+                self._rotated.sweep(sweep.until)
+            else:
+                self._stopped_at[sweep.strategy] = stopped_at
         return sweep.report(complete=stopped_at is None)
 
     def _by_index(self, sweep: Sweep, index: ExpiryIndex, after: bytes | None) -> bytes | None:
