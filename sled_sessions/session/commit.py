@@ -8,7 +8,7 @@
 | changed, or `always_save` | `update`: the changed keys are merged onto the stored record | SAVED |
 | lost its last key, or its policy ends it at once | `update` that deletes, unless others have added keys | GONE |
 | `cycle_id()` | `create` under a new id; `mark_rotated`; `update` that ends the old record, and `delete` | SAVED |
-| `flush()` | `delete`; what was set afterwards is a new session | GONE, or that of the new session |
+| `flush()` | `delete`; what was set afterwards is a new session (`mark_rotated` first) | GONE, or the new one's |
 | ended by another request meanwhile | nothing is written, and nothing comes back | SUPERSEDED |
 | under a new id by another request, meanwhile or just before | the same | SUPERSEDED |
 | the same, and `cycle_id()` | `create` with what this request set, and no other data | SAVED |
@@ -83,7 +83,10 @@ async def commit(
         EncodeError: JSON cannot hold the data. Nothing was written.
         BackendError: The store failed. The changes are kept for another commit.
     """
-    outcome = await _delete_flushed(session, store) if session._flushed else Outcome.UNCHANGED
+    outcome = Outcome.UNCHANGED
+    if session._flushed:
+        begins_anew = dict.__len__(session) > 0 and not only_end
+        outcome = await _delete_flushed(session, store, rotation_grace if begins_anew else None)
     if only_end:
         session._discard_changes()
         return outcome
@@ -107,13 +110,15 @@ async def commit(
     ):
         outcome = await _update(session, store, stored, changes, start, rotation_grace)
     if session._flushed:  # while the store was awaited; what was set since then is for the next commit
-        outcome = await _delete_flushed(session, store)
+        outcome = await _delete_flushed(session, store, None)
     return outcome
 
 
-async def _delete_flushed(session: Session, store: AsyncSessionStore) -> Outcome:
+async def _delete_flushed(session: Session, store: AsyncSessionStore, grace: timedelta | None) -> Outcome:
     while session._flushed:
         id = next(iter(session._flushed))
+        if grace is not None:  # its visitor gets another id
+            await protocol.mark_rotated(store, id, session._clock() + grace)
         if await store.delete(id):
             events.deleted(id)
         session._flushed.pop(id, None)  # a concurrent commit may have removed it already

@@ -14,7 +14,7 @@ What is done with it, and which cookie goes out:
 | | used, and the request's id is unknown or malformed | no | a removal, if one of ours came in |
 | | ended, or its id changed, by another request meanwhile | no, with a warning | none; after a `flush()` a removal |
 | | its id was changed less than `rotation_grace` ago | no, with a warning | none; after a `flush()` a removal |
-| | its id was changed so, and it calls `cycle_id()` | what was set here, as a new session | the new id |
+| | its id was changed in either way, and it calls `cycle_id()` | what was set here, as a new session | the new id |
 | the response is a 5xx, or the app raised | changed | no: only a `flush()` is carried out | removal after a `flush()` |
 | after the response started (streaming, background tasks) | changed | when the app returns | none: headers are sent |
 | | begun, or under a new id | no, with a warning | none |
@@ -91,7 +91,7 @@ class SessionMiddleware:
         signed_key: Sign the cookie: at least 64 bytes, or a list of such keys, of which the first signs.
         private_key: Encrypt the cookie: the same; needs the extra `private`.
         rotation_grace: How long after `cycle_id()` requests with the old id neither set nor remove the cookie, unless
-            they change the id themselves or `flush()`: longer than a request takes. The old id opens nothing meanwhile.
+            they change the id themselves or `flush()`; longer than requests take. The old id opens nothing meanwhile.
             Zero, or a store without `RotationMarks`: they are treated as requests with an unknown id.
         clock: Returns the current time as an aware datetime; None is the store's.
 

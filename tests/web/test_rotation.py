@@ -130,6 +130,22 @@ def test_failed_with_the_old_id(store, as_store, clock, old, act):
     assert store.count() == 1
 
 
+def test_login_that_starts_from_an_empty_session(store, as_store, clock):
+    """A login by `flush()` and new data marks the old id as `cycle_id()` does; a log-out does not."""
+
+    def start_afresh(session):
+        session.flush()
+        session["user"] = "ada"
+
+    cookie = new_session(store, clock, cart=[1])
+    assert id_in(request(as_store(store), clock, cookie, start_afresh)) != cookie
+    assert request(as_store(store), clock, cookie, write) is None
+    assert store.count() == 1
+    ended = new_session(store, clock, cart=[1])
+    request(as_store(store), clock, ended, lambda session: session.flush())
+    assert request(as_store(store), clock, ended, read).startswith("id=; ")
+
+
 def test_after_the_grace(store, as_store, clock, old):
     """When its mark has ended, an id that was changed is an unknown id."""
     clock.advance(seconds=GRACE - 0.000001)
