@@ -142,7 +142,9 @@ class SessionStore(Protocol):
 
         Returns:
             The new record; None if the session is missing or expired (nothing is written) or was deleted by `change`.
-            A caller that needs to tell these apart notes it in `change`.
+            A caller that needs to tell these apart notes it in `change`. If another writer may end the session at the
+            same moment, the note may be wrong: `change` then returns the record with an expiry in the past, and this
+            returns it to the one that ended the session.
         """
 
     def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:

@@ -161,6 +161,20 @@ def test_concurrent_updates(store, new_record):
     assert store.load(record.id).data == {"n": 400}
 
 
+def test_update_that_ends_a_session(store, new_record):
+    """Of concurrent updates that move the expiry into the past, one returns what it wrote, and the others None."""
+    past = new_record(-3600).expiry_date
+    for _ in range(20):
+        record = new_record(n=0)
+        store.save(record)
+        with ThreadPoolExecutor(4) as pool:
+            ends = [
+                pool.submit(store.update, record.id, lambda now: attrs.evolve(now, expiry_date=past)) for _ in "1234"
+            ]
+        assert [end.result().expiry_date for end in ends if end.result() is not None] == [past]
+        assert store.load(record.id) is None
+
+
 def test_unencodable_data_changes_nothing(store, new_record):
     """Data that JSON cannot represent is refused by create, save and update, and the session stays unchanged."""
     record = new_record(n=1)
