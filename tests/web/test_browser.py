@@ -157,7 +157,7 @@ FETCHES_AROUND_A_LOGIN = """
 const [rounds, done] = arguments;
 const get = async (page) => (await fetch(page)).text();
 const after = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
-const slowly = async (n) => { await after(2 * n); return get(`/slow?n=${n}`); };
+const slowly = async (n) => { await after(2 * n); return get(n % 3 ? "/read" : "/save"); };
 const round = async () => {
     await get("/logout");
     await get("/begin");

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from servers import shared_server
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -253,14 +254,24 @@ def test_mark_is_asked_for_only_when_an_id_is_unknown(clock):
 
 
 def make_app(store, closing=None):
-    """An app with a page that begins a session, one that takes a while and saves, a login and a log-out."""
+    """An app with pages that begin a session, save or read slowly, log in and log out.
+
+    The one that saves answers after the login: a browser may process two responses that are sent at the same moment in
+    either order, and the one that was saved under the old id before the login has its cookie.
+    """
+    has_logged_in = asyncio.Event()
 
     async def begin(request):
+        has_logged_in.clear()
         request.session["begun"] = True
         return JSONResponse({})
 
-    async def slow(request):
-        request.session[f"draft-{request.query_params['n']}"] = "text"
+    async def save(request):
+        request.session["draft"] = "text"
+        await asyncio.wait_for(has_logged_in.wait(), 20)
+        return JSONResponse(dict(request.session))
+
+    async def read(request):
         await asyncio.sleep(random.uniform(0, 0.02))
         return JSONResponse(dict(request.session))
 
@@ -268,7 +279,10 @@ def make_app(store, closing=None):
         await asyncio.sleep(random.uniform(0, 0.01))
         request.session.cycle_id()
         request.session["user"] = "ada"
-        return JSONResponse({})
+        return JSONResponse({}, background=BackgroundTask(announce))
+
+    async def announce():
+        has_logged_in.set()
 
     async def show(request):
         return JSONResponse(dict(request.session))
@@ -282,7 +296,7 @@ def make_app(store, closing=None):
         async with closing or AsyncExitStack():
             yield
 
-    pages = {"begin": begin, "slow": slow, "login": logging_in, "show": show, "logout": log_out}
+    pages = {"begin": begin, "save": save, "read": read, "login": logging_in, "show": show, "logout": log_out}
     return Starlette(
         routes=[Route(f"/{name}", page) for name, page in pages.items()],
         middleware=[Middleware(SessionMiddleware, store=store, secure=False)],
@@ -299,7 +313,7 @@ async def fetches_around_a_login(client):
     async def slow(number):
         await asyncio.sleep(random.uniform(0, 0.02))
         is_old = client.cookies["id"] == old
-        return is_old, (await client.get(f"/slow?n={number}")).json()
+        return is_old, (await client.get("/read" if number % 2 else "/save")).json()
 
     *answers, _ = await asyncio.gather(*(slow(number) for number in range(10)), client.get("/login"))
     assert not any("user" in seen for is_old, seen in answers if is_old)
