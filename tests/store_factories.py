@@ -25,6 +25,13 @@ def _sled(tmp_path, clock, **options):
 
 
 @contextmanager
+def _sled_at(tmp_path, clock):
+    store = SledStore.at(tmp_path / "storage", clock=clock)
+    yield store  # its first use opens it
+    store.close()
+
+
+@contextmanager
 def _caching(tmp_path, clock):
     with _sled(tmp_path, clock) as store:
         yield CachingStore(MemoryStore(clock=clock), store)
@@ -69,8 +76,8 @@ def _documented(tmp_path, clock):
     yield names["DictStore"](clock)
 
 
-DOCUMENTED_STORES = {"documented": _documented}
-"""Only for the conformance suite."""
+MORE_STORES = {"documented": _documented, "sled-at": _sled_at}
+"""Only for the suites in `tests/stores`."""
 
 SERVED_STORES = {
     **{f"redis-{binary}": partial(_redis, binary=binary) for binary in BINARIES},

@@ -9,11 +9,12 @@ from contextlib import AbstractContextManager, suppress
 def wait_until(
     check: Callable[[], object],
     *,
+    seconds: float = 30,
     ignoring: type[Exception] | tuple[()] = (),
     failure: Callable[[], object] = lambda: "the condition did not become true",
 ) -> None:
     """Wait until `check` returns a true value without raising what is `ignoring`; `failure` makes the error message."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + seconds
     while True:
         with suppress(ignoring):
             if check():

@@ -54,6 +54,19 @@ class Duration(click.ParamType[timedelta]):
         return duration
 
 
+class Size(click.ParamType[int]):
+    """A number of bytes such as 500M or 8G, in powers of 1,024; a bare number counts bytes."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse the argument."""
+        match = re.fullmatch(r"([0-9]{1,12})([KMGT]?)B?", str(value), re.IGNORECASE)
+        if match is None or not int(match[1]):
+            self.fail(f"{value!r} is not a size such as 500M or 8G", param, ctx)
+        return int(match[1]) << 10 * " KMGT".index(match[2].upper() or " ")
+
+
 class LocalPath(click.Path):
     """A folder or file on this machine. A server's URL is refused: it would become a folder named `redis:`."""
 

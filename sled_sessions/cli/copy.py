@@ -20,8 +20,9 @@ from sled_sessions.operate import CopyReport, copy_sessions, is_url, place_at
 def command(source: str, target: str, tree: str, prefix: str, as_json: bool) -> int:
     """Copy the live sessions of SOURCE to TARGET with their ids and expiries, so that visitors stay logged in.
 
-    Each of the two is the folder of a database, the URL of a Valkey or Redis server (redis://, rediss://, unix://,
-    redis+cluster://, rediss+cluster://), or a file of JSON Lines (NAME.jsonl, or - for standard input and output).
+    Each of the two is the folder of a database, the URL of a Valkey or Redis server (redis:// or valkey://, with TLS
+    rediss:// or valkeys://, unix://, redis+cluster://, rediss+cluster://), or a file of JSON Lines (NAME.jsonl, or -
+    for standard input and output).
 
     Stop the programs that use them first. After an interruption, run it again: it continues. Sessions that were used in
     TARGET since are left alone. So are sessions that a file has already; the exit code is 3 if one of them differs from

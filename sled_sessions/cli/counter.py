@@ -18,5 +18,5 @@ from sled_sessions.cli.serve import example, serve, serving_options
 def command(path: Path, host: str, port: int, expiry: timedelta, sweep_every: timedelta, strategy: str) -> None:
     """Serve "Current count: N", counted in each visitor's session. Ctrl-C stops it, with everything on disk."""
     counter = example("counter")
-    with SledStore.open(path, strategy=SweepStrategy(strategy)) as store:
+    with SledStore.at(path, strategy=SweepStrategy(strategy)) as store:
         serve(counter.make_app(store, expiry=expiry, sweep_every=sweep_every), host, port)

@@ -17,5 +17,5 @@ def command(name: str, path: Path, host: str, port: int) -> None:
     """Serve one of the example apps, whose sources are in sled_sessions/examples."""
     module = example(name.replace("-", "_"))
     click.echo(module.__doc__)
-    with SledStore.open(path) as store:
+    with SledStore.at(path) as store:
         serve(module.make_app(store), host, port)

@@ -8,7 +8,7 @@ _ARCHIVE = Path(__file__).with_name("rust_database.tar.gz")
 
 
 def unpack(folder: str | PathLike[str]) -> Path:
-    """Unpack the database into a new folder below `folder`, and return its path for `SledStore.open`.
+    """Unpack the database into a new folder below `folder`, and return its path for `SledStore.at`.
 
     Raises:
         FileExistsError: `folder` has a `storage` already.

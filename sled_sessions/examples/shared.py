@@ -64,7 +64,7 @@ def make_app_from_environment() -> Starlette:
                 await sweeping
 
     shared = RedisStore.from_url(url)
-    local = SledStore.open(cache) if cache else None
+    local = SledStore.at(cache) if cache else None
     store: AsyncSessionStore = AsyncCachingStore(local, shared) if local else shared
     sweeper = Sweeper(store, timedelta(minutes=1))
     return Starlette(

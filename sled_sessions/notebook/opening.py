@@ -10,7 +10,6 @@ from weakref import WeakValueDictionary
 
 from IPython.core.error import UsageError
 
-from sled_sessions import sled
 from sled_sessions.display import durations
 from sled_sessions.notebook.progress import progress_bar
 from sled_sessions.operate import NoDatabase, format_of, is_url, kept_store, open_database, refuse_tree_of_index
@@ -79,18 +78,10 @@ def _store_to_close(path: Path, name: str, variables: dict[str, Any]) -> SledSto
     in_use = [
         (variable, value)
         for variable, value in named_by_user(variables).items()
-        if isinstance(value, SledStore) and value.tree.db.path == folder and _is_open(value.tree.db)
+        if isinstance(value, SledStore) and value.is_open and value.tree.db.path == folder
     ]
     if not in_use or any(variable == name and value is before for variable, value in in_use):
-        return before if before is not None and _is_open(before.tree.db) else None
+        return before if before is not None and before.is_open else None
     variable, value = in_use[0]
     close = f"{variable}.close()" if value is before else f"{variable}.tree.db.close()"
     raise UsageError(f"{path} is open as {variable}; use that, or close it first: {close}")
-
-
-def _is_open(db: sled.Db) -> bool:
-    try:
-        db.tree_names()
-    except sled.ClosedError:
-        return False
-    return True

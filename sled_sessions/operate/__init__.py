@@ -22,6 +22,7 @@ from sled_sessions.operate.folders import (
     open_database,
     opened_store,
     refuse_tree_of_index,
+    remove_partial_folders,
 )
 from sled_sessions.operate.inspect import (
     CheckReport,
@@ -85,6 +86,7 @@ __all__ = [
     "partial_file",
     "place_at",
     "refuse_tree_of_index",
+    "remove_partial_folders",
     "restore",
     "salvage",
     "stats",

@@ -109,7 +109,8 @@ def _text(name: bytes) -> str:
 def appearing(path: str | PathLike[str], *, source: str | PathLike[str] | None = None) -> Iterator[Path]:
     """A folder to fill, which appears at `path` if the block succeeds, and is removed otherwise.
 
-    Until then it is called `.<name>.….partial`; after a kill or a power cut such a folder is left and can be deleted.
+    Until then it is called `.<name>.<process>.….partial`; after a kill or a power cut such a folder is left and can be
+    deleted.
     Its files and folders are for their owner only, whatever the permissions of `source`, from which it is made.
     """
     target = refuse_existing(path)
@@ -117,7 +118,7 @@ def appearing(path: str | PathLike[str], *, source: str | PathLike[str] | None =
         refuse_inside(target, source)
     require_writable(next(filter(Path.exists, target.parents), target.parent))
     with _parents_of(target) as parents:
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.{os.getpid()}.", suffix=".partial", dir=target.parent))
         try:
             partial.chmod(0o700)  # whatever the umask
             yield partial
@@ -133,6 +134,15 @@ def appearing(path: str | PathLike[str], *, source: str | PathLike[str] | None =
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+
+
+def remove_partial_folders(path: str | PathLike[str], process: int) -> None:
+    """Remove what a process that has crashed left of a folder that was to appear at `path`."""
+    target = Path(path)
+    with suppress(OSError):
+        for folder in list(target.parent.iterdir()):
+            if folder.name.startswith(f".{target.name}.{process}.") and folder.name.endswith(".partial"):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

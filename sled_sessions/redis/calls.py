@@ -9,10 +9,11 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, cast
+from weakref import WeakValueDictionary
 
 import attrs
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -74,7 +75,7 @@ class Calls:
             raise ValueError("concurrency must be at least 1")
         if not isinstance(timeout, timedelta):
             raise TypeError(f"timeout must be a timedelta, not {type(timeout).__name__}")
-        self._client = client
+        self.client = client
         self._timeout = timeout
         # Checked once: the client's classes are Protocols, for which isinstance is slow.
         self._cluster = client if isinstance(client, RedisCluster) else None
@@ -83,7 +84,13 @@ class Calls:
         else:
             concurrency = min(concurrency, client.connection_pool.max_connections)
         self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(partial(asyncio.Semaphore, concurrency))
+        self._turns: WeakValueDictionary[bytes, Turn] = WeakValueDictionary()
         self._knows_ifeq = True  # until the server refuses it
+        self._may_lack_tls = _speaks_tls(client)  # until the server answers
+
+    def turn(self, key: bytes) -> "Turn":
+        """The turn that all updates of one session share while any of them runs."""
+        return self._turns.setdefault(key, Turn())
 
     def deadline(self) -> float:
         """When a call that starts now must be done, on the event loop's clock."""
@@ -105,16 +112,18 @@ class Calls:
                     if keys:
                         node = self._cluster.get_node_from_key(keys[0]).name  # type: ignore[arg-type, union-attr]
                 async with self._slots[node]:  # by node: a master that hangs does not hold up the others
-                    return await call()
+                    answer = await call()
+                    self._may_lack_tls = False
+                    return answer
         except TimeoutError as error:
-            raise out_of_time(self._timeout, lost, error) from error
+            raise out_of_time(self._timeout, lost, error, may_lack_tls=self._may_lack_tls) from error
         except Exception as error:  # noqa: BLE001 - a client that lost its server raises more than its own errors
-            if is_read_only(error) and isinstance(self._client, Redis):
+            if is_read_only(error) and isinstance(self.client, Redis):
                 # The master has become a replica. Reconnect: its address may lead to the new master.
                 with suppress(Exception):
                     async with asyncio.timeout_at(deadline):
-                        await self._client.connection_pool.disconnect(inuse_connections=False)
-            failure = backend_error(error, keys)
+                        await self.client.connection_pool.disconnect(inuse_connections=False)
+            failure = backend_error(error, keys, may_lack_tls=self._may_lack_tls)
         try:
             raise failure  # outside the except block, so that the client's error does not become its context
         finally:
@@ -125,7 +134,7 @@ class Calls:
         if (cluster := self._cluster) is not None:
             # The client does not retry if the caller names the node, but still follows MOVED and ASK.
             return await cluster.execute_command(*command, target_nodes=[cluster.get_node_from_key(key)])  # type: ignore[arg-type]
-        pool = cast("Redis", self._client).connection_pool
+        pool = cast("Redis", self.client).connection_pool
         connection = await pool.get_connection()  # type: ignore[no-untyped-call]
         try:
             if pool.maint_notifications_enabled() and await _was_closed(connection):  # type: ignore[no-untyped-call]
@@ -138,7 +147,7 @@ class Calls:
 
     async def add(self, key: bytes, value: bytes, expiry: int) -> bool:
         """Store a value until `expiry`, with the client's retries; false if the key is taken."""
-        answer = await self._client.set(key, value, pxat=expiry, nx=True)
+        answer = await self.client.set(key, value, pxat=expiry, nx=True)
         return _checked("SET", answer, answer is None or _is_ok(answer)) is not None
 
     async def write(self, key: bytes, value: bytes, expiry: int) -> None:
@@ -148,7 +157,7 @@ class Calls:
 
     async def delete(self, key: bytes) -> bool:
         """Delete a key, with the client's retries; false if there was none."""
-        answer = await self._client.delete(key)
+        answer = await self.client.delete(key)
         return bool(_checked("DEL", answer, isinstance(answer, int)))
 
     async def read(self, key: bytes) -> bytes | None:
@@ -169,7 +178,7 @@ class Calls:
         if self._cluster is None:
             with suppress(RedisConnectionError, RedisTimeoutError):
                 return await self.once(key, "GET", key)
-        return await self._client.get(key)
+        return await self.client.get(key)
 
     async def swap(self, key: bytes, old: bytes, new: bytes | None, expiry: int) -> bool:
         """Replace the value, or delete it for None, if it is still the old one; true if it was."""
@@ -198,7 +207,7 @@ class Calls:
         for target in targets:
             cursor, known = 0, set[bytes]()
             while True:
-                scan = partial(self._client.scan, cursor, match=keys.pattern, count=_PAGE, **target)
+                scan = partial(self.client.scan, cursor, match=keys.pattern, count=_PAGE, **target)
                 cursor, found = await self.answer(partial(_page, scan), self.deadline(), ())
                 if isinstance(cursor, dict):  # a Cluster's client returns one for each node
                     (cursor,) = cursor.values()
@@ -242,6 +251,12 @@ class Turn:
         left = deadline - asyncio.get_running_loop().time()
         await asyncio.sleep(min(random.uniform(0, self._pause), left))  # noqa: S311 - not a secret
         self._pause = min(2 * self._pause, 0.064)
+
+
+def _speaks_tls(client: Redis | RedisCluster) -> bool:
+    if isinstance(client, RedisCluster):
+        return "ssl_cert_reqs" in client.connection_kwargs
+    return issubclass(client.connection_pool.connection_class, SSLConnection)
 
 
 async def _was_closed(connection: AbstractConnection) -> bool:

@@ -6,7 +6,6 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self, Unpack
-from weakref import WeakValueDictionary
 
 import attrs
 from redis.asyncio import Redis, RedisCluster
@@ -15,8 +14,9 @@ from redis.exceptions import RedisError
 from sled_sessions.errors import BackendError
 from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.record import MAX_RECORD_BYTES
-from sled_sessions.redis.calls import Calls, Keys, Turn
+from sled_sessions.redis.calls import Calls, Keys
 from sled_sessions.redis.errors import backend_error, is_wrong_type
+from sled_sessions.redis.loops import Loops
 from sled_sessions.redis.urls import client_from_url
 from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.protocol import DELETE, Change, check_change
@@ -40,12 +40,13 @@ class RedisStore:
     are sent once, because a retry might undo another write in between: after a `BackendError` the session is either
     unchanged or changed as intended.
 
-    A store belongs to one event loop, as its client does, and all tasks of that loop may share it. Keep the clocks of
-    the server and of the programs in step (NTP): a session is live only while both say so.
+    A store may be made before any event loop runs, and used on several, one after the other or at once: `from_url`
+    makes a client for each. The end of a loop (of `asyncio.run`, a server, a TestClient) closes its connections.
+    Keep the clocks of the server and of the programs in step (NTP): a session is live only while both say so.
 
     Args:
         client: A `redis.asyncio.Redis` or `RedisCluster` without `decode_responses`. Closing the store leaves it open.
-            Do not let replicas answer reads: they lag behind.
+            It works on one event loop at a time. Do not let replicas answer reads: they lag behind.
         prefix: What the keys begin with. Stores with different prefixes can share a server.
         timeout: The longest a call may take, retries included.
         concurrency: How many commands may be in flight at once, on each node of a Cluster; further calls wait. Never
@@ -75,24 +76,23 @@ class RedisStore:
             raise TypeError(f"client must be a redis.asyncio.Redis or RedisCluster, not {kind}")
         if client.get_encoder().decode_responses:
             raise ValueError("records are bytes: create the client without decode_responses=True")
-        self.client = client
         self.prefix = prefix
         self.timeout = timeout
         self.max_record_bytes = max_record_bytes
         self.clock = checked(clock)
         self._keys = Keys(prefix)
-        self._calls = Calls(client, timeout, concurrency)
-        self._turns: WeakValueDictionary[bytes, Turn] = WeakValueDictionary()
-        self._owns_client = False
+        self._loops = Loops(client, partial(Calls, timeout=timeout, concurrency=concurrency))
+        self._kind = type(client).__name__
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
-        """Make a store and its client, which is closed with the store.
+        """Make a store and its client, one for each event loop, which is closed with the store.
 
         Args:
             url: `redis://`, `rediss://` (TLS) or `unix://`, as `redis.asyncio.Redis.from_url` reads it, client options
-                in the query included; `redis+cluster://` or `rediss+cluster://` with any node of a Cluster. Sentinel
-                has no URL: give the constructor what `Sentinel.master_for` returns.
+                in the query included; `redis+cluster://` or `rediss+cluster://` with any node of a Cluster. `valkey`
+                may stand for `redis` in each. Sentinel has no URL: give the constructor what `Sentinel.master_for`
+                returns.
             options: The constructor's.
 
         Raises:
@@ -100,12 +100,21 @@ class RedisStore:
                 nothing.
         """
         store = cls(client_from_url(url), **options)
-        store._owns_client = True
+        store._loops.new_client = partial(client_from_url, url)
         return store
+
+    @property
+    def client(self) -> "Redis | RedisCluster":
+        """The client of the running event loop."""
+        return self._loops.client
+
+    @property
+    def _calls(self) -> Calls:
+        return self._loops.calls
 
     async def aclose(self) -> None:
         """Close the client's connections if `from_url` made the client."""
-        if self._owns_client:
+        if self._loops.new_client is not None:
             with suppress(RedisError, OSError):  # a server that no longer answers; the connections close all the same
                 await self.client.aclose()
 
@@ -157,7 +166,7 @@ class RedisStore:
             BackendError: As for any call, or because other writers came first until `timeout` was over.
         """
         key, deadline = self._keys.of(id), self._calls.deadline()
-        turn = self._turns.setdefault(key, Turn())
+        turn = self._calls.turn(key)
         async with turn.lock:  # each holder gives it up by its own deadline
             # Guess that the last update's record, or the one the caller has seen, is still stored.
             last, now, lost = turn.value, self.clock(), 0
@@ -257,7 +266,7 @@ class RedisStore:
 
     def __repr__(self) -> str:
         # The client's own repr shows the password.
-        return f"RedisStore({type(self.client).__name__}, prefix={self.prefix!r})"
+        return f"RedisStore({self._kind}, prefix={self.prefix!r})"
 
     def _encode(self, record: Record) -> tuple[bytes, int]:
         """The record's bytes, and its expiry in milliseconds since the Unix epoch."""

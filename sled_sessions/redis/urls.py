@@ -1,5 +1,6 @@
 """The client for a server's URL."""
 
+import re
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis, RedisCluster
@@ -8,7 +9,14 @@ from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisClusterException, RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 
-_CLUSTER_SCHEMES = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
+_SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss", "unix": "unix"}
+"""The schemes of a URL, and the one by which the client knows each."""
+
+_CLUSTER = "+cluster"
+"""What the scheme of a Cluster's URL ends with."""
+
+_NO_DECODING = re.compile(r"(?<=[?&])decode_responses=(0|f|false|n|no)(&|$)", re.IGNORECASE)
+"""The option at its default, which the client takes for true, as it does any text."""
 
 
 def client_from_url(url: str) -> Redis | RedisCluster:
@@ -23,10 +31,18 @@ def client_from_url(url: str) -> Redis | RedisCluster:
             "no host and port can be read from the URL: a password in it must be quoted, "
             "as urllib.parse.quote(password, safe='') does (# is %23, / is %2F, ? is %3F)"
         )
-    scheme, separator, rest = url.partition("://")
+    name, _, rest = url.partition("://")
+    scheme = _SCHEMES.get(name.lower().removesuffix(_CLUSTER))
+    is_cluster = name.lower().endswith(_CLUSTER)
+    if scheme is None or (is_cluster and scheme == "unix"):
+        raise ValueError(
+            "the URL cannot be used: it must begin with redis:// or valkey://, with rediss:// or valkeys:// for TLS, "
+            "with unix://, or with redis+cluster:// and the like"
+        )
+    url = f"{scheme}://{_NO_DECODING.sub('', rest)}"
     try:
-        if scheme in _CLUSTER_SCHEMES:
-            return RedisCluster.from_url(_CLUSTER_SCHEMES[scheme] + separator + rest)
+        if is_cluster:
+            return RedisCluster.from_url(url)
         # Redis() retries ten times by default, from_url() does not. The first pause is 10 ms.
         retry = Retry(ExponentialWithJitterBackoff(base=0.01, cap=1), 10)
         # With maintenance notifications, which only Redis Enterprise sends, the client uses closed connections.

@@ -44,7 +44,7 @@ MAX_AGE = timedelta(seconds=1)
 class CachingStore(BlockingStore):
     """tower-sessions' `CachingSessionStore`, for one process: `load` asks the cache first and fills it.
 
-        CachingStore(MemoryStore(), SledStore.open("storage"))
+        CachingStore(MemoryStore(), SledStore.at("storage"))
 
     When the store fails, its state is unknown, and the cache drops the session; so it does with a record that the cache
     refuses. When the cache cannot be read, the store is asked. When the cache cannot be swept, the error is logged.
@@ -80,7 +80,7 @@ class CachingStore(BlockingStore):
 class AsyncCachingStore:
     """A cache in front of an asyncio store that other processes write, too.
 
-        AsyncCachingStore(SledStore.open("cache"), RedisStore.from_url("redis://10.0.0.5"))
+        AsyncCachingStore(SledStore.at("cache"), RedisStore.from_url("redis://10.0.0.5"))
 
     A cached session is used for `max_age` after the store was asked for it, and then the store is asked again. This
     bound holds whatever happens to the network, which invalidation messages could not promise. While the store is away,
@@ -93,8 +93,8 @@ class AsyncCachingStore:
 
     A cache on disk needs a `Sweeper` on this store, even if the other store is a server that expires records by itself.
 
-    It belongs to one event loop. A blocking store is called inline, as by `AsyncStore`. Neither store is opened or
-    closed by this object.
+    It works on one event loop at a time. A blocking store is called inline, as by `AsyncStore`. Neither store is opened
+    or closed by this object.
 
     Args:
         cache: The fast store, of this process alone.

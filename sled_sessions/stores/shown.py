@@ -9,6 +9,7 @@ from sled_sessions.display import html, text
 from sled_sessions.errors import SessionError
 from sled_sessions.records import Record
 from sled_sessions.stores.sled.indexed_tree import IndexedTree
+from sled_sessions.stores.sled.opening import Folder
 
 COLUMNS = ("id", "expires", "data")
 
@@ -41,7 +42,7 @@ def sled_store(sessions: IndexedTree, now: datetime) -> str:
     """The store's facts and its first records, as HTML; a bounded number of records is read."""
     tree, index = sessions.tree, sessions.index
     facts: dict[str, object] = {
-        "tree": tree.name.decode(errors="backslashreplace"),
+        "tree": _text(tree.name),
         "folder": tree.db.path,
         "index": steps(None if index is None else index.resolution),
     }
@@ -60,6 +61,16 @@ def sled_store(sessions: IndexedTree, now: datetime) -> str:
     # Records that cannot be decoded are counted above; if there are no others, a table would say "no sessions".
     table = html.Markup() if stored and not first else first_records(first, now, order)
     return html.card("SledStore", facts, table)
+
+
+def unopened_store(folder: Folder, is_new: bool) -> str:
+    """A store that is not open, as HTML."""
+    state = "new: it opens on first use" if is_new else "closed: entering it, `with store:`, opens it again"
+    return html.card("SledStore", {"tree": _text(folder.tree), "folder": folder.path, "state": state})
+
+
+def _text(name: str | bytes) -> str:
+    return name if isinstance(name, str) else name.decode(errors="backslashreplace")
 
 
 def _by_expiry(sessions: IndexedTree) -> Iterator[Record]:

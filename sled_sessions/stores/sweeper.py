@@ -4,18 +4,20 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Self, cast
 
 from sled_sessions import events
+from sled_sessions.errors import BackendError
 from sled_sessions.stores.locks import join
 from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore, check_store, is_async
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sweep import SweepReport, SweepStrategy
+from sled_sessions.stores.wrapped import attribute_of
 
 _log = logging.getLogger(__name__)
 
@@ -27,7 +29,8 @@ class Sweeper:
     """Deletes a store's expired sessions once per period, until it is stopped.
 
     The first sweep comes after one period. When the index says that nothing is due, a sweep is skipped. A sweep that
-    raises is logged, and the next one runs as usual.
+    raises is logged, and the next one runs as usual. Starting opens a store of `SledStore.at` that is new, and one that
+    is closed for as long as the sweeper runs.
 
         with Sweeper(store, timedelta(minutes=1)):  # on a thread
             ...
@@ -82,7 +85,9 @@ class Sweeper:
         if is_async(self.store, "delete_expired"):
             raise TypeError("an asynchronous store is swept on its event loop: await sweeper.run()")
         self._stops = SimpleQueue()
-        run = partial(self._run_in_thread, self._stops)
+        with ExitStack() as stack:
+            stack.enter_context(_opened(self.store))
+            run = partial(self._run_in_thread, self._stops, stack.pop_all())
         self._thread = thread = threading.Thread(target=run, name="sled_sessions sweeper", daemon=True)
         thread.start()
 
@@ -130,33 +135,37 @@ class Sweeper:
         stopped = asyncio.Event()
         self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe, stopped.set)
         try:
-            while not self._is_stopped:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stopped.wait(), self._wait_seconds())
-                    return
-                with _logged():
-                    reports: list[SweepReport] = []
-                    while not self._is_stopped and self._goes_on(reports):
-                        if is_async(self.store, "delete_expired"):
-                            reports.append(await self.store.delete_expired(self._strategy, budget=_SLICE))
-                            await asyncio.sleep(0)  # the sweep itself may never have suspended
-                        else:
-                            reports.append(await asyncio.to_thread(self._sweep_slice))
-                    self._tell(reports)
+            if self._is_stopped:
+                return
+            with _opened(self.store):
+                while not self._is_stopped:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(stopped.wait(), self._wait_seconds())
+                        return
+                    with _logged():
+                        reports: list[SweepReport] = []
+                        while not self._is_stopped and self._goes_on(reports):
+                            if is_async(self.store, "delete_expired"):
+                                reports.append(await self.store.delete_expired(self._strategy, budget=_SLICE))
+                                await asyncio.sleep(0)  # the sweep itself may never have suspended
+                            else:
+                                reports.append(await asyncio.to_thread(self._sweep_slice))
+                        self._tell(reports)
         finally:
             self._wake = None
 
-    def _run_in_thread(self, stops: "SimpleQueue[None]") -> None:
+    def _run_in_thread(self, stops: "SimpleQueue[None]", opened: ExitStack) -> None:
         me = threading.current_thread()
-        while self._thread is me:  # `on_sweep` may have replaced it
-            with suppress(Empty):
-                stops.get(timeout=self._wait_seconds())
-                return
-            with _logged():
-                reports: list[SweepReport] = []
-                while self._thread is me and self._goes_on(reports):
-                    reports.append(self._sweep_slice())
-                self._tell(reports)
+        with opened:
+            while self._thread is me:  # `on_sweep` may have replaced it
+                with suppress(Empty):
+                    stops.get(timeout=self._wait_seconds())
+                    return
+                with _logged():
+                    reports: list[SweepReport] = []
+                    while self._thread is me and self._goes_on(reports):
+                        reports.append(self._sweep_slice())
+                    self._tell(reports)
 
     def _sweep_slice(self) -> SweepReport:
         return cast("SessionStore", self.store).delete_expired(self._strategy, budget=_SLICE)
@@ -169,10 +178,12 @@ class Sweeper:
         store = self.store
         if self._strategy is SweepStrategy.FULL_SCAN or not isinstance(store, SledStore | MemoryStore):
             return False
-        if isinstance(store, SledStore) and store.resolution is None:
-            return False
-        first = store.first_expiry()
-        return first is None or first > store.clock()
+        with suppress(BackendError):  # the sweep then raises it, or does nothing if the store has been closed
+            if isinstance(store, SledStore) and store.resolution is None:
+                return False
+            first = store.first_expiry()
+            return first is None or first > store.clock()
+        return False
 
     def _tell(self, reports: list[SweepReport]) -> None:
         if not reports:
@@ -192,6 +203,12 @@ class Sweeper:
     def _wait_seconds(self) -> float:
         spread = random.uniform(-self.jitter, self.jitter)  # noqa: S311 - not a secret
         return min(self.period.total_seconds() * (1 + spread), threading.TIMEOUT_MAX)
+
+
+def _opened(store: object) -> AbstractContextManager[object]:
+    """While a sweeper runs: what opens the store, or the store that it wraps, if that is one of `SledStore.at`."""
+    opened = attribute_of(store, "opened")
+    return nullcontext() if opened is None else opened()
 
 
 @contextmanager

@@ -181,3 +181,23 @@ def test_folder_with_a_missing_file(run, run_failing, tmp_path):
     result.result.close()
     (tmp_path / "storage" / "db").unlink()
     assert "--create" not in run_failing(f"%sessions_open {tmp_path}/storage", "db is missing")
+
+
+def test_variables_with_unopened_stores(run, run_failing, ipython, tmp_path):
+    """A store of `SledStore.at` in another variable is not opened; in use, it is named like any other."""
+    waiting = ipython.user_ns["waiting"] = SledStore.at(tmp_path / "storage")
+    assert run(f"%sessions_open {tmp_path}/storage --create")[0].success
+    assert waiting.is_new
+    ipython.user_ns["store"].close()
+    with waiting:
+        run_failing(f"%sessions_open {tmp_path}/storage", "storage is open as waiting")
+
+
+def test_magics_open_a_store(run, run_failing, ipython, tmp_path):
+    """Magics open a store of `SledStore.at` that is new, and say how to open one that is closed."""
+    store = ipython.user_ns["store"] = SledStore.at(tmp_path / "storage")
+    assert run("%sessions_verify")[0].result.records == 0
+    assert store.is_open
+    store.close()
+    run_failing("%sessions_verify", "entering it, `with store:`, opens it again")
+    assert run("%sessions_sweep")[0].result.deleted == 0

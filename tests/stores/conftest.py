@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 from bridge import Blocking
-from store_factories import DOCUMENTED_STORES, SERVED_STORES, STORES
+from store_factories import MORE_STORES, SERVED_STORES, STORES
 
 from sled_sessions import Id, MemoryStore, Record, sled
 
-ALL_STORES = STORES | DOCUMENTED_STORES | SERVED_STORES
+ALL_STORES = STORES | MORE_STORES | SERVED_STORES
 
 
 @pytest.fixture(params=ALL_STORES.values(), ids=ALL_STORES)

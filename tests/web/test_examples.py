@@ -8,10 +8,11 @@ from datetime import timedelta
 import httpx2
 import pytest
 from command import COMMAND
+from starlette.testclient import TestClient
 from waiting import wait_until
 from web.server import serving
 
-from sled_sessions import Id
+from sled_sessions import Id, SledStore
 from sled_sessions.examples import counter, login, strongly_typed
 from sled_sessions.stores.clock import utc_now
 
@@ -37,6 +38,17 @@ def test_counter(store, clock):
         clock.advance(minutes=1)
         wait_until(lambda: store.count() == 0)
         assert visitor.get("/").text == "Current count: 0"
+
+
+def test_counter_that_starts_twice(tmp_path):
+    """An app on a store that was made at module level can be started again, by one TestClient after the other."""
+    store = SledStore.at(tmp_path / "storage")
+    app, headers = counter.make_app(store), {}
+    for first in (0, 2):
+        with store, TestClient(app, headers=headers) as visitor:
+            assert [visitor.get("/").text for _ in range(2)] == [f"Current count: {first + n}" for n in range(2)]
+            headers = {"cookie": f"id={visitor.cookies['id']}"}
+        assert not store.is_open
 
 
 def test_login(store, clock):

@@ -11,7 +11,7 @@ Durability: TypeAlias = Literal["interval", "flush", "fsync"]
 """When a write returns, and which of the writes that have returned may be lost:
 
 - "interval": at once. sled writes its buffers to the file every `flush_every_ms`: that much is lost when the process is
-  killed. `SledStore.open` sets a tenth of a second; `sled.open`'s default is half a second.
+  killed. `SledStore.at` and `SledStore.open` set a tenth of a second; `sled.open`'s default is half a second.
 - "flush": once it is in the file. Nothing is lost when the process is killed.
 - "fsync": once the disk has confirmed it. Nothing is lost, not even in a power cut, as long as records are below 8 KB.
 
@@ -19,6 +19,13 @@ A killed process loses the most recent writes: sled recovers everything up to so
 writes that no fsync has covered may reach the disk partly and in any order, so that the database may be found damaged
 on opening. `stores/README.md` has the details.
 """
+
+
+def checked_durability(durability: Durability) -> Durability:
+    """Return `durability`; ValueError if it is unknown."""
+    if durability not in get_args(Durability):
+        raise ValueError(f"durability must be one of {', '.join(map(repr, get_args(Durability)))}, not {durability!r}")
+    return durability
 
 
 class _Flush:
@@ -37,15 +44,7 @@ class GroupCommit:
 
     @classmethod
     def of(cls, db: sled.Db, durability: Durability) -> "GroupCommit | None":
-        """The group for a database's writers; None if `durability` lets them return at once.
-
-        Raises:
-            ValueError: Unknown `durability`.
-        """
-        if durability not in get_args(Durability):
-            raise ValueError(
-                f"durability must be one of {', '.join(map(repr, get_args(Durability)))}, not {durability!r}"
-            )
+        """The group for a database's writers; None if `durability` lets them return at once."""
         return None if durability == "interval" else cls(partial(db.flush, fsync=durability == "fsync"))
 
     def wait(self) -> None:

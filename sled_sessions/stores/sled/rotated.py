@@ -8,10 +8,18 @@ big-endian. A mark is derived from the change of an id and means nothing once it
 import logging
 import struct
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from sled_sessions import sled
-from sled_sessions.records import codec
+from sled_sessions.records import Id, codec
 from sled_sessions.records.record import KEY_LENGTH
+from sled_sessions.stores.clock import Clock
+from sled_sessions.stores.protocol import key_of
+from sled_sessions.stores.sled.opening import backend_errors
+from sled_sessions.tracebacks import guarded
+
+if TYPE_CHECKING:
+    from sled_sessions.stores.sled.indexed_tree import IndexedTree
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +72,25 @@ class RotatedIds:
                 name = self._name.decode(errors="backslashreplace")
                 _log.warning("changed ids are not marked, because the tree %r holds something else", name)
         return self._tree
+
+
+class MarksIds:
+    """The part of `SledStore` that marks changed ids."""
+
+    clock: Clock
+    _sessions: "IndexedTree"
+
+    @guarded
+    def mark_rotated(self, id: Id, until: datetime) -> None:
+        """Mark an id as changed until this moment; see `RotationMarks`. O(log n); waits for no flush."""
+        with backend_errors():
+            self._sessions.rotated.mark(key_of(id), codec.to_microseconds(codec.require_aware(until, "until")))
+
+    @guarded
+    def was_rotated(self, id: Id) -> bool:
+        """Whether an id has a mark that has not ended. O(log n)."""
+        with backend_errors():
+            return self._sessions.rotated.is_marked(key_of(id), codec.to_microseconds(self.clock()))
 
 
 def is_mark(key: bytes, value: bytes) -> bool:

@@ -2,10 +2,9 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from os import PathLike
-from typing import Self, TypedDict, Unpack
+from typing import Self, Unpack, cast
 
 import attrs
 
@@ -15,9 +14,20 @@ from sled_sessions.records import Id, Record, codec
 from sled_sessions.records.record import MAX_RECORD_BYTES, not_an_id
 from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
-from sled_sessions.stores.sled.durability import Durability, GroupCommit
+from sled_sessions.stores.sled.durability import Durability, GroupCommit, checked_durability
+from sled_sessions.stores.sled.index import step_of
 from sled_sessions.stores.sled.indexed_tree import IndexedTree, IndexReport
-from sled_sessions.stores.sled.rotated import RotatedIds
+from sled_sessions.stores.sled.opening import (
+    Folder,
+    Openable,
+    SledStoreOptions,
+    Unopened,
+    backend_error,
+    backend_errors,
+    folder_at,
+    opening,
+)
+from sled_sessions.stores.sled.rotated import MarksIds
 from sled_sessions.stores.sled.sweep import Sweeps
 from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
 from sled_sessions.tracebacks import forget_locals, guarded
@@ -26,23 +36,8 @@ _log = logging.getLogger(__name__)
 
 RESOLUTION = timedelta(seconds=1)
 
-FLUSH_EVERY_MS = 100
-"""How often sled writes its buffers to the file and frees old space in it. With sled's default, 500, the file of a busy
-store takes up to three times the space and saves are no faster (measured in `tests/benchmarks/README.md`)."""
 
-
-class SledStoreOptions(TypedDict, total=False):
-    """The keyword arguments of `SledStore`, which describes them."""
-
-    strategy: SweepStrategy
-    resolution: timedelta
-    durability: Durability
-    max_record_bytes: int
-    clock: Clock
-    progress: Progress | None
-
-
-class SledStore:
+class SledStore(Openable, MarksIds):
     """A `SessionStore` in a tree of a sled database, with the records of the Rust crate `tower-sessions-sled-store`.
 
     The records are the crate's, byte for byte. The expiry index is kept in the tree's siblings `<name>:expiry` and
@@ -56,7 +51,7 @@ class SledStore:
     written, and then nothing was; those that read a record raise `DecodeError` if the stored value is not a valid one.
 
     Args:
-        tree: The tree of the records, such as `db.open_tree("session")`.
+        tree: The tree of the records, such as `db.open_tree("session")`; `at` and `open` take a folder.
         strategy: How `delete_expired` finds expired sessions. With `FULL_SCAN` no index is kept, an existing one is
             dropped, and the store writes exactly what the crate writes.
         resolution: The step of the index. Saves that move an expiry within one step leave the index alone; a sweep
@@ -80,7 +75,7 @@ class SledStore:
     @guarded
     def __init__(
         self,
-        tree: sled.Tree,
+        tree: sled.Tree | Folder,
         *,
         strategy: SweepStrategy = SweepStrategy.EXPIRY_INDEX,
         resolution: timedelta = RESOLUTION,
@@ -89,25 +84,19 @@ class SledStore:
         clock: Clock = utc_now,
         progress: Progress | None = None,
     ) -> None:
-        if not isinstance(tree, sled.Tree):
+        if not isinstance(tree, sled.Tree | Folder):
             raise TypeError(f"tree must be a sled.Tree, not {type(tree).__name__}; SledStore.open(path) opens a folder")
-        self.tree = tree
         self.strategy = SweepStrategy(strategy)  # refuses unknown names: any but EXPIRY_INDEX drops the index
         self.max_record_bytes = max_record_bytes
         self.clock = checked(clock)
-        self._get = tree.get
-        self._group = GroupCommit.of(tree.db, durability)
-        self._sessions = IndexedTree.of(tree)
-        self._rotated = RotatedIds(tree)
-        self._sweeps = Sweeps(self._sessions, self._rotated)
-        self._owned: sled.Db | None = None
-        self._prepare_index(resolution, progress)
-
-    def _prepare_index(self, resolution: timedelta, progress: Progress | None) -> None:
-        if self.strategy is SweepStrategy.EXPIRY_INDEX:
-            self._sessions.keep_index(resolution, progress)
-        else:
-            self._sessions.drop_index()
+        step_of(resolution)  # refuse a wrong one before a database is opened
+        self._resolution = resolution
+        self._durability = checked_durability(durability)
+        self._progress = progress
+        self._group: GroupCommit | None = None
+        super().__init__(tree if isinstance(tree, Folder) else None)
+        if isinstance(tree, sled.Tree):
+            self._use(tree)
 
     @staticmethod
     def as_it_is(tree: sled.Tree) -> "SledStore":
@@ -115,38 +104,59 @@ class SledStore:
         return _UnpreparedStore(tree)
 
     @classmethod
+    def at(cls, path: str | PathLike[str], tree: str | bytes = "session", **options: Unpack[SledStoreOptions]) -> Self:
+        """Make a store that opens its folder on first use, or when entered with `with store:`. Nothing is touched here.
+
+        So importing an app opens nothing, and the app can be started several times. A relative path is below the
+        current working directory. `with` blocks can be nested: the last one to end closes the database. After that, and
+        after `close`, calls raise `BackendError` (a sweep does nothing), and only entering opens the store again.
+
+        When the folder cannot be opened, entering raises what `open` does, and calls raise `BackendError`. Wrong
+        arguments raise here.
+        """
+        return cls(folder_at(path, tree), **options)
+
+    @classmethod
     def open(
         cls, path: str | PathLike[str], tree: str | bytes = "session", **options: Unpack[SledStoreOptions]
     ) -> Self:
-        """Open a database folder and the store in it; `close` then closes the database.
+        """Open a database folder and the store in it; `close` then closes the database, for good.
 
         As `sled.open(path, flush_every_ms=100)` and a tree of it, but for who closes the database.
         """
-        db = sled.open(path, flush_every_ms=FLUSH_EVERY_MS)
-        try:
+        with opening(path) as db:
             store = cls(db.open_tree(tree), **options)
-        except BaseException:
-            db.close()
-            raise
-        store._owned = db
-        return store
+            store._db = db
+            return store
 
-    def close(self) -> None:
-        """Close the database if this store opened it; a tree passed to the constructor stays open."""
-        if self._owned is not None:
-            with _backend_errors():
-                self._owned.close()
+    def _use(self, tree: sled.Tree) -> None:
+        sessions = IndexedTree.of(tree)
+        self._prepare_index(sessions)
+        self._group = GroupCommit.of(tree.db, self._durability)
+        self._get, self._sweeps, self._sessions = tree.get, Sweeps(sessions), sessions
 
-    def __enter__(self) -> Self:
-        return self
+    def _prepare_index(self, sessions: IndexedTree) -> None:
+        if self.strategy is SweepStrategy.EXPIRY_INDEX:
+            sessions.keep_index(self._resolution, self._progress)
+        else:
+            sessions.drop_index()
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def _forget(self) -> None:
+        self._get = lambda key: self._opened()._get(key)
+        self._sweeps = cast("Sweeps", Unopened(lambda: self._opened()._sweeps))
+        self._sessions = cast("IndexedTree", Unopened(lambda: self._opened()._sessions))
+
+    @property
+    def tree(self) -> sled.Tree:
+        """The tree of the records. Asking opens a store of `at` that is new."""
+        with backend_errors():
+            return self._sessions.tree
 
     @property
     def resolution(self) -> timedelta | None:
         """The step of the index; None without one."""
-        return None if self._sessions.index is None else self._sessions.index.resolution
+        with backend_errors():
+            return None if self._sessions.index is None else self._sessions.index.resolution
 
     @property
     def failure(self) -> BackendError | None:
@@ -164,13 +174,13 @@ class SledStore:
     @guarded
     def flush(self, fsync: bool = False) -> int:
         """Write sled's buffers to the file, and with `fsync` to the disk; returns the number of bytes written."""
-        with _backend_errors():
+        with backend_errors():
             return self.tree.db.flush(fsync=fsync)
 
     @guarded
     def create(self, record: Record) -> Record:
         """Store a new session and return its record: under another id if this one is taken, never over it."""
-        with _backend_errors():
+        with backend_errors():
             expiry = codec.to_microseconds(record.expiry_date)
             while not self._sessions.create(record.id.key, record.encode(self.max_record_bytes), expiry):
                 record = attrs.evolve(record, id=Id.new())
@@ -181,12 +191,12 @@ class SledStore:
     def save(self, record: Record) -> None:
         """Store a session, new or known. O(log n); one sled write while the expiry stays within its index step."""
         value, expiry = record.encode(self.max_record_bytes), codec.to_microseconds(record.expiry_date)
-        try:  # not `_backend_errors`, here, in `load` and in `update`: it would be a tenth of a load
+        try:  # not `backend_errors`, here, in `load` and in `update`: it would be a tenth of a load
             self._sessions.save(record.id.key, value, expiry)
             if self._group is not None:  # not `_settle`, here and in `update`: a call is a hundredth of a save
                 self._group.wait()
         except sled.SledError as error:
-            raise BackendError(str(error)) from error
+            raise backend_error(error) from error
 
     def load(self, id: Id) -> Record | None:
         """Return a live session's record, or None if it is missing or expired. O(log n)."""
@@ -197,7 +207,7 @@ class SledStore:
             value = self._get(id.key)
             return None if value is None else Record.decode_live(id, value, self.clock())
         except sled.SledError as error:
-            raise BackendError(str(error)) from error
+            raise backend_error(error) from error
         except BaseException as error:
             del id, value
             forget_locals(error)
@@ -206,7 +216,7 @@ class SledStore:
     @guarded
     def delete(self, id: Id) -> bool:
         """Remove a session; false if there was none. O(log n)."""
-        with _backend_errors():
+        with backend_errors():
             is_removed = self._sessions.remove(key_of(id))
             if is_removed:
                 self._settle()
@@ -252,7 +262,7 @@ class SledStore:
                         return None
                     return Record(id, changed.data, changed.expiry_date, version=value)
             except sled.SledError as error:
-                raise BackendError(str(error)) from error
+                raise backend_error(error) from error
             record = None
 
     @guarded
@@ -281,25 +291,18 @@ class SledStore:
         """
         strategy = SweepStrategy(strategy or self.strategy)
         sweep = Sweep(strategy, self.clock, now, limit, budget, on_expired, progress, dry_run)
-        with _backend_errors():
-            return self._sweeps.run(sweep)
-
-    @guarded
-    def mark_rotated(self, id: Id, until: datetime) -> None:
-        """Mark an id as changed until this moment; see `RotationMarks`. O(log n); waits for no flush."""
-        with _backend_errors():
-            self._rotated.mark(key_of(id), codec.to_microseconds(codec.require_aware(until, "until")))
-
-    @guarded
-    def was_rotated(self, id: Id) -> bool:
-        """Whether an id has a mark that has not ended. O(log n)."""
-        with _backend_errors():
-            return self._rotated.is_marked(key_of(id), codec.to_microseconds(self.clock()))
+        with backend_errors():
+            try:
+                return self._sweeps.run(sweep)
+            except sled.ClosedError:
+                if self._folder is None:
+                    raise
+                return sweep.report(complete=True)  # not an error: a Sweeper may end after the store
 
     @guarded
     def count(self) -> int:
         """The number of records, including expired ones that no sweep has deleted yet. O(n): sled has no counter."""
-        with _backend_errors():
+        with backend_errors():
             return len(self.tree)
 
     @guarded
@@ -309,7 +312,7 @@ class SledStore:
         Records that cannot be decoded are skipped; a warning in the log says how many.
         """
         unreadable = 0
-        with _backend_errors():
+        with backend_errors():
             for key, value in self.tree:
                 if (record := Record.decode_if_readable(key, value)) is None:
                     unreadable += 1
@@ -324,7 +327,7 @@ class SledStore:
 
         O(log n) by the index, where a stale entry may make it too early, never too late; O(n) without an index.
         """
-        with _backend_errors():
+        with backend_errors():
             first = self._sessions.first_expiry()
         return None if first is None else codec.from_microseconds(first)
 
@@ -346,7 +349,7 @@ class SledStore:
     @guarded
     def verify_index(self, progress: Progress | None = None) -> IndexReport:
         """Compare the index with the records, O(n); writers continue meanwhile. True for a store without an index."""
-        with _backend_errors():
+        with backend_errors():
             return self._sessions.verify(progress)
 
     @guarded
@@ -359,23 +362,27 @@ class SledStore:
             SessionError: No store on this tree keeps an index.
             BackendError: The engine failed; the next open builds the index.
         """
-        with _backend_errors():
+        with backend_errors():
             report = self._sessions.rebuild(progress)
         if report is None:
             raise SessionError("this store keeps no index; open it with strategy=SweepStrategy.EXPIRY_INDEX to get one")
         return report
 
     def __repr__(self) -> str:
+        if (folder := self._folder) is not None:
+            return f"SledStore.at({str(folder.path)!r}, tree={folder.tree!r}, strategy={self.strategy.name})"
         return f"SledStore({self.tree!r}, strategy={self.strategy.name})"
 
     def _repr_html_(self) -> str:
-        from sled_sessions.stores.shown import sled_store
+        from sled_sessions.stores import shown
 
-        return sled_store(self._sessions, self.clock())
+        if self._folder is not None and not self.is_open:
+            return shown.unopened_store(self._folder, self.is_new)
+        return shown.sled_store(self._sessions, self.clock())
 
     @guarded
     def _expiring(self, start: int | None, stop: int | None) -> Iterator[tuple[datetime, Id]]:
-        with _backend_errors():
+        with backend_errors():
             for at, key in self._sessions.expiries(start, stop):
                 yield codec.from_microseconds(at), Id(key)
 
@@ -386,14 +393,5 @@ class SledStore:
 
 
 class _UnpreparedStore(SledStore):
-    def _prepare_index(self, resolution: timedelta, progress: Progress | None) -> None:
-        self._sessions.use_index()
-
-
-@contextmanager
-def _backend_errors() -> Iterator[None]:
-    """Raise the engine's errors as `BackendError`."""
-    try:
-        yield
-    except sled.SledError as error:
-        raise BackendError(str(error)) from error
+    def _prepare_index(self, sessions: IndexedTree) -> None:
+        sessions.use_index()

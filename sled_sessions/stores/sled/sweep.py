@@ -5,16 +5,14 @@ from sled_sessions.records import codec
 from sled_sessions.records.record import KEY_LENGTH
 from sled_sessions.stores.sled.index import ExpiryIndex
 from sled_sessions.stores.sled.indexed_tree import IndexedTree
-from sled_sessions.stores.sled.rotated import RotatedIds
 from sled_sessions.stores.sweep import PROGRESS_STEP, Sweep, SweepReport, SweepStrategy
 
 
 class Sweeps:
     """Sweeps of one store, which remember where a `limit` or `budget` has stopped the last one."""
 
-    def __init__(self, sessions: IndexedTree, rotated: RotatedIds) -> None:
+    def __init__(self, sessions: IndexedTree) -> None:
         self._sessions = sessions
-        self._rotated = rotated
         self._stopped_at: dict[SweepStrategy, bytes] = {}
 
     def run(self, sweep: Sweep) -> SweepReport:
@@ -32,7 +30,7 @@ class Sweeps:
             stopped_at = self._by_reading(sweep, after)
         if not sweep.dry_run:
             if stopped_at is None:
-                self._rotated.sweep(sweep.until)
+                self._sessions.rotated.sweep(sweep.until)
             else:
                 self._stopped_at[sweep.strategy] = stopped_at
         return sweep.report(complete=stopped_at is None)

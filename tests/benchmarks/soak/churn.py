@@ -24,7 +24,7 @@ from sled_sessions.records.codec import from_microseconds
 from sled_sessions.records.record import KEY_LENGTH
 from sled_sessions.stores.sled.durability import Durability
 from sled_sessions.stores.sled.index import ENTRY_LENGTH
-from sled_sessions.stores.sled.store import FLUSH_EVERY_MS
+from sled_sessions.stores.sled.opening import FLUSH_EVERY_MS
 
 _TREE = "session"
 

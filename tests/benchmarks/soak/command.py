@@ -19,7 +19,7 @@ from sled_sessions import SessionError, sled
 from sled_sessions.cli.common import Decorator, LocalPath, print_table, progress_bar, timespan, together
 from sled_sessions.display import text
 from sled_sessions.stores.sled.durability import Durability
-from sled_sessions.stores.sled.store import FLUSH_EVERY_MS
+from sled_sessions.stores.sled.opening import FLUSH_EVERY_MS
 
 _LEAST, _MOST = 100, 64 * 1024
 

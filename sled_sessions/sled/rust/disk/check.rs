@@ -15,10 +15,15 @@ use crate::{
         damaged,
         end::End,
         log::{Log, Message, SEGMENT_HEADER, Segment, blob_name, read_blob},
+        page,
+        snapshot::Snapshot,
         snapshots::Snapshots,
     },
     error::{At, Result},
 };
+
+/// Files up to this many bytes are checked whole, which takes some milliseconds. Foreign databases are mostly small.
+const LARGE: u64 = 16 << 20;
 
 /// Return an error if the database is damaged in a way that sled would not notice and lose data by.
 ///
@@ -83,7 +88,29 @@ pub fn check_files(folder: &Path, segment_size: usize) -> Result<()> {
         }
     }
     replay.check_headless(&segments, &known, newest.is_none())?;
-    replay.check_messages(&segments)
+    replay.check_messages(&segments)?;
+    check_content(folder, &log, &segments, start)
+}
+
+/// Check what messages and snapshot say, which sled trusts, because their checksums are right: a crafted database can
+/// crash or hang the process. The part of the log that sled reads only later is left out if it is large.
+fn check_content(folder: &Path, log: &Log, segments: &[Segment], start: u64) -> Result<()> {
+    if Snapshot::read(folder).is_ok_and(|snapshot| snapshot.is_ahead) {
+        return Err(damaged(folder, "the file snap.… is not what sled wrote"));
+    }
+    let size = log.segment_size as u64;
+    let is_large = segments.len() as u64 * size > LARGE;
+    for segment in segments {
+        let Some(header) = segment.header.filter(|header| !is_large || header.lsn + size > start) else { continue };
+        let bytes = log.read(segment).at(&folder.join("db"))?;
+        let mut messages = log.messages(&bytes, header.lsn / size);
+        let is_wrong = |it: &Message| !it.is_blob() && !page::is_sound(it.kind, it.page, &bytes[it.body.clone()]);
+        if let Some(wrong) = messages.find(is_wrong) {
+            let what = format!("the file db is, at byte {}", segment.offset + wrong.body.start as u64);
+            return Err(damaged(folder, &what));
+        }
+    }
+    Ok(())
 }
 
 /// The part of the log that sled is about to read.
@@ -139,7 +166,7 @@ impl Replay<'_> {
                 }
                 if message.is_blob() && position < self.written {
                     let pointer = &bytes[message.body.clone()];
-                    let is_present = self.check_blob(message.kind, pointer)?;
+                    let is_present = self.check_blob(&message, pointer)?;
                     if !is_present && position >= self.start {
                         missing.insert(message.page, blob_name(pointer));
                     }
@@ -158,13 +185,13 @@ impl Replay<'_> {
     }
 
     /// Whether a blob is present; an error if it is damaged.
-    fn check_blob(&self, kind: u8, pointer: &[u8]) -> Result<bool> {
+    fn check_blob(&self, message: &Message, pointer: &[u8]) -> Result<bool> {
         let name = blob_name(pointer);
-        match read_blob(self.folder, kind, pointer) {
+        match read_blob(self.folder, message.kind, pointer) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             content => match content.at(&self.folder.join(&name))? {
-                Some(_) => Ok(true),
-                None => Err(damaged(self.folder, &format!("the file {name} is not what sled wrote"))),
+                Some(content) if page::is_sound(message.kind, message.page, &content) => Ok(true),
+                _ => Err(damaged(self.folder, &format!("the file {name} is not what sled wrote"))),
             },
         }
     }

@@ -7,6 +7,7 @@ pub mod creation;
 pub mod end;
 pub mod files;
 pub mod log;
+pub mod page;
 pub mod private;
 pub mod regular;
 pub mod salvage;

@@ -16,14 +16,13 @@ use crate::{
         end::End,
         log::{
             BLOB_LINK, BLOB_META, BLOB_NODE, FREE, LINK, Log, META, Message, NODE, Segment, detect_segment_size,
-            last_snapshot, read_blob, varint,
+            last_snapshot, read_blob,
         },
+        page::{self, Node, NodeContent, Pairs, change_pair, remove_merged_child},
         snapshot::Snapshot,
     },
     error::{At, Result},
 };
-
-pub type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Where a message's content is: in the log, or, for a blob, in the file that the log names.
 #[derive(Clone, Copy)]
@@ -37,22 +36,6 @@ struct Place {
 struct Page {
     base: Option<Place>,
     links: Vec<Place>,
-}
-
-struct Node {
-    /// The least key that belongs to this page.
-    low: Vec<u8>,
-    /// The `low` of the page `next`.
-    high: Vec<u8>,
-    prefix: Vec<u8>,
-    next: u64,
-    content: NodeContent,
-}
-
-enum NodeContent {
-    Leaf(Pairs),
-    /// Each child's `low` and number.
-    Index(Vec<(Vec<u8>, u64)>),
 }
 
 /// A page that a tree leads to.
@@ -151,11 +134,10 @@ impl Salvager {
         Ok(())
     }
 
-    fn queue_roots(&mut self, mut meta: &[u8]) {
-        while let Some(name) = take_bytes(&mut meta) {
-            let Some(root) = varint(&mut meta) else { break };
-            self.queue.push_back(Reference { tree: self.names.len(), low: Vec::new(), page: root });
-            self.names.push(name.to_vec());
+    fn queue_roots(&mut self, meta: &[u8]) {
+        for (name, page) in page::roots(meta).0 {
+            self.queue.push_back(Reference { tree: self.names.len(), low: Vec::new(), page });
+            self.names.push(name);
         }
     }
 
@@ -226,7 +208,7 @@ impl Source {
 
     /// A page with its links applied; unreadable links are added to `lost`.
     fn node(&self, page: &Page, lost: &mut u64) -> Option<Node> {
-        let mut node = parse_node(&self.content(page.base?)?)?;
+        let mut node = Node::parse(&self.content(page.base?)?)?;
         for link in self.links(page, lost) {
             match &mut node.content {
                 NodeContent::Leaf(pairs) => change_pair(pairs, &node.prefix, &link),
@@ -265,62 +247,3 @@ fn note_message(pages: &mut BTreeMap<u64, Page>, meta: &mut Option<Place>, messa
         _ => {}
     }
 }
-
-/// Apply a link to a leaf's pairs: kind 0 sets a value, kind 1 removes it.
-fn change_pair(pairs: &mut Pairs, prefix: &[u8], link: &[u8]) {
-    let Some((kind, mut rest)) = link.split_first() else { return };
-    let Some(key) = take_bytes(&mut rest).map(|key| [prefix, key].concat()) else { return };
-    match (kind, take_bytes(&mut rest)) {
-        (0, Some(value)) => drop(pairs.insert(key, value.to_vec())),
-        (1, _) => drop(pairs.remove(&key)),
-        _ => {}
-    }
-}
-
-/// Apply a link to an index page's children.
-///
-/// sled merges a child that became too small into its left neighbour. The index page first names the child (kind 2) and
-/// confirms once the neighbour has its pairs (kind 3); then sled frees the child, and another tree may get its number.
-/// Until the neighbour has the pairs it links to the child, so the index can drop the child from the first step on.
-fn remove_merged_child(children: &mut Vec<(Vec<u8>, u64)>, link: &[u8]) {
-    if let Some((2, mut rest)) = link.split_first()
-        && let Some(child) = varint(&mut rest)
-    {
-        children.retain(|(_, other)| *other != child);
-    }
-}
-
-fn parse_node(content: &[u8]) -> Option<Node> {
-    let mut rest = content;
-    let next = varint(&mut rest)?;
-    let merging_child = varint(&mut rest)?;
-    let (&[_merging, prefix_length], mut rest) = rest.split_first_chunk::<2>()?;
-    let low = take_bytes(&mut rest)?;
-    let high = take_bytes(&mut rest)?;
-    let prefix = low.get(..usize::from(prefix_length))?.to_vec();
-    let (&kind, mut rest) = rest.split_first()?;
-    let count = usize::try_from(varint(&mut rest)?).ok()?;
-    let keys = (0..count).map(|_| take_bytes(&mut rest)).collect::<Option<Vec<_>>>()?;
-    let keys = keys.into_iter().map(|key| [&prefix, key].concat());
-    let content = if kind == 0 {
-        let values = (0..count).map(|_| take_bytes(&mut rest)).collect::<Option<Vec<_>>>()?;
-        NodeContent::Leaf(keys.zip(values.into_iter().map(<[u8]>::to_vec)).collect())
-    } else {
-        let children = (0..count).map(|_| varint(&mut rest)).collect::<Option<Vec<_>>>()?;
-        // `merging_child` is 0 for none, which is not a tree's page
-        NodeContent::Index(keys.zip(children).filter(|(_, child)| *child != merging_child).collect())
-    };
-    Some(Node { low: low.to_vec(), high: high.to_vec(), prefix, next, content })
-}
-
-/// A length, then that many bytes.
-fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = usize::try_from(varint(rest)?).ok()?;
-    let (found, after) = rest.split_at_checked(length)?;
-    *rest = after;
-    Some(found)
-}
-
-#[cfg(test)]
-#[path = "../../../../tests/engine/rust/salvage.rs"]
-mod tests;

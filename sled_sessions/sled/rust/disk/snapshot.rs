@@ -17,7 +17,10 @@ use crate::disk::{
 pub struct Snapshot {
     pub position: u64,
     /// Where the snapshot itself says that the file `db` holds parts of pages.
-    pub offsets: BTreeSet<u64>,
+    pub offsets: Vec<u64>,
+    /// Whether a part is newer than the snapshot, or a blob newer than the part that names it. sled never writes that,
+    /// and would wait for ever for it.
+    pub is_ahead: bool,
     /// By page; only those with blobs.
     blobs: BTreeMap<u64, Vec<u64>>,
 }
@@ -76,19 +79,24 @@ fn parse(content: &[u8]) -> Option<Snapshot> {
     }
     let position = take_u64(&mut rest)?.checked_sub(1)?;
     varint(&mut rest)?;
-    let (mut blobs, mut offsets) = (BTreeMap::new(), BTreeSet::new());
+    let (mut blobs, mut offsets, mut is_ahead) = (BTreeMap::new(), Vec::new(), false);
     let mut page = 0;
     while let Some((&parts, after)) = rest.split_first() {
         rest = after;
         let mut of_page = Vec::new();
         for _ in 0..parts.max(1) {
-            take_u64(&mut rest)?;
+            let written = take_u64(&mut rest)?;
+            is_ahead |= written > position;
             let (&has_blob, after) = rest.split_first()?;
             rest = after;
-            offsets.insert(varint(&mut rest)?);
+            offsets.push(varint(&mut rest)?);
             match has_blob {
                 0 => {}
-                1 => of_page.push(take_u64(&mut rest)?),
+                1 => {
+                    let blob = take_u64(&mut rest)?;
+                    is_ahead |= blob > written;
+                    of_page.push(blob);
+                }
                 _ => return None,
             }
             if parts > 0 {
@@ -100,7 +108,7 @@ fn parse(content: &[u8]) -> Option<Snapshot> {
         }
         page += 1;
     }
-    Some(Snapshot { position, offsets, blobs })
+    Some(Snapshot { position, offsets, is_ahead, blobs })
 }
 
 fn take_u64(bytes: &mut &[u8]) -> Option<u64> {

@@ -11,7 +11,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io,
+    io::{self, ErrorKind, Read},
     path::Path,
 };
 
@@ -26,6 +26,11 @@ const HEADER: usize = 8;
 
 /// The CRC-32 of header and content.
 const TRAILER: usize = 4;
+
+/// The number of slabs, files for pages of a certain size each. A place in one has the slab's number, from 1 on, in its
+/// first byte.
+const SLABS: u64 = 78;
+const SLAB_SHIFT: u32 = 56;
 
 /// Return an error if the metadata is damaged in a way that sled would not notice and lose data by.
 pub fn check_metadata(folder: &Path) -> Result<()> {
@@ -60,8 +65,9 @@ pub fn check_metadata(folder: &Path) -> Result<()> {
 }
 
 fn check_snapshot(folder: &Path, name: &str) -> Result<()> {
-    match parse_frame(&read_file(folder, name)?) {
-        Frame::Whole(_) => Ok(()),
+    let content = read_file(folder, name)?;
+    match parse_frame(&content) {
+        Frame::Whole(length) if is_sound(&content[..length]) => Ok(()),
         _ => Err(damaged_v1(folder, &format!("the file {name} is not what sled wrote"))),
     }
 }
@@ -71,7 +77,7 @@ fn check_log(folder: &Path, name: &str, is_newest: bool) -> Result<()> {
     let mut rest = content.as_slice();
     while !rest.is_empty() {
         match parse_frame(rest) {
-            Frame::Whole(length) => rest = &rest[length..],
+            Frame::Whole(length) if is_sound(&rest[..length]) => rest = &rest[length..],
             Frame::CutOff if is_newest => break,
             _ => {
                 let place = content.len() - rest.len();
@@ -109,11 +115,32 @@ fn parse_frame(bytes: &[u8]) -> Frame {
     }
 }
 
+/// Whether sled can read the entries of a whole frame: it aborts the process where a length or a slab cannot be. Each has
+/// the numbers of an object, of its tree, and of its slab and slot, then the length of a key, and the key.
+fn is_sound(frame: &[u8]) -> bool {
+    let Ok(mut entries) = zstd::Decoder::new(&frame[HEADER..frame.len() - TRAILER]) else { return false };
+    loop {
+        let mut numbers = [0; 32];
+        match entries.read_exact(&mut numbers) {
+            Err(error) => return error.kind() == ErrorKind::UnexpectedEof,
+            Ok(()) => {
+                let number = |at: usize| u64::from_le_bytes(numbers[at..at + 8].try_into().unwrap_or_default());
+                let (object, place, length) = (number(0), number(16), number(24));
+                let is_read =
+                    io::copy(&mut entries.by_ref().take(length), &mut io::sink()).is_ok_and(|read| read == length);
+                if object == 0 || !is_read || (place != 0 && !(1..=SLABS).contains(&(place >> SLAB_SHIFT))) {
+                    return false;
+                }
+            }
+        }
+    }
+}
+
 /// The numbers in the names of the files with this prefix; they are hexadecimal.
 fn numbers(metadata: &Path, prefix: &str) -> io::Result<BTreeSet<u64>> {
     let mut numbers = BTreeSet::new();
     let entries = match fs::read_dir(metadata) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(numbers),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(numbers),
         entries => entries?,
     };
     for entry in entries {
