@@ -7,7 +7,7 @@ The layers, lowest first. Each imports only from those listed before it:
 - `stores`: the protocol, `SledStore` with its expiry index, `MemoryStore`, caching, sweeps and the `Sweeper`. `redis`
   has `RedisStore`, for more than one process, and `events` the session events for `logging`.
 - `session`: `Session`, a dict that knows what changed, and the commit that writes it to a store.
-- `web`: `SessionMiddleware` for ASGI, its cookies, and what single frameworks need.
+- `web`: `SessionMiddleware` for ASGI, its cookies, and what single frameworks need. `testing` is for an app's tests.
 - `operate` (whole databases: backup, export, compaction, migration, salvage), `cli`, `notebook`, `comparison` and
   `examples`: what people call.
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sled_sessions.stores.sweep import SweepReport, SweepStrategy
     from sled_sessions.stores.sweeper import Sweeper
     from sled_sessions.web import SessionMiddleware
+    from sled_sessions.web.connection import session_of
 
 __all__ = [
     "DELETE",
@@ -57,6 +58,7 @@ __all__ = [
     "SweepStrategy",
     "Sweeper",
     "observe",
+    "session_of",
     "sled",
 ]
 
@@ -73,6 +75,7 @@ _NAMES_OF = {
     "stores.sweep": ("SweepReport", "SweepStrategy"),
     "stores.sweeper": ("Sweeper",),
     "web": ("SessionMiddleware",),
+    "web.connection": ("session_of",),
 }
 _MODULE_OF = {name: module for module, names in _NAMES_OF.items() for name in names}
 

@@ -3,14 +3,15 @@
 import signal
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from clock import FakeClock
 
 from sled_sessions import cli, events
 from sled_sessions.examples import rust_database
+from sled_sessions.testing import MovableClock, session_clock, session_store  # noqa: F401 - fixtures
 
 # A shell starts background jobs with SIGINT ignored, and their children inherit that, so tests of Ctrl-C would wait
 # forever. A handler, unlike an ignored signal, is reset to the default in a child.
@@ -27,9 +28,9 @@ def events_level() -> Iterator[None]:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    """The test's clock."""
-    return FakeClock()
+def clock() -> MovableClock:
+    """A clock of which tests know the time."""
+    return MovableClock(datetime(2030, 1, 1, 12, 0, 0, 250_000, UTC))
 
 
 @pytest.fixture

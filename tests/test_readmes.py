@@ -64,8 +64,11 @@ def runnable(block: Block) -> str:
 
 @in_language("python")
 def test_python(block, scratch, monkeypatch):
-    """A Python snippet runs; one that makes an `app` is served, usually twice, and counts a visitor's requests."""
+    """A Python snippet runs, with its tests; one that makes an `app` is served, and counts a visitor's requests."""
     code = runnable(block)
+    if "\ndef test_" in code:
+        run_tests_of(code, scratch)
+        return
     if code.startswith("%"):
         run_in_ipython(code)
         return
@@ -83,6 +86,21 @@ def test_python(block, scratch, monkeypatch):
                     # The client itself would send the cookie over HTTPS only.
                     headers = {"cookie": answer.headers["set-cookie"].partition(";")[0]}
         assert counts == [1, 2, 3, 4][: 2 * starts]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(330)
+def test_types(tmp_path):
+    """Every Python snippet passes `mypy --strict` as it stands, so that it does in an app that is checked."""
+    files = []
+    for number, block in enumerate(blocks()):
+        if block.language == "python" and not block.code.startswith("%"):
+            files.append(tmp_path / f"snippet_{number}.py")
+            files[-1].write_text(f"{block.code}\n# from {block.name}\n")
+    assert len(files) > 10
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", tmp_path / "cache", *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @in_language("sh")
@@ -149,6 +167,16 @@ def run_in_ipython(code: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], input=code, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run_tests_of(code: str, folder: Path) -> None:
+    """Run a snippet's tests as its reader would, without this project's configuration of pytest."""
+    (folder / "test_snippet.py").write_text(code)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-W", "error", folder]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{code.count('def test_')} passed" in done.stdout
 
 
 def test_commands_work_in_a_clone():

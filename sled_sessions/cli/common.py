@@ -19,7 +19,7 @@ from rich.table import Table
 from sled_sessions import DecodeError, Id, Record, SledStore, SweepStrategy
 from sled_sessions.display import durations, text
 from sled_sessions.display.masking import masked, printable, printable_json
-from sled_sessions.operate import Contents, NoDatabase, find_id, format_of, is_readable_by_others, is_url
+from sled_sessions.operate import Contents, NoDatabase, find_id, format_of, is_readable_by_others, is_url, matching
 from sled_sessions.records.record import KEY_LENGTH
 
 FOUND = 3  # the exit code of a check that found something wrong, and of a search that found nothing
@@ -113,6 +113,13 @@ tree_option = click.option("--tree", default="session", help="The tree of the se
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 of_database = together(tree_option, paths("database"))
 reveal_option = click.option("--reveal", is_flag=True, help="Print full ids and secret values.")
+where_option = click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Only sessions whose data has this value; KEY may be a path such as user.id. May be repeated.",
+)
 timespan = Duration(positive=True)
 strategies = click.Choice([strategy.value for strategy in SweepStrategy])
 
@@ -123,6 +130,14 @@ def id_of(store: SledStore, prefix: str) -> Id | None:
         return find_id(store, prefix)
     except DecodeError as error:
         raise click.UsageError(str(error)) from None
+
+
+def condition_tests(conditions: Iterable[str]) -> list[Callable[[Record], bool]]:
+    """A function for each `--where`, which tells whether a record meets it."""
+    try:
+        return [matching(condition) for condition in conditions]
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--where") from None
 
 
 def shown_id(key: bytes, *, reveal: bool = False) -> str:

@@ -1,7 +1,7 @@
 """`sled-sessions list`."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from itertools import islice
@@ -12,7 +12,7 @@ import click
 from sled_sessions import DecodeError, Record, SledStore
 from sled_sessions.cli import common
 from sled_sessions.display.text import shortened
-from sled_sessions.operate import all_records, matching, opened_store
+from sled_sessions.operate import all_records, opened_store
 
 _LONGEST = 100  # characters of a session's data in the table
 _NUMBER = click.IntRange(1, 10**9)  # of `--limit` and `--page`: `islice` takes their product
@@ -24,13 +24,7 @@ _NUMBER = click.IntRange(1, 10**9)  # of `--limit` and `--page`: `islice` takes 
 @click.option("--live", is_flag=True, help="Only live sessions.")
 @click.option("--expiring-within", type=common.Duration(), help="Only live sessions that expire in, say, 12h or 7d.")
 @click.option("--unreadable", is_flag=True, help="Only records that cannot be read.")
-@click.option(
-    "--where",
-    "conditions",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Only sessions whose data has this value; KEY may be a path such as user.id. May be repeated.",
-)
+@common.where_option
 @click.option("--limit", type=_NUMBER, default=20, help="Sessions on a page.")
 @click.option("--page", type=_NUMBER, default=1, help="The page to print.")
 @common.reveal_option
@@ -59,7 +53,7 @@ def command(
         raise click.UsageError("--unreadable excludes all other filters: such a record has no expiry and no data")
     with opened_store(database, tree) as store:
         now = store.clock()
-        tests = [_where(condition) for condition in conditions]
+        tests = common.condition_tests(conditions)
         if expired or live or expiring_within is not None:
             tests.append(lambda record: (record.expiry_date <= now) == expired)
         if expiring_within is not None:
@@ -101,13 +95,6 @@ def _records(store: SledStore, expiring_within: timedelta | None) -> Iterator[tu
     for _, id in store.expiring(start, stop):
         with suppress(DecodeError):
             yield id.key, store.load(id)
-
-
-def _where(condition: str) -> Callable[[Record], bool]:
-    try:
-        return matching(condition)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--where") from None
 
 
 def _row(key: bytes, record: Record | None, *, reveal: bool) -> tuple[str, str, str]:

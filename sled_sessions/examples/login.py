@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from sled_sessions import AsyncSessionStore, Expiry, Session, SessionMiddleware, SessionStore
+from sled_sessions import AsyncSessionStore, Expiry, SessionMiddleware, SessionStore, session_of
 
 PASSWORDS: Final = {"ada": "lovelace"}
 """For this example only. A real application stores salted hashes, made with scrypt or Argon2."""
@@ -44,7 +44,7 @@ async def log_in(request: Request) -> Response:
     expected = PASSWORDS.get(user, secrets.token_hex())
     if not secrets.compare_digest(expected.encode(), password.encode()):
         return page("Wrong name or password", '<a href="/">Again</a>', status=403)
-    session: Session = request.scope["session"]  # `request.session`, which Starlette declares as a plain dict
+    session = session_of(request)  # `request.session`, which Starlette declares as a plain dict
     session.update(user=user, visits=0)
     session.cycle_id()
     return RedirectResponse("/private", 303)
@@ -66,14 +66,14 @@ async def private(request: Request) -> Response:
 
 async def rotate(request: Request) -> Response:
     """Change the id and keep the data, as an application should after any change of rights."""
-    session: Session = request.scope["session"]
+    session = session_of(request)
     session.cycle_id()
     return RedirectResponse("/private", 303)
 
 
 async def log_out(request: Request) -> Response:
     """End the session."""
-    session: Session = request.scope["session"]
+    session = session_of(request)
     session.flush()
     return RedirectResponse("/", 303)
 

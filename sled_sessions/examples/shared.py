@@ -28,7 +28,16 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from sled_sessions import AsyncCachingStore, AsyncSessionStore, BackendError, Id, SessionMiddleware, SledStore, Sweeper
+from sled_sessions import (
+    AsyncCachingStore,
+    AsyncSessionStore,
+    BackendError,
+    Id,
+    SessionMiddleware,
+    SledStore,
+    Sweeper,
+    session_of,
+)
 from sled_sessions.redis import RedisStore
 
 
@@ -46,7 +55,7 @@ async def peek(request: Request) -> PlainTextResponse:
 
 async def log_out(request: Request) -> PlainTextResponse:
     """End the session for all processes."""
-    request.scope["session"].flush()
+    session_of(request).flush()
     return PlainTextResponse("Good-bye")
 
 

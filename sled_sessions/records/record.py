@@ -34,7 +34,7 @@ class Id:
     """A session id, as in tower-sessions: an `i128` from a cryptographic random source.
 
     `str(id)` is its text in a cookie, `bytes(id)` its key in a tree, and `int(id)` the signed number.
-    The text gives access to the session, so `repr(id)` shows only its first characters.
+    The text gives access to the session, so `repr(id)`, and a template with autoescape, show only its first characters.
 
     Attributes:
         key: The number's 16 bytes, big-endian.
@@ -81,6 +81,12 @@ class Id:
 
     def __repr__(self) -> str:
         return f"Id('{str(self)[:4]}…')"
+
+    def __html__(self) -> str:
+        """The first characters, for templates with autoescape: `{{ session.id }}` must not put the id into a page."""
+        from sled_sessions.display.text import masked_id
+
+        return masked_id(self)
 
 
 def not_an_id(value: object) -> TypeError:

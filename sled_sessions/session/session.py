@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 from sled_sessions.errors import EncodeError
 from sled_sessions.records import Expiry, Id, Record
@@ -13,8 +13,9 @@ from sled_sessions.records.codec import from_microseconds, to_microseconds
 from sled_sessions.records.expiry import SESSION_END, policy_of
 from sled_sessions.session.base import NOT_LOADED, Ignored, SessionDict
 from sled_sessions.session.changes import ABSENT, CANNOT_PACK, SCALARS, UNCHANGING, Changes, check, image_of, pack
+from sled_sessions.session.shapes import from_data, to_data
 from sled_sessions.stores.clock import Clock, utc_now
-from sled_sessions.tracebacks import forget_locals
+from sled_sessions.tracebacks import forget_locals, guarded
 
 DEADLINE: Final = "_ends_at_most"
 """The data key for the moment of `Expiry.at_most`, in microseconds since the Unix epoch; apps do not see it."""
@@ -22,6 +23,7 @@ DEADLINE: Final = "_ends_at_most"
 _MICROSECOND: Final = timedelta(microseconds=1)
 _LAST: Final = to_microseconds(datetime.max.replace(tzinfo=UTC))
 _CONTAINERS = (list, dict)
+_T = TypeVar("_T")
 
 
 class Session(SessionDict):
@@ -168,6 +170,27 @@ class Session(SessionDict):
             return key, self.pop(key)
         raise KeyError("popitem(): the session is empty")
 
+    @guarded
+    def get_as(self, key: str, shape: type[_T]) -> _T | None:
+        """The key's value as a msgspec struct, attrs class, dataclass, Pydantic model or any other type of msgspec's.
+
+        It is a copy: `set_as` writes it back. None if the key is missing. O(n).
+
+        Raises:
+            DecodeError: The value does not have this shape: perhaps an older version of the app has written it.
+        """
+        value = self.get(key)
+        return None if value is None else from_data(value, shape, f"session[{key!r}]")
+
+    @guarded
+    def set_as(self, key: str, value: object) -> None:
+        """Set the key to such an object's data, which are JSON: datetimes and the like become text. O(n).
+
+        Raises:
+            EncodeError: The object, or a part of it, cannot be turned into JSON.
+        """
+        self[key] = to_data(value)
+
     def copy(self) -> dict[str, Any]:
         """A plain dict with the same values."""
         return dict(self)
@@ -283,24 +306,9 @@ class Session(SessionDict):
         return f"Session({state})"
 
     def _repr_html_(self) -> str:
-        from sled_sessions.display import html, text
+        from sled_sessions.session.shown import card
 
-        if not self.is_loaded:
-            return html.card("Session", {"state": "not loaded yet"})
-        id = self.id
-        if not self and (self._flushed or (id is not None and self.is_modified)):  # flushed, or lost its last key
-            id = id or next(reversed(self._flushed))
-            return html.card("Session", {"id": text.masked_id(id), "state": "ends with the commit"})
-        try:
-            state = "new" if id is None else "changed" if self.is_modified else "as stored"
-        except EncodeError as error:
-            state = f"changed, and cannot be stored: {error}"
-        facts = {
-            "id": "none yet" if id is None else text.masked_id(id),
-            "state": state,
-            "expires, if committed now": text.moment(self.expiry_date),
-        }
-        return html.card("Session", facts, html.data(dict(self)))
+        return card(self)
 
     def _expiry_date(self, now: datetime, record: Record | None) -> tuple[datetime, int | None]:
         """When a session that is saved now expires, and its absolute deadline, which never moves later."""

@@ -1,18 +1,19 @@
 """Sessions in this process's memory: for tests, for caches, and as the plain model of a store."""
 
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final, TypeVar, Unpack
 
 import attrs
 from sortedcontainers import SortedList
 
 from sled_sessions.records import Id, Record, codec
+from sled_sessions.records.record import MAX_RECORD_BYTES
 from sled_sessions.stores.clock import Clock, checked, utc_now
 from sled_sessions.stores.locks import KeyLocks
 from sled_sessions.stores.protocol import DELETE, Change, check_change, key_of
-from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
+from sled_sessions.stores.sweep import Sweep, SweepOptions, SweepReport, SweepStrategy
 from sled_sessions.tracebacks import guarded
 
 _T = TypeVar("_T")
@@ -32,10 +33,13 @@ class MemoryStore:
 
     Args:
         clock: Returns the current time as an aware datetime.
+        max_record_bytes: Larger records are refused, measured as they are encoded. The default is `SledStore`'s, so
+            that what a test can store can be stored for good.
     """
 
-    def __init__(self, *, clock: Clock = utc_now) -> None:
+    def __init__(self, *, clock: Clock = utc_now, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
         self.clock = checked(clock)
+        self.max_record_bytes = max_record_bytes
         self._locks = KeyLocks()
         self._values: dict[bytes, bytes] = {}
         # The index follows the values later, in `_on_index`: a write that interrupts another one cannot change it then.
@@ -80,31 +84,21 @@ class MemoryStore:
         return record
 
     @guarded
-    def delete_expired(
-        self,
-        strategy: SweepStrategy | None = None,
-        *,
-        now: datetime | None = None,
-        limit: int | None = None,
-        budget: timedelta | None = None,
-        on_expired: OnExpired | None = None,
-        progress: Progress | None = None,
-        dry_run: bool = False,
-    ) -> SweepReport:
-        """Remove the expired sessions; the options are those of `SledStore.delete_expired`."""
+    def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
+        """Remove the expired sessions; see `SledStore.delete_expired`."""
         strategy = SweepStrategy(strategy or SweepStrategy.EXPIRY_INDEX)
-        sweep = Sweep(strategy, self.clock, now, limit, budget, on_expired, progress, dry_run)
+        sweep = Sweep(strategy, self.clock, **options)
         due, others = self._on_index(lambda: self._due(sweep.until))
         for _, key in due:
             sweep.examined += 1
-            value = self._values.get(key) if dry_run else self._locks.hold(key, self._expire, key, sweep.until)
+            value = self._values.get(key) if sweep.dry_run else self._locks.hold(key, self._expire, key, sweep.until)
             if value is not None:
                 sweep.count_deleted(key, value)
             if sweep.is_over():
                 return sweep.report(complete=False)
         if strategy is SweepStrategy.FULL_SCAN:
             sweep.examined += others  # reading the first one of these would be enough
-        if not dry_run:
+        if not sweep.dry_run:
             for key, until in list(self._rotated.items()):
                 if until <= sweep.until:
                     self._rotated.pop(key, None)
@@ -166,7 +160,8 @@ class MemoryStore:
         return True
 
     def _save(self, record: Record) -> None:
-        key, value, expiry = record.id.key, record.encode(), codec.to_microseconds(record.expiry_date)
+        key, expiry = record.id.key, codec.to_microseconds(record.expiry_date)
+        value = record.encode(self.max_record_bytes)
         self._values[key] = value  # one assignment: `load` takes no lock and finds the old value or the new one
         self._changed[key] = expiry
 

@@ -39,6 +39,8 @@ class SweepStrategy(enum.Enum):
 class SweepOptions(TypedDict, total=False):
     """The keyword arguments of `SessionStore.delete_expired`.
 
+    Stores take them as `**options`, like the protocol: to pyright, spelled-out parameters do not match it.
+
     Attributes:
         now: Delete what has expired at this moment, an aware datetime; None is the store's clock.
         limit: Delete at most this many; the next sweep continues from there.

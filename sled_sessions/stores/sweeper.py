@@ -5,18 +5,20 @@ import random
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
+from inspect import isawaitable, iscoroutinefunction
 from queue import Empty, SimpleQueue
 from typing import Any, Self, cast
 
 from sled_sessions import events
 from sled_sessions.errors import BackendError
+from sled_sessions.records import Record
+from sled_sessions.stores.clock import clock_of
 from sled_sessions.stores.locks import join
-from sled_sessions.stores.memory import MemoryStore
 from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore, check_store, is_async
 from sled_sessions.stores.sled import SledStore
-from sled_sessions.stores.sweep import SweepReport, SweepStrategy
+from sled_sessions.stores.sweep import OnExpired, SweepOptions, SweepReport, SweepStrategy
 from sled_sessions.stores.wrapped import attribute_of
 
 _log = logging.getLogger(__name__)
@@ -28,9 +30,9 @@ _SLICE = timedelta(milliseconds=50)
 class Sweeper:
     """Deletes a store's expired sessions once per period, until it is stopped.
 
-    The first sweep comes after one period. When the index says that nothing is due, a sweep is skipped. A sweep that
-    raises is logged, and the next one runs as usual. Starting opens a store of `SledStore.at` that is new, and one that
-    is closed for as long as the sweeper runs.
+    The first sweep comes after one period. A sweep is skipped while the store's `first_expiry`, if it has that method,
+    says that nothing is due. A sweep that raises is logged, and the next one runs as usual. Starting opens a store of
+    `SledStore.at` that is new, and one that is closed for as long as the sweeper runs.
 
         with Sweeper(store, timedelta(minutes=1)):  # on a thread
             ...
@@ -43,9 +45,14 @@ class Sweeper:
             started together do not sweep together.
         strategy: How to find expired sessions; None is the store's own way.
         on_sweep: Called with the report of each sweep.
+        on_expired: Called with the `Record` of each session after it was deleted, to remove what the app keeps for it
+            elsewhere, such as uploads: on the sweeper's thread, or for an asyncio store on the event loop. What it
+            raises is logged, and the sweep continues. A sweep takes longer by the calls and by some microseconds for
+            decoding each record. It is not called for sessions that were ended, nor again for those that a crash came
+            between, nor for a server's (Valkey, Redis), which expire without notice.
 
     Raises:
-        TypeError: `store` is not a store.
+        TypeError: `store` is not a store, or `on_expired` is a coroutine function.
         ValueError: `period` is not positive, `jitter` is not from 0 to 1, or `strategy` is unknown.
     """
 
@@ -57,8 +64,11 @@ class Sweeper:
         jitter: float = 0.1,
         strategy: SweepStrategy | None = None,
         on_sweep: Callable[[SweepReport], object] | None = None,
+        on_expired: OnExpired | None = None,
     ) -> None:
         check_store(store, "delete_expired")
+        if iscoroutinefunction(on_expired):
+            raise TypeError("on_expired must be an ordinary function: a sweep does not await it")
         self.store = store
         self.period = period if isinstance(period, timedelta) else timedelta(seconds=period)
         if self.period <= timedelta(0):
@@ -68,6 +78,9 @@ class Sweeper:
         self.jitter = jitter
         self._strategy = None if strategy is None else SweepStrategy(strategy)
         self._on_sweep = on_sweep
+        self._options: SweepOptions = {"budget": _SLICE}
+        if on_expired is not None:
+            self._options["on_expired"] = _never_raising(on_expired)
         self._is_stopped = False
         self._stops: SimpleQueue[None] = SimpleQueue()  # wakes the thread; an Event's lock would block signal handlers
         self._thread: threading.Thread | None = None
@@ -144,9 +157,9 @@ class Sweeper:
                         return
                     with _logged():
                         reports: list[SweepReport] = []
-                        while not self._is_stopped and self._goes_on(reports):
+                        while not self._is_stopped and await self._goes_on_in_loop(reports):
                             if is_async(self.store, "delete_expired"):
-                                reports.append(await self.store.delete_expired(self._strategy, budget=_SLICE))
+                                reports.append(await self.store.delete_expired(self._strategy, **self._options))
                                 await asyncio.sleep(0)  # the sweep itself may never have suspended
                             else:
                                 reports.append(await asyncio.to_thread(self._sweep_slice))
@@ -168,22 +181,38 @@ class Sweeper:
                     self._tell(reports)
 
     def _sweep_slice(self) -> SweepReport:
-        return cast("SessionStore", self.store).delete_expired(self._strategy, budget=_SLICE)
+        return cast("SessionStore", self.store).delete_expired(self._strategy, **self._options)
 
     def _goes_on(self, reports: list[SweepReport]) -> bool:
-        return not reports[-1].complete if reports else not self._nothing_is_due()
+        """Whether there is another slice to sweep, or, before the first one, whether a sweep may find anything."""
+        if reports:
+            return not reports[-1].complete
+        with suppress(BackendError):  # which the sweep will raise, too
+            return not self._has_index() or self._has_come(cast("Any", self.store).first_expiry())
+        return True
 
-    def _nothing_is_due(self) -> bool:
-        """Whether the index says that nothing is due; false for a store that would have to read every record."""
+    async def _goes_on_in_loop(self, reports: list[SweepReport]) -> bool:
+        if not is_async(self.store, "delete_expired"):
+            import asyncio
+
+            return await asyncio.to_thread(self._goes_on, reports)
+        if reports:
+            return not reports[-1].complete
+        with suppress(BackendError):
+            if self._has_index():
+                first = cast("Any", self.store).first_expiry()
+                return self._has_come(await first if isawaitable(first) else first)
+        return True
+
+    def _has_index(self) -> bool:
+        """Whether `first_expiry` costs less than the sweep; a `SledStore` without an index would read every record."""
         store = self.store
-        if self._strategy is SweepStrategy.FULL_SCAN or not isinstance(store, SledStore | MemoryStore):
+        if self._strategy is SweepStrategy.FULL_SCAN or (isinstance(store, SledStore) and store.resolution is None):
             return False
-        with suppress(BackendError):  # the sweep then raises it, or does nothing if the store has been closed
-            if isinstance(store, SledStore) and store.resolution is None:
-                return False
-            first = store.first_expiry()
-            return first is None or first > store.clock()
-        return False
+        return callable(getattr(store, "first_expiry", None))
+
+    def _has_come(self, first: datetime | None) -> bool:
+        return first is not None and first <= clock_of(self.store)()
 
     def _tell(self, reports: list[SweepReport]) -> None:
         if not reports:
@@ -196,6 +225,8 @@ class Sweeper:
             seconds=sum(each.seconds for each in reports),
             complete=reports[-1].complete,
         )
+        if report.strategy is None and self._options.pop("on_expired", None) is not None:
+            _log.warning("on_expired will not be called: the store's server deletes expired sessions without notice")
         events.swept(report, report.deleted, report.seconds)
         if self._on_sweep is not None:
             self._on_sweep(report)
@@ -218,3 +249,15 @@ def _logged() -> Iterator[None]:
         yield
     except Exception:  # noqa: BLE001 - whatever it was, the next sweep may succeed
         _log.exception("a sweep failed; the next one will run as usual")
+
+
+def _never_raising(on_expired: OnExpired) -> OnExpired:
+    """Log what the function raises, so that the sweep continues."""
+
+    def call(record: Record) -> None:
+        try:
+            on_expired(record)
+        except Exception:  # noqa: BLE001 - whatever it was, the other sessions are due all the same
+            _log.exception("on_expired failed for a session; the sweep continues")
+
+    return call

@@ -4,10 +4,9 @@ import enum
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from sled_sessions.errors import EncodeError
 from sled_sessions.session import Session
+from sled_sessions.session.shapes import to_data
 
 
 def is_replaced(session: Session, found: object) -> bool:
@@ -31,11 +30,9 @@ def plain_data(replacement: object) -> Mapping[str, Any]:
     """A replacement's data, empty for None and Litestar's `Empty`; EncodeError if it has neither keys nor fields."""
     if replacement is None or isinstance(replacement, type | enum.Enum):  # `Empty` is one or the other, by version
         return {}
-    if hasattr(replacement, "model_dump"):  # Pydantic's models, which msgspec does not know
-        replacement = replacement.model_dump(mode="json")
     try:
-        data = replacement if isinstance(replacement, Mapping) else msgspec.to_builtins(replacement)
-    except (TypeError, ValueError, RecursionError):
+        data = replacement if isinstance(replacement, Mapping) else to_data(replacement)
+    except EncodeError:
         data = replacement
     if not isinstance(data, Mapping):
         raise EncodeError(f"a session is a mapping, but {type(replacement).__name__} was put in its place")

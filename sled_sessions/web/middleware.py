@@ -48,16 +48,16 @@ from sled_sessions.stores.wrapped import max_bytes_of
 from sled_sessions.tracebacks import forget_locals, guarded
 from sled_sessions.web.cookies import SameSite, SessionCookie
 from sled_sessions.web.litestar import is_replaced, take_over
-from sled_sessions.web.sealing import Keys, Private, Seal, Signed
+from sled_sessions.web.sealing import Keys, seal_of
 
 if TYPE_CHECKING:
     from asyncio import Future
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Each framework declares scopes and messages with types of its own, which no common type but Any fits.
+App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -137,11 +137,6 @@ class SessionMiddleware:
             raise TypeError(f"rotation_grace must be a timedelta, not {type(rotation_grace).__name__}")
         if not timedelta(0) <= rotation_grace <= timedelta(days=1):
             raise ValueError("rotation_grace must be from zero to a day: it is for requests that are still under way")
-        if signed_key is not None and private_key is not None:
-            raise ValueError("give signed_key or private_key, not both: an encrypted cookie is authenticated as well")
-        seal: Seal | None = None if signed_key is None else Signed(signed_key)
-        if private_key is not None:
-            seal = Private(private_key, name)
         self.app = app
         self.store = store
         self.async_store = as_async(store)
@@ -154,7 +149,7 @@ class SessionMiddleware:
             path=path,
             domain=domain,
             partitioned=partitioned,
-            seal=seal,
+            seal=seal_of(name, signed_key, private_key),
         )
         self.always_save = always_save
         self.touch_after = touch_after
@@ -163,7 +158,7 @@ class SessionMiddleware:
         self.max_bytes = max_bytes_of(store)
         self._under_way: set[Future[Outcome]] = set()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one ASGI connection."""
         kind = scope["type"]
         if kind not in ("http", "websocket"):

@@ -4,22 +4,28 @@
     app.session_interface = QuartSessions()
     app.asgi_app = SessionMiddleware(app.asgi_app, store)
 
-The middleware's expiry policy applies; Quart's `session.permanent` has no effect.
+The middleware's expiry policy applies; Quart's `session.permanent` has no effect. A session holds JSON, so `Markup` in
+a flashed message comes back as text, which a template escapes.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sled_sessions.session import Session
 
+if TYPE_CHECKING:
+    from quart.sessions import SecureCookieSessionInterface as _Base  # what Quart declares `session_interface` to be
+else:
+    _Base = object
 
-class QuartSessions:
+
+class QuartSessions(_Base):
     """A session interface for Quart. The middleware loads and saves the session and sets the cookie."""
 
     def is_null_session(self, obj: object) -> bool:
         """False: Quart uses a null session if opening fails, but `open_session` raises instead."""
         return False
 
-    async def open_session(self, app: Any, request: Any) -> Session:
+    async def open_session(self, app: Any, request: Any) -> Any:
         """The session of a request or a WebSocket.
 
         Raises:

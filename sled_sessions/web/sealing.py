@@ -90,6 +90,20 @@ class Private:
         return None
 
 
+def seal_of(name: str, signed_key: Keys | None = None, private_key: Keys | None = None) -> Seal | None:
+    """The seal of a cookie with this name; None without a key.
+
+    Raises:
+        ValueError: A key is too short, or both were given.
+        ImportError: `private_key` without the package cryptography.
+    """
+    if signed_key is not None and private_key is not None:
+        raise ValueError("give signed_key or private_key, not both: an encrypted cookie is authenticated as well")
+    if private_key is not None:
+        return Private(private_key, name)
+    return None if signed_key is None else Signed(signed_key)
+
+
 def _base64(data: bytes) -> str:
     return binascii.b2a_base64(data, newline=False).decode()
 

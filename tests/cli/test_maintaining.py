@@ -22,6 +22,28 @@ def test_delete_same_id_twice(run, storage, ann):
     assert (result.code, result.out) == (0, "1 deleted\n")
 
 
+def test_delete_where(run, rows, storage, ann):
+    """Conditions select for `delete` the sessions that they select for `list`; all of them must hold."""
+    condition = ("--where", "user.name=ann")
+    assert run("delete", storage, *condition, "--where", "n=99").code == 3
+    assert [row["id"] for row in rows("list", storage, *condition)] == [f"{ann[:8]}…"]
+    (deleted,) = rows("delete", storage, *condition)
+    assert deleted == {"deleted": 1, "missing": 0}
+    again = run("delete", storage, *condition)
+    assert (again.code, again.out, again.err) == (3, "0 deleted\n", "no such session\n")
+    assert len(rows("list", storage, "--limit", 99)) == 34
+    assert run("delete", storage, "--where", "n=3").out == "2 deleted\n"  # one of them has expired
+
+
+@pytest.mark.parametrize("arguments", [(), ("--where", "n"), ("--where", "n=1", "ANN"), ("--where",)])
+def test_delete_needs_ids_or_conditions(run, storage, ann, arguments):
+    """Without ids and conditions, with both, or with half a condition, `delete` is wrong usage and deletes nothing."""
+    result = run("delete", storage, *(ann if each == "ANN" else each for each in arguments))
+    assert (result.code, result.out) == (2, "")
+    assert run("delete", storage, "--where", "n=1000").code == 3
+    assert run("show", storage, ann).code == 0
+
+
 def test_sweep(run, rows, storage):
     """A dry run counts, --limit limits, and a sweep without options deletes all expired sessions."""
     (dry,) = rows("sweep", storage, "--dry-run")

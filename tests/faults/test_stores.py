@@ -43,14 +43,14 @@ def test_sweep_among_unreadable_records(store, strategy):
 def test_clock_set_back(store, clock, strategy):
     """A clock set back deletes nothing early; sessions expire when it reaches their expiry again."""
     early, late = save(store, 60), save(store, 4000)
-    clock.advance(hours=-1)
+    clock.move(timedelta(hours=-1))
     assert store.delete_expired(strategy).deleted == 0
     again = save(store, 60)  # expires before `early`
     assert store.load(early.id) == early
-    clock.advance(seconds=61)
+    clock.move(timedelta(seconds=61))
     assert store.delete_expired(strategy).deleted == 1
     assert store.load(again.id) is None
-    clock.advance(hours=1)
+    clock.move(timedelta(hours=1))
     assert store.delete_expired(strategy).deleted == 1
     assert store.load(late.id) == late
     assert store.verify_index()
@@ -60,13 +60,13 @@ def test_clock_set_back(store, clock, strategy):
 def test_clock_set_forward(store, clock, strategy):
     """A clock set forward hides sessions until it is corrected, unless a sweep has deleted them."""
     record, lost = save(store, 60), save(store, 60)
-    clock.advance(days=365)
+    clock.move(timedelta(days=365))
     assert store.load(record.id) is None
-    clock.advance(days=-365)
+    clock.move(timedelta(days=-365))
     assert store.load(record.id) == record
-    clock.advance(days=365)
+    clock.move(timedelta(days=365))
     assert store.delete_expired(strategy).deleted == 2
-    clock.advance(days=-365)
+    clock.move(timedelta(days=-365))
     assert store.load(lost.id) is None
     assert store.verify_index()
 

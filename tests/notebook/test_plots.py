@@ -44,7 +44,7 @@ def test_expiries_in_the_current_step(tmp_path, clock, ax, strategy):
     """In the index step that contains the present, the plot counts the same sessions as due as a sweep deletes."""
     resolution = timedelta(hours=1)
     with SledStore.open(tmp_path / "storage", clock=clock, resolution=resolution, strategy=strategy) as store:
-        clock.advance(minutes=20)
+        clock.move(timedelta(minutes=20))
         save_numbered(store, 15, expired=5)
         plot_expiries(store, ax=ax)
         assert ax.get_title("left") == "15 sessions, 5 of them due"

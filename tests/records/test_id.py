@@ -1,5 +1,7 @@
 """Session ids as text, bytes and integers."""
 
+import jinja2
+import markupsafe
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,3 +62,10 @@ def test_repr_hides_the_id():
     assert str(id) not in repr(id)
     assert bytes(id).hex() not in repr(id)
     assert len(repr(id)) < 16
+
+
+def test_templates_hide_the_id():
+    """Jinja with autoescape, and anything else that escapes by `__html__`, shows only an id's first characters."""
+    id = Id.new()
+    page = jinja2.Environment(autoescape=True).from_string("{{ id }}").render(id=id)
+    assert page == markupsafe.Markup("%s") % id == f"{str(id)[:4]}…"

@@ -1,6 +1,7 @@
 """An error from a session shows no id and no data to a reporter that records local variables."""
 
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 from frame_locals import ID, SECRET, leaks, raised
@@ -45,6 +46,10 @@ FAILURES = {
     "set text": lambda manager, session: session.__setitem__("card", f"{SECRET}\ud800"),
     "set with a wrong key": lambda manager, session: session.__setitem__(1, SECRET),
     "reserved key": lambda manager, session: session.__setitem__("_ends_at_most", SECRET),
+    "get_as": lambda manager, session: session.get_as("other", int),
+    "get_as an enum": lambda manager, session: session.get_as("card", Literal["other"]),
+    "set_as": lambda manager, session: session.set_as("card", {"card": SECRET, "other": object()}),
+    "set_as text": lambda manager, session: session.set_as("card", [f"{SECRET}\ud800"]),
     "is_modified": lambda manager, session: (session["nested"].append({SECRET}), session.is_modified),
     "open by text": lambda manager, session: manager.open(str(ID)).load(),
 }

@@ -39,7 +39,7 @@ def test_expiry_date_respects_the_deadline(store, clock):
     )
     with manager.session() as session:
         session["n"] = 1
-    clock.advance(hours=4)
+    clock.move(timedelta(hours=4))
     assert manager.open(session.id).expiry_age == timedelta(hours=2)
     assert manager.open(session.id).expiry_date == clock() + timedelta(hours=2)
 
@@ -57,7 +57,7 @@ def test_deadline_only_moves_earlier(store, clock, later, left):
     begun = Expiry.on_inactivity(timedelta(hours=10), at_most=timedelta(hours=5))
     with SessionManager(store, expiry=begun, clock=clock).session() as session:
         session["n"] = 1
-    clock.advance(hours=1)
+    clock.move(timedelta(hours=1))
     with SessionManager(store, expiry=later, clock=clock).session(session.id) as session:
         session["n"] = 2
     assert store.load(session.id).expiry_date == clock() + timedelta(hours=left)
@@ -69,7 +69,7 @@ def test_flush_begins_a_new_deadline(store, clock):
     manager = SessionManager(store, expiry=expiry, clock=clock)
     with manager.session() as session:
         session["user"] = "ada"
-    clock.advance(hours=4)
+    clock.move(timedelta(hours=4))
     with manager.session(session.id) as session:
         session.cycle_id()
     assert store.load(session.id).expiry_date == clock() + timedelta(hours=1)

@@ -73,9 +73,9 @@ def test_expired_session_is_not_loaded(store, clock, new_record):
     """A session loads until the moment it expires, and not from that moment on."""
     record = new_record(10)
     store.save(record)
-    clock.advance(seconds=9.999999)
+    clock.move(timedelta(seconds=9.999999))
     assert store.load(record.id) == record
-    clock.advance(microseconds=1)
+    clock.move(timedelta(microseconds=1))
     assert store.load(record.id) is None
     assert store.update(record.id, lambda record: record) is None
 
@@ -122,7 +122,7 @@ def test_update_with_seen(store, clock, new_record):
     assert store.update(record.id, increment, seen=seen).data == {"n": 3}
     assert store.update(record.id, increment, seen=record).data == {"n": 4}
     assert store.load(record.id).data == {"n": 4}
-    clock.advance(seconds=10)
+    clock.move(timedelta(seconds=10))
     assert store.update(record.id, increment, seen=seen) is None
     store.delete(record.id)
     assert store.update(record.id, increment, seen=seen) is None
@@ -200,7 +200,7 @@ def test_delete_expired(store, clock, new_record):
     assert (report.deleted, report.undecodable, report.complete) == (4, 0, True)
     assert [store.load(record.id) is not None for record in records] == [False] * 4 + [True] * 3
     assert store.delete_expired().deleted == 0
-    clock.advance(seconds=200)
+    clock.move(timedelta(seconds=200))
     assert store.delete_expired().deleted == 3
 
 
@@ -220,10 +220,10 @@ def test_prolonged_session(store, clock, new_record):
     record = new_record(10)
     store.save(record)
     store.update(record.id, lambda now: attrs.evolve(now, expiry_date=new_record(1000).expiry_date))
-    clock.advance(seconds=500)
+    clock.move(timedelta(seconds=500))
     assert store.delete_expired().deleted == 0
     assert store.load(record.id) is not None
-    clock.advance(seconds=500)
+    clock.move(timedelta(seconds=500))
     assert store.delete_expired().deleted == 1
 
 
@@ -350,9 +350,9 @@ def test_mark_of_a_changed_id(marking, clock, new_record):
     marking.mark_rotated(id, clock() + timedelta(seconds=10))
     assert marking.was_rotated(id) is True
     assert marking.was_rotated(Id.new()) is False
-    clock.advance(seconds=9.999999)
+    clock.move(timedelta(seconds=9.999999))
     assert marking.was_rotated(id) is True
-    clock.advance(microseconds=1)
+    clock.move(timedelta(microseconds=1))
     assert marking.was_rotated(id) is False
     marking.mark_rotated(id, clock() + timedelta(seconds=10))
     assert marking.was_rotated(id) is True
@@ -365,7 +365,7 @@ def test_mark_is_no_session(marking, clock, new_record):
     assert marking.load(id) is None
     assert marking.update(id, lambda record: pytest.fail("called")) is None
     assert marking.delete(id) is False
-    clock.advance(seconds=20)
+    clock.move(timedelta(seconds=20))
     report = marking.delete_expired()
     assert (report.examined, report.deleted, report.undecodable) == (0, 0, 0)
 

@@ -100,7 +100,7 @@ def test_sweep_drops_stale_entries(store, tree, clock, new_record):
     store.save(prolonged)
     tree.remove(removed.id.key)
     tree.insert(prolonged.id.key, attrs.evolve(prolonged, expiry_date=new_record(1000).expiry_date).encode())
-    clock.advance(seconds=20)
+    clock.move(timedelta(seconds=20))
     assert store.delete_expired().deleted == 0
     assert store.load(prolonged.id) is not None
     assert list(index_tree(store)) == []

@@ -56,7 +56,7 @@ def test_sweeps_remove_marks(tree, db, clock, strategy):
     early, late = Id.new(), Id.new()
     store.mark_rotated(early, clock() + timedelta(seconds=10))
     store.mark_rotated(late, clock() + timedelta(seconds=10.000001))
-    clock.advance(seconds=10)
+    clock.move(timedelta(seconds=10))
     store.delete_expired(dry_run=True)
     assert len(marks_in(db)) == 2
     store.delete_expired()
@@ -68,7 +68,7 @@ def test_memory_forgets_marks(clock):
     store = MemoryStore(clock=clock)
     for seconds in (10, 20):
         store.mark_rotated(Id.new(), clock() + timedelta(seconds=seconds))
-    clock.advance(seconds=10)
+    clock.move(timedelta(seconds=10))
     store.delete_expired(dry_run=True)
     assert len(store._rotated) == 2
     store.delete_expired()

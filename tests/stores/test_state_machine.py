@@ -1,15 +1,15 @@
 """Stores compared with a plain dict under random sequences of operations."""
 
 import tempfile
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import attrs
-from clock import FakeClock
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from sled_sessions import Id, MemoryStore, Record, SledStore, SweepStrategy, sled
+from sled_sessions.testing import MovableClock
 
 lifetimes = st.timedeltas(timedelta(seconds=-3), timedelta(seconds=90)) | st.sampled_from(
     [timedelta(0), timedelta(microseconds=1), timedelta(seconds=1), timedelta(days=400)]
@@ -24,7 +24,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = FakeClock()
+        self.clock = MovableClock(datetime(2030, 1, 1, 12, 0, 0, 250_000, UTC))  # a failure can be replayed
         self.model: dict[Id, Record] = {}
 
     def make_store(self) -> object:

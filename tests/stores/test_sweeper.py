@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from sled_sessions import AsyncStore, BackendError, MemoryStore, SledStore, Sweeper, SweepReport, SweepStrategy
+from sled_sessions.stores.clock import utc_now
 
 PERIOD = timedelta(milliseconds=20)
 PATIENCE = 20  # seconds until a test that waits fails
@@ -217,6 +218,71 @@ def test_report_adds_up_all_slices():
     assert swept.reports[0] == SweepReport(SweepStrategy.FULL_SCAN, 15, 9, 3, 1.5)
 
 
+@pytest.mark.parametrize("make", [lambda store: store, AsyncStore], ids=["blocking", "async"])
+def test_on_expired(store, make, clock, new_record, caplog):
+    """`on_expired` gets each record that a sweep deleted, and what it raises is logged and stops nothing."""
+    live, expired = new_record(60), [new_record(-n, upload=f"{n}.png") for n in (1, 2, 3)]
+    for record in (live, *expired):
+        store.save(record)
+    swept, seen = Swept(), []
+
+    def clean_up(record):
+        assert store.load(record.id) is None
+        seen.append(record.data["upload"])
+        if len(seen) == 2:
+            raise OSError("no such file")
+
+    async def main():
+        task = asyncio.create_task(Sweeper(make(store), PERIOD, on_sweep=swept, on_expired=clean_up).run())
+        assert await asyncio.to_thread(swept.event.wait, PATIENCE)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(main())
+    assert sorted(seen) == ["1.png", "2.png", "3.png"]
+    assert list(store.records()) == [live]
+    (failure,) = (record for record in caplog.records if record.exc_info)
+    assert "no such file" in str(failure.exc_info[1])
+    store.save(new_record(-1, upload="4.png"))
+    swept.event.clear()
+    with Sweeper(store, PERIOD, on_sweep=swept, on_expired=clean_up):
+        assert swept.event.wait(PATIENCE)
+    assert seen[3:] == ["4.png"]
+
+
+def test_on_expired_must_be_an_ordinary_function(store):
+    """A coroutine function, which no sweep would await, is refused."""
+
+    async def clean_up(record): ...
+
+    with pytest.raises(TypeError, match="ordinary function"):
+        Sweeper(store, PERIOD, on_expired=clean_up)
+
+
+def test_on_expired_for_a_server_that_deletes_by_itself(caplog):
+    """The first sweep of such a store logs that `on_expired` is not going to be called."""
+    swept = threading.Event()
+    reports = []
+
+    class Served:
+        async def delete_expired(self, strategy=None, **options):
+            return SweepReport(strategy=None)
+
+    def note(report):
+        reports.append(report)
+        if len(reports) == 3:
+            swept.set()
+
+    async def main():
+        task = asyncio.create_task(Sweeper(Served(), PERIOD, on_sweep=note, on_expired=print).run())
+        assert await asyncio.to_thread(swept.wait, PATIENCE)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(main())
+    assert len([record for record in caplog.records if "on_expired will not be called" in record.message]) == 1
+
+
 class ImpatientLoop(asyncio.SelectorEventLoop):
     """An event loop that records the length of its timers and fires them at once."""
 
@@ -268,8 +334,55 @@ def test_no_sweep_before_the_first_expiry(clock, new_record, caplog):
         assert idle.wait(PATIENCE)
         assert swept.reports == []
         assert not [record for record in caplog.records if record.exc_info]
-        clock.advance(seconds=100)
+        clock.move(timedelta(seconds=100))
         assert swept.event.wait(PATIENCE)
+
+
+class ThirdParty:
+    """A store from elsewhere, with a `first_expiry` but no clock."""
+
+    def __init__(self, idle):
+        self.first, self.idle, self.looks, self.sweeps = utc_now() + timedelta(hours=1), idle, 0, 0
+
+    def first_expiry(self):
+        self.looks += 1
+        if self.looks == 3:
+            self.idle.set()
+        return self.first
+
+    def delete_expired(self, strategy=None, **options):
+        self.sweeps += 1
+        return SweepReport(SweepStrategy.FULL_SCAN, deleted=1)
+
+
+class AsyncThirdParty(ThirdParty):
+    async def first_expiry(self):
+        return super().first_expiry()
+
+    async def delete_expired(self, strategy=None, **options):
+        return super().delete_expired()
+
+
+@pytest.mark.parametrize("kind", [ThirdParty, AsyncThirdParty])
+def test_first_expiry_of_any_store(kind):
+    """A store of any class is not swept before its own `first_expiry`, awaited or not."""
+    idle, swept = threading.Event(), Swept()
+    store = kind(idle)
+
+    async def main():
+        task = asyncio.create_task(Sweeper(store, PERIOD, on_sweep=swept).run())
+        assert await asyncio.to_thread(idle.wait, PATIENCE)
+        assert store.sweeps == 0
+        store.first = utc_now()
+        assert await asyncio.to_thread(swept.event.wait, PATIENCE)
+        task.cancel()
+        await asyncio.wait([task])
+
+    asyncio.run(main())
+    if kind is ThirdParty:
+        store.first, swept = utc_now(), Swept()
+        with Sweeper(store, PERIOD, on_sweep=swept):
+            assert swept.event.wait(PATIENCE)
 
 
 def test_second_start_is_refused(store):

@@ -80,7 +80,7 @@ def test_max_age(serve):
 def test_max_age_with_a_deadline(serve, clock):
     """With a fixed deadline Max-Age is the time left until then."""
     browser = serve(count=count, expiry=Expiry.at(clock() + timedelta(days=1)))
-    clock.advance(hours=1)
+    clock.move(timedelta(hours=1))
     assert set_cookie(browser.get("/count")).endswith(f"; Max-Age={23 * 3600}")
 
 
@@ -101,8 +101,8 @@ def test_idle_sessions_expire(serve, clock):
     browser = serve(count=count, expiry=IDLE)
     for n in range(3):
         assert browser.get("/count").text == f"Current count: {n}"
-        clock.advance(minutes=59)
-    clock.advance(minutes=1)
+        clock.move(timedelta(minutes=59))
+    clock.move(timedelta(minutes=1))
     assert browser.get("/count").text == "Current count: 0"
 
 
@@ -111,13 +111,13 @@ def test_absolute_limit(serve, clock):
     expiry = Expiry.on_inactivity(timedelta(hours=1), at_most=timedelta(hours=2))
     browser = serve(count=count, show=show, cycle=cycle, expiry=expiry)
     browser.get("/count")
-    clock.advance(minutes=50)
+    clock.move(timedelta(minutes=50))
     assert set_cookie(browser.get("/count")).endswith("; Max-Age=3600")
-    clock.advance(minutes=50)
+    clock.move(timedelta(minutes=50))
     assert set_cookie(browser.get("/count")).endswith("; Max-Age=1200")
     assert browser.get("/show").text == "{'counter': 3}"
     assert set_cookie(browser.get("/cycle")).endswith("; Max-Age=1200")  # a new id does not extend it
-    clock.advance(minutes=20)
+    clock.move(timedelta(minutes=20))
     assert browser.get("/show").text == "{}"
 
 
@@ -218,7 +218,7 @@ def test_old_id_after_the_grace(serve, clock):
     browser = serve(count=count, login=log_in, show=show)
     old = {"cookie": f"id={cookie_value(browser.get('/count'))}"}
     browser.get("/login")
-    clock.advance(seconds=60)
+    clock.move(timedelta(seconds=60))
     assert cookie_value(browser.get("/show", headers=old)) == ""
 
 
@@ -314,7 +314,7 @@ def test_always_save(serve, clock):
     assert not has_cookie(browser.get("/index"))
     browser.get("/count")
     for _ in range(3):
-        clock.advance(minutes=59)
+        clock.move(timedelta(minutes=59))
         assert has_cookie(browser.get("/index"))
     assert browser.get("/count").text == "Current count: 1"
 
@@ -323,9 +323,9 @@ def test_touch_after(serve, clock):
     """With touch_after the write is skipped until the expiry would move by that much."""
     browser = serve(count=count, index=UNUSED, expiry=IDLE, always_save=True, touch_after=timedelta(minutes=10))
     browser.get("/count")
-    clock.advance(minutes=9)
+    clock.move(timedelta(minutes=9))
     assert not has_cookie(browser.get("/index"))
-    clock.advance(minutes=1)
+    clock.move(timedelta(minutes=1))
     assert has_cookie(browser.get("/index"))
     assert has_cookie(browser.get("/count"))  # a change is always written
 

@@ -35,7 +35,7 @@ def test_counter(store, clock):
         cookie = visitor.get("/").headers["set-cookie"]
         assert cookie.partition(";")[2] == " HttpOnly; SameSite=Strict; Path=/; Max-Age=10"
         assert store.count() == 1
-        clock.advance(minutes=1)
+        clock.move(timedelta(minutes=1))
         wait_until(lambda: store.count() == 0)
         assert visitor.get("/").text == "Current count: 0"
 
@@ -84,7 +84,7 @@ def test_login_has_an_absolute_limit(store, clock):
         visitor.post("/login", data={"user": "ada", "password": "lovelace"})
         (record,) = store.records()
         assert "_ends_at_most" in record.data
-        clock.advance(hours=1, seconds=1)
+        clock.move(timedelta(hours=1, seconds=1))
         assert "Log in" in visitor.get("/private").text
 
 

@@ -77,7 +77,7 @@ def test_starlette_expired_and_invalid_cookies(store, clock):
     """An expired or invalid cookie opens an empty session."""
     client = browser(starlette_app(store, clock, expiry=Expiry.on_inactivity(timedelta(seconds=1))))
     old = cookie_value(client.post("/update", json={"some": "data"}))
-    clock.advance(seconds=2)
+    clock.move(timedelta(seconds=2))
     for value in (old, "invalid"):
         assert client.get("/view", headers={"cookie": f"id={value}"}).json() == {"session": {}}
 

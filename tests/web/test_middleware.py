@@ -139,7 +139,7 @@ def test_concurrent_loads_in_threads():
 )
 def test_default_clock_is_the_stores(clock, wrapped):
     """Middleware and SessionManager use their store's clock, also that of a wrapped store."""
-    clock.advance(days=-3650)
+    clock.move(timedelta(days=-3650))
     store = MemoryStore(clock=clock)
     middleware = SessionMiddleware(ignoring, wrapped(store), expiry=Expiry.on_inactivity(timedelta(minutes=1)))
     assert middleware.clock() == clock()

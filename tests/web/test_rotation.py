@@ -149,9 +149,9 @@ def test_login_that_starts_from_an_empty_session(store, as_store, clock):
 
 def test_after_the_grace(store, as_store, clock, old):
     """When its mark has ended, an id that was changed is an unknown id."""
-    clock.advance(seconds=GRACE - 0.000001)
+    clock.move(timedelta(seconds=GRACE - 0.000001))
     assert request(as_store(store), clock, old, read) is None
-    clock.advance(microseconds=1)
+    clock.move(timedelta(microseconds=1))
     assert request(as_store(store), clock, old, read).startswith("id=; ")
     assert data_of(store, id_in(request(as_store(store), clock, old, write)), clock) == {"draft": "text"}
 
@@ -162,7 +162,7 @@ def test_other_grace(store, as_store, clock):
         cookie = new_session(store, clock, n=1)
         request(as_store(store), clock, cookie, log_in, rotation_grace=grace)
         assert store.was_rotated(Id.parse(cookie)) is bool(grace)
-        clock.advance(seconds=5)
+        clock.move(timedelta(seconds=5))
         assert store.was_rotated(Id.parse(cookie)) is False
 
 

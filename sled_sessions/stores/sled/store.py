@@ -29,7 +29,7 @@ from sled_sessions.stores.sled.opening import (
 )
 from sled_sessions.stores.sled.rotated import MarksIds
 from sled_sessions.stores.sled.sweep import Sweeps
-from sled_sessions.stores.sweep import OnExpired, Progress, Sweep, SweepReport, SweepStrategy
+from sled_sessions.stores.sweep import Progress, Sweep, SweepOptions, SweepReport, SweepStrategy
 from sled_sessions.tracebacks import forget_locals, guarded
 
 _log = logging.getLogger(__name__)
@@ -266,17 +266,7 @@ class SledStore(Openable, MarksIds):
             record = None
 
     @guarded
-    def delete_expired(
-        self,
-        strategy: SweepStrategy | None = None,
-        *,
-        now: datetime | None = None,
-        limit: int | None = None,
-        budget: timedelta | None = None,
-        on_expired: OnExpired | None = None,
-        progress: Progress | None = None,
-        dry_run: bool = False,
-    ) -> SweepReport:
+    def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
         """Remove the sessions that have expired, and only those; readers and writers continue meanwhile.
 
         By the index it costs O(log n) plus a constant for each expired session; a full scan reads every record. Both
@@ -290,7 +280,7 @@ class SledStore(Openable, MarksIds):
             TypeError: `budget` is not a timedelta.
         """
         strategy = SweepStrategy(strategy or self.strategy)
-        sweep = Sweep(strategy, self.clock, now, limit, budget, on_expired, progress, dry_run)
+        sweep = Sweep(strategy, self.clock, **options)
         with backend_errors():
             try:
                 return self._sweeps.run(sweep)
