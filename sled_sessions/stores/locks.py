@@ -106,7 +106,7 @@ class KeyLocks:
             waits[me] = Wait(self, key, turn)
             turn.append(lock)
             while self.held.get(key) is turn:
-                if _waits_for(me, turn[0]):
+                if _waits_for(me, turn[0]) and self.held.get(key) is turn:  # it may have let go before it waited
                     raise WouldDeadlock(self)
                 lock.acquire(timeout=_RECHECK)
         finally:
@@ -149,13 +149,15 @@ _all: WeakSet[KeyLocks] = WeakSet()
 
 def _waits_for(wanted: int, thread: int | None) -> bool:
     """Whether a thread is the wanted one, or waits for it, directly or through others."""
+    passed: list[Wait] = []
     for _ in range(len(waits) + 1):  # those ahead may wait in a circle, which one of them is about to notice
         if thread == wanted:
-            return True
+            return all(wait.locks.held.get(wait.key) is wait.turn for wait in passed)  # the same as in `_outlast`
         if thread is None or (wait := waits.get(thread)) is None:
             return False
         if wait.locks.held.get(wait.key) is not wait.turn:  # over, and the thread about to go on
             return False
+        passed.append(wait)
         thread = wait.turn[0]
     return False
 
