@@ -32,6 +32,12 @@ class Blocking:
     def delete_expired(self, *arguments, **options):
         return self._run(self.store.delete_expired(*arguments, **options))
 
+    def mark_rotated(self, id, until):
+        self._run(self.store.mark_rotated(id, until))
+
+    def was_rotated(self, id):
+        return self._run(self.store.was_rotated(id))
+
     def count(self):
         return self._run(self.store.count())
 
@@ -69,6 +75,12 @@ class Awaited:
 
     async def delete_expired(self, *arguments, **options):
         return await self._run(self.store.delete_expired(*arguments, **options))
+
+    async def mark_rotated(self, id, until):
+        await self._run(self.store.mark_rotated(id, until))
+
+    async def was_rotated(self, id):
+        return await self._run(self.store.was_rotated(id))
 
     def _run(self, call):
         return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(call, self._loop))

@@ -29,6 +29,14 @@ class Pausing:
         await _pause("update")
         return self.store.update(id, change, seen=seen)
 
+    async def mark_rotated(self, id, until):
+        await _pause("mark_rotated")
+        self.store.mark_rotated(id, until)
+
+    async def was_rotated(self, id):
+        await _pause("was_rotated")
+        return self.store.was_rotated(id)
+
 
 @types.coroutine
 def _pause(method: str):

@@ -24,6 +24,7 @@ from sled_sessions.operate.files import (
 )
 from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sled.index import ENTRIES, META, VERSION, index_trees, marker_in
+from sled_sessions.stores.sled.rotated import ROTATED, is_tree_of_marks
 
 
 class Format(enum.Enum):
@@ -71,6 +72,11 @@ def kept_store(db: sled.Db, tree: str | bytes) -> SledStore:
             raise NoDatabase(
                 f"the tree {_text(name)!r} is the expiry index of {_text(records)!r} and holds no sessions"
             )
+    if is_tree_of_marks(db, name):
+        raise NoDatabase(
+            f"the tree {_text(name)!r} holds marks of ids that {_text(name.removesuffix(ROTATED))!r} has changed, "
+            "and no sessions"
+        )
     if name not in names:
         raise NoDatabase(f"{db.path} has no tree {_text(name)!r}; it has: {', '.join(map(_text, names))}")
     marker = marker_in(db.open_tree(name + META)) if name + META in names else None
@@ -89,9 +95,10 @@ def made_store(db: sled.Db, tree: str) -> SledStore:
 
 
 def refuse_tree_of_index(tree: str) -> None:
-    """Raise OperationError for a tree that is, or would be, the expiry index of another one."""
-    if os.fsencode(tree).endswith((ENTRIES, META)):
-        raise OperationError(f"{tree!r} is the name of an expiry index: write the sessions into a tree of another name")
+    """Raise OperationError for a tree that is, or would be, the expiry index of another one, or its marks."""
+    if os.fsencode(tree).endswith((ENTRIES, META, ROTATED)):
+        what = "an expiry index" if not tree.endswith(os.fsdecode(ROTATED)) else "the marks of changed ids"
+        raise OperationError(f"{tree!r} is the name of {what}: write the sessions into a tree of another name")
 
 
 def _text(name: bytes) -> str:

@@ -1,6 +1,7 @@
 """Copying what can still be read out of a damaged database."""
 
 import os
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from sled_sessions.operate.contents import Contents, contents_of
 from sled_sessions.operate.errors import OperationError
 from sled_sessions.operate.folders import Format, appearing, copied, format_of
 from sled_sessions.records import Record
+from sled_sessions.records.record import KEY_LENGTH
 from sled_sessions.sled.salvage import Pages
 from sled_sessions.stores.sled.index import ENTRIES, ENTRY_LENGTH, META, drop_index
+from sled_sessions.stores.sled.rotated import ROTATED, is_mark
 from sled_sessions.stores.sweep import Progress
 
 
@@ -51,7 +54,8 @@ def salvage(
     """Copy what can still be read of a damaged database into a new folder, and count what cannot. O(n log n).
 
     The old log is read without sled, which would cut it at the first damage. `old` is not changed: its files are
-    copied under its lock. Expiry indexes are left out; the next store builds them.
+    copied under its lock. Expiry indexes are left out, since the next store builds them, and so are marks of changed
+    ids, which matter for a minute.
 
     If the record of a session's deletion is damaged, the session comes back.
 
@@ -83,7 +87,7 @@ def salvage(
                     try:
                         Record.decode_stored(key, value)
                     except DecodeError:
-                        dropped += not _is_entry(key, value)  # an entry is derived from a session
+                        dropped += not (_is_entry(key, value) or is_mark(key, value))  # both are derived
                         continue
                     recovered += target.compare_and_swap(key, None, value)
             if progress is not None:
@@ -91,25 +95,26 @@ def salvage(
         for name in db.tree_names():
             if name.endswith(META):  # entries may be missing; the next store builds the index
                 drop_index(db, name.removesuffix(META))
+        _drop_derived(db, ROTATED, is_mark, KEY_LENGTH)
         if pages.lost:
-            _drop_entries_without_marker(db)
+            _drop_derived(db, ENTRIES, _is_entry, ENTRY_LENGTH)  # their marker may be what was lost
         contents = contents_of(db.export())
         if not contents.pairs:
             raise OperationError(f"nothing in {old} can be read: restore a backup")
         return SalvageReport(contents=contents, lost=pages.lost, recovered=recovered, dropped=dropped)
 
 
-def _drop_entries_without_marker(db: sled.Db) -> None:
-    """Drop the trees of entries whose marker may be what was lost: no store would take them for an index.
+def _drop_derived(db: sled.Db, suffix: bytes, is_derived: Callable[[bytes, bytes], bool], length: int) -> None:
+    """Drop the trees with names of this suffix that hold nothing but such pairs, whose keys have this length.
 
-    Where a page was lost, the keys of its newer entries lack their beginning.
+    Where a page was lost, the keys of its newer pairs lack their beginning.
     """
     names = set(db.tree_names())
     for name in names:
-        records = name.removesuffix(ENTRIES)
+        records = name.removesuffix(suffix)
         if records == name or records not in names:
             continue
-        if all(len(key) <= ENTRY_LENGTH and not value for key, value in db.open_tree(name)):
+        if all(is_derived(key.rjust(length), value) for key, value in db.open_tree(name)):
             db.drop_tree(name)
 
 

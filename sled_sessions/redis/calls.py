@@ -54,6 +54,11 @@ class Keys:
         key_of(id)
         return self._prefix + str(id).encode()
 
+    def of_mark(self, id: Id) -> bytes:
+        """The key of an id's mark, which `id_of` does not take for a session's; TypeError if `id` is not an Id."""
+        key_of(id)
+        return self._prefix + b"rotated:" + str(id).encode()
+
     def id_of(self, key: bytes) -> Id | None:
         """The id in a key that `pattern` matches; None if the key is not a session's."""
         try:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Self, Unpack
 
@@ -210,6 +210,20 @@ class RedisStore:
         return SweepReport(strategy=None)
 
     @guarded
+    async def mark_rotated(self, id: Id, until: datetime) -> None:
+        """Mark an id as changed until this moment; see `RotationMarks`. One round trip; the server removes the mark."""
+        key, moment = self._keys.of_mark(id), codec.to_microseconds(codec.require_aware(until, "until"))
+        write = partial(self._calls.write, key, b"%d" % moment, _milliseconds(moment))
+        await self._calls.answer(write, self._calls.deadline(), [key])
+
+    @guarded
+    async def was_rotated(self, id: Id) -> bool:
+        """Whether an id has a mark that has not ended. One round trip."""
+        key = self._keys.of_mark(id)
+        value: bytes | None = await self._calls.answer(partial(self._calls.read, key), self._calls.deadline(), [key])
+        return value is not None and value.isdigit() and int(value) > codec.to_microseconds(self.clock())
+
+    @guarded
     async def count(self) -> int:
         """The number of stored sessions.
 
@@ -256,9 +270,13 @@ class RedisStore:
 
     def _encode(self, record: Record) -> tuple[bytes, int]:
         """The record's bytes, and its expiry in milliseconds since the Unix epoch."""
-        # Rounded up, so that the server deletes no live session. It refuses 0.
-        return record.encode(self.max_record_bytes), max(1, -(-codec.to_microseconds(record.expiry_date) // 1000))
+        return record.encode(self.max_record_bytes), _milliseconds(codec.to_microseconds(record.expiry_date))
 
     async def _load(self, id: Id, key: bytes, deadline: float, lost: int = 0) -> Record | None:
         value: bytes | None = await self._calls.answer(partial(self._calls.read, key), deadline, [key], lost)
         return None if value is None else Record.decode_live(id, value, self.clock())
+
+
+def _milliseconds(microseconds: int) -> int:
+    """A moment for the server: rounded up, so that it deletes no live session, and not 0, which it refuses."""
+    return max(1, -(-microseconds // 1000))

@@ -65,7 +65,8 @@ class SessionManager:
             EncodeError: JSON cannot hold the data. Nothing was written.
             BackendError: As the store's methods.
         """
-        return run_inline(commit(session, self._async_store), self._store)
+        outcome = run_inline(commit(session, self._async_store), self._store)
+        return Outcome.GONE if outcome is Outcome.SUPERSEDED else outcome
 
     def end(self, session: Session) -> None:
         """Delete the session and its data."""

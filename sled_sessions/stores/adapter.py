@@ -7,12 +7,23 @@ never suspend, so that one step of the coroutine, made by `run_inline`, is all o
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar, Unpack
 
 from sled_sessions.records import Id, Record
 from sled_sessions.stores.locks import KeyLocks
-from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore, check_blocking, is_async, key_of
+from sled_sessions.stores.protocol import (
+    AsyncSessionStore,
+    Change,
+    RotationMarks,
+    SessionStore,
+    check_blocking,
+    is_async,
+    key_of,
+    mark_rotated,
+    was_rotated,
+)
 from sled_sessions.stores.sweep import SweepOptions, SweepReport, SweepStrategy
 from sled_sessions.tracebacks import guarded
 
@@ -80,6 +91,22 @@ class AsyncStore:
             return await _call_in_thread(partial(self.store.delete_expired, strategy, **options))
         return self.store.delete_expired(strategy, **options)
 
+    async def mark_rotated(self, id: Id, until: datetime) -> None:
+        """See `RotationMarks.mark_rotated`; does nothing if the store keeps no marks."""
+        if isinstance(self.store, RotationMarks):
+            if self.in_thread:
+                await _call_in_thread(partial(self.store.mark_rotated, id, until))
+            else:
+                self.store.mark_rotated(id, until)
+
+    async def was_rotated(self, id: Id) -> bool:
+        """See `RotationMarks.was_rotated`; false if the store keeps no marks."""
+        if not isinstance(self.store, RotationMarks):
+            return False
+        if self.in_thread:
+            return await _call_in_thread(partial(self.store.was_rotated, id))
+        return self.store.was_rotated(id)
+
 
 class BlockingStore:
     """A `SessionStore` on an `AsyncSessionStore` that never suspends; each call holds its key in `locks`."""
@@ -120,6 +147,16 @@ class BlockingStore:
     def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
         """See `SessionStore.delete_expired`."""
         return run_inline(self._async.delete_expired(strategy, **options), self)
+
+    @guarded
+    def mark_rotated(self, id: Id, until: datetime) -> None:
+        """See `RotationMarks.mark_rotated`; does nothing if the store keeps no marks."""
+        run_inline(mark_rotated(self._async, id, until), self)
+
+    @guarded
+    def was_rotated(self, id: Id) -> bool:
+        """See `RotationMarks.was_rotated`; false if the store keeps no marks."""
+        return run_inline(was_rotated(self._async, id), self)
 
     def _call(self, key: bytes, method: Callable[..., Coroutine[Any, Any, _T]], *arguments: object) -> _T:
         def run() -> _T:

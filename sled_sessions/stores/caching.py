@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Unpack
 from weakref import WeakValueDictionary
 
@@ -27,6 +27,8 @@ from sled_sessions.stores.protocol import (
     check_blocking,
     check_store,
     key_of,
+    mark_rotated,
+    was_rotated,
 )
 from sled_sessions.stores.sweep import SweepOptions, SweepReport, SweepStrategy
 from sled_sessions.tracebacks import guarded
@@ -169,6 +171,16 @@ class AsyncCachingStore:
         """Sweep the store and then the cache; returns the store's report, complete when both sweeps were."""
         return await self._pair.delete_expired(strategy, **options)
 
+    @guarded
+    async def mark_rotated(self, id: Id, until: datetime) -> None:
+        """See `RotationMarks.mark_rotated`; the mark is in the store alone."""
+        await self._pair.mark_rotated(id, until)
+
+    @guarded
+    async def was_rotated(self, id: Id) -> bool:
+        """See `RotationMarks.was_rotated`; always asks the store."""
+        return await self._pair.was_rotated(id)
+
     def _lock(self, id: Id) -> "asyncio.Lock":
         return self._locks.setdefault(key_of(id), self._new_lock())
 
@@ -258,6 +270,12 @@ class _Pair:
             _log.warning("the cache could not be swept; the next sweep tries again", exc_info=True)
         self._swept = SweepReport(report.strategy) if report.complete and not is_complete else None
         return attrs.evolve(report, complete=is_complete)
+
+    async def mark_rotated(self, id: Id, until: datetime) -> None:
+        await mark_rotated(self._store, id, until)
+
+    async def was_rotated(self, id: Id) -> bool:
+        return await was_rotated(self._store, id)
 
     @asynccontextmanager
     async def _writing(self, id: Id) -> AsyncIterator[float]:

@@ -46,6 +46,7 @@ class MemoryStore:
         self._index: SortedList[tuple[int, bytes]] = SortedList()
         self._expiries: dict[bytes, int] = {}  # the expiry that the index has for each key
         self._changed: dict[bytes, int | None] = {}  # and the one that it is to have; None: none
+        self._rotated: dict[bytes, int] = {}  # ids that were changed, each with the moment its mark ends
 
     @guarded
     def create(self, record: Record) -> Record:
@@ -97,7 +98,22 @@ class MemoryStore:
                 return sweep.report(complete=False)
         if strategy is SweepStrategy.FULL_SCAN:
             sweep.examined += others  # reading the first one of these would be enough
+        if not sweep.dry_run:
+            for key, until in list(self._rotated.items()):
+                if until <= sweep.until:
+                    self._rotated.pop(key, None)
         return sweep.report(complete=True)
+
+    @guarded
+    def mark_rotated(self, id: Id, until: datetime) -> None:
+        """Mark an id as changed until this moment. O(1)."""
+        self._rotated[key_of(id)] = codec.to_microseconds(codec.require_aware(until, "until"))
+
+    @guarded
+    def was_rotated(self, id: Id) -> bool:
+        """Whether an id has a mark that has not ended. O(1)."""
+        until = self._rotated.get(key_of(id))
+        return until is not None and until > codec.to_microseconds(self.clock())
 
     def count(self) -> int:
         """The number of records, including expired ones that no sweep has deleted yet. O(1)."""

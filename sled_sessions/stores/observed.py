@@ -3,16 +3,27 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Literal, TypeAlias, TypeVar, Unpack, overload
 
 import attrs
 
 from sled_sessions.records import Id, Record
 from sled_sessions.stores.adapter import AsyncStore, BlockingStore
-from sled_sessions.stores.protocol import AsyncSessionStore, Change, SessionStore, check_store, is_async
+from sled_sessions.stores.protocol import (
+    AsyncSessionStore,
+    Change,
+    SessionStore,
+    check_store,
+    is_async,
+    mark_rotated,
+    was_rotated,
+)
 from sled_sessions.stores.sweep import SweepOptions, SweepReport, SweepStrategy
 
-Operation: TypeAlias = Literal["create", "save", "load", "delete", "update", "delete_expired"]
+Operation: TypeAlias = Literal[
+    "create", "save", "load", "delete", "update", "delete_expired", "mark_rotated", "was_rotated"
+]
 CallOutcome: TypeAlias = Literal["ok", "missing", "error"]
 
 _T = TypeVar("_T")
@@ -25,7 +36,7 @@ class StoreCall:
     Attributes:
         operation: The method's name.
         seconds: How long it took; on an asyncio store until the answer, whatever else ran meanwhile.
-        outcome: "ok"; "missing" when there was no live session; "error" when it raised.
+        outcome: "ok"; "missing" when there was no live session, or no mark; "error" when it raised.
         report: What a sweep did.
     """
 
@@ -94,6 +105,14 @@ class _AsyncObserved:
         with self._timed("delete_expired") as call:
             call.report = await self.store.delete_expired(strategy, **options)
             return call.report
+
+    async def mark_rotated(self, id: Id, until: datetime) -> None:
+        with self._timed("mark_rotated"):
+            await mark_rotated(self.store, id, until)
+
+    async def was_rotated(self, id: Id) -> bool:
+        with self._timed("was_rotated") as call:
+            return _found(call, await was_rotated(self.store, id))
 
     @contextmanager
     def _timed(self, operation: Operation) -> Iterator[StoreCall]:

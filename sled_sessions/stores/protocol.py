@@ -74,6 +74,7 @@ conformance suite on it, and on any store that is added there.
 
 import enum
 from collections.abc import Callable
+from datetime import datetime
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, Unpack, runtime_checkable
 
@@ -141,7 +142,9 @@ class SessionStore(Protocol):
 
         Returns:
             The new record; None if the session is missing or expired (nothing is written) or was deleted by `change`.
-            A caller that needs to tell these apart notes it in `change`.
+            A caller that needs to tell these apart notes it in `change`. If another writer may end the session at the
+            same moment, the note may be wrong: `change` then returns the record with an expiry in the past, and this
+            returns it to the one that ended the session.
         """
 
     def delete_expired(self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]) -> SweepReport:
@@ -176,6 +179,43 @@ class AsyncSessionStore(Protocol):
         self, strategy: SweepStrategy | None = None, **options: Unpack[SweepOptions]
     ) -> SweepReport:
         """See `SessionStore.delete_expired`."""
+
+
+@runtime_checkable
+class RotationMarks(Protocol):
+    """What a store may offer besides: marks of ids that were changed, so that a late request does not undo a login.
+
+    Without them a request that arrives with an id that was just changed looks like one with an unknown id. A mark is
+    kept beside the records: its id loads as None, and no list of sessions has it.
+    """
+
+    def mark_rotated(self, id: Id, until: datetime) -> None:
+        """Mark an id as changed until this moment; called before its record is deleted."""
+
+    def was_rotated(self, id: Id) -> bool:
+        """Whether an id has a mark that has not ended; called only for an id without a live session."""
+
+
+@runtime_checkable
+class AsyncRotationMarks(Protocol):
+    """The same for asyncio."""
+
+    async def mark_rotated(self, id: Id, until: datetime) -> None:
+        """See `RotationMarks.mark_rotated`."""
+
+    async def was_rotated(self, id: Id) -> bool:
+        """See `RotationMarks.was_rotated`."""
+
+
+async def mark_rotated(store: AsyncSessionStore, id: Id, until: datetime) -> None:
+    """Mark an id as changed, if the store keeps such marks."""
+    if isinstance(store, AsyncRotationMarks):
+        await store.mark_rotated(id, until)
+
+
+async def was_rotated(store: AsyncSessionStore, id: Id) -> bool:
+    """Whether an id is marked as changed; false for a store that keeps no marks."""
+    return isinstance(store, AsyncRotationMarks) and await store.was_rotated(id)
 
 
 def is_async(store: SessionStore | AsyncSessionStore, method: str = "load") -> "TypeIs[AsyncSessionStore]":

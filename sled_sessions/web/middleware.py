@@ -10,8 +10,11 @@ What is done with it, and which cookie goes out:
 | before the response starts | never used (without `always_save`) | no | none |
 | | used and unchanged | no; with `always_save` its expiry moves | none; with `always_save` a new one |
 | | changed, begun, or under a new id | yes | its id |
-| | flushed, emptied, or ended by another request meanwhile | deleted | a removal, if one of ours came in |
+| | flushed or emptied | deleted | a removal, if one of ours came in |
 | | used, and the request's id is unknown or malformed | no | a removal, if one of ours came in |
+| | ended, or its id changed, by another request meanwhile | no, with a warning | none; after a `flush()` a removal |
+| | its id was changed less than `rotation_grace` ago | no, with a warning | none; after a `flush()` a removal |
+| | its id was changed in either way, and it calls `cycle_id()` | what was set here, as a new session | the new id |
 | the response is a 5xx, or the app raised | changed | no: only a `flush()` is carried out | removal after a `flush()` |
 | after the response started (streaming, background tasks) | changed | when the app returns | none: headers are sent |
 | | begun, or under a new id | no, with a warning | none |
@@ -20,6 +23,10 @@ What is done with it, and which cookie goes out:
 
 A response whose session was used gets `Vary: Cookie`, one with a cookie `Cache-Control: private` unless it says
 otherwise. `session/commit.py` says what a save does to the store.
+
+A login changes the id (`cycle_id()`) while other requests are under way with the old one. Their answers may reach the
+browser after the login's, so a cookie in them would undo it: they set none, and what they did to a session that is no
+longer theirs is dropped. The login sent twice is a new session, whose cookie may win.
 """
 
 import logging
@@ -34,9 +41,9 @@ from sled_sessions.records import Expiry, Id, Record
 from sled_sessions.records.expiry import policy_of
 from sled_sessions.session import Outcome, Session
 from sled_sessions.session.commit import commit
-from sled_sessions.stores.adapter import as_async
+from sled_sessions.stores.adapter import as_async, run_inline
 from sled_sessions.stores.clock import Clock, clock_of
-from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore, check_store, is_async
+from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore, check_store, is_async, was_rotated
 from sled_sessions.stores.wrapped import max_bytes_of
 from sled_sessions.tracebacks import forget_locals, guarded
 from sled_sessions.web.cookies import SameSite, SessionCookie
@@ -83,12 +90,16 @@ class SessionMiddleware:
         touch_after: With `always_save`, skip the write if only the expiry would move, and by less than this.
         signed_key: Sign the cookie: at least 64 bytes, or a list of such keys, of which the first signs.
         private_key: Encrypt the cookie: the same; needs the extra `private`.
+        rotation_grace: How long after `cycle_id()` requests with the old id neither set nor remove the cookie, unless
+            they change the id themselves or `flush()`; longer than requests take. The old id opens nothing meanwhile.
+            Zero, or a store without `RotationMarks`: they are treated as requests with an unknown id.
         clock: Returns the current time as an aware datetime; None is the store's.
 
     Raises:
-        ValueError: Browsers would refuse such a cookie, a key is too short, or `touch_after` is too long or without
-            `always_save`.
-        TypeError: `store` is not a session store, `expiry` not a policy, or `touch_after` not a timedelta.
+        ValueError: Browsers would refuse such a cookie, a key is too short, `touch_after` is too long or without
+            `always_save`, or `rotation_grace` is negative or longer than a day.
+        TypeError: `store` is not a session store, `expiry` not a policy, or `touch_after` or `rotation_grace` not a
+            timedelta.
         ImportError: `private_key` without the package cryptography.
         EncodeError: `clock` does not return an aware datetime.
     """
@@ -110,6 +121,7 @@ class SessionMiddleware:
         touch_after: timedelta | None = None,
         signed_key: Keys | None = None,
         private_key: Keys | None = None,
+        rotation_grace: timedelta = timedelta(seconds=60),
         clock: Clock | None = None,
     ) -> None:
         check_store(store)
@@ -121,6 +133,10 @@ class SessionMiddleware:
                 raise ValueError("touch_after skips writes that always_save=True makes; give both")
             if self.expiry.deadline is None and touch_after >= (idle := self.expiry.lifetime):
                 raise ValueError(f"touch_after must be shorter than {idle}, after which an unsaved session expires")
+        if not isinstance(rotation_grace, timedelta):
+            raise TypeError(f"rotation_grace must be a timedelta, not {type(rotation_grace).__name__}")
+        if not timedelta(0) <= rotation_grace <= timedelta(days=1):
+            raise ValueError("rotation_grace must be from zero to a day: it is for requests that are still under way")
         self.app = app
         self.store = store
         self.async_store = as_async(store)
@@ -137,6 +153,7 @@ class SessionMiddleware:
         )
         self.always_save = always_save
         self.touch_after = touch_after
+        self.rotation_grace = rotation_grace or None
         self.clock = clock_of(store, clock)
         self.max_bytes = max_bytes_of(store)
         self._under_way: set[Future[Outcome]] = set()
@@ -192,7 +209,7 @@ class SessionMiddleware:
 class _Exchange:
     """One request and its response, or one WebSocket, with its session."""
 
-    __slots__ = ("_failed", "_id", "_middleware", "_presented", "_send", "_session", "outer", "scope")
+    __slots__ = ("_failed", "_id", "_middleware", "_presented", "_send", "_session", "_was_rotated", "outer", "scope")
 
     def __init__(self, middleware: SessionMiddleware, scope: Scope, send: Send) -> None:
         self._middleware = middleware
@@ -201,6 +218,7 @@ class _Exchange:
         self._send = send
         self._presented = middleware.cookie.find(scope["headers"])
         self._id: Id | None = None  # the id in it
+        self._was_rotated = False  # whether another request has changed it, so that it opens nothing
         self._failed = True  # until a response other than a 5xx starts, or the WebSocket is accepted
 
     def open(self, load: Callable[[], Record | None]) -> None:
@@ -218,10 +236,13 @@ class _Exchange:
         """Load the record from a blocking store."""
         id = self._id = self._middleware.cookie.read(self._presented)
         try:
-            return None if id is None else store.load(id)
+            record = None if id is None else store.load(id)
         except DecodeError:
             _log_undecodable()
             return None
+        if record is None:
+            run_inline(self._ask_for_mark(), store)
+        return record
 
     async def load_ahead(self) -> Callable[[], Record | None]:
         """Load the record from an asyncio store; returns a function that returns it, or raises what loading raised."""
@@ -230,6 +251,8 @@ class _Exchange:
         failure: Exception | None = None
         try:
             record = None if id is None else await self._middleware.async_store.load(id)
+            if record is None:
+                await self._ask_for_mark()
         except DecodeError:
             _log_undecodable()
         except Exception as error:  # noqa: BLE001 - raised when the session is used, if it is
@@ -241,6 +264,11 @@ class _Exchange:
             return record
 
         return loaded
+
+    async def _ask_for_mark(self) -> None:
+        """Find out whether the id, which has no session, was changed just now."""
+        if self._id is not None and self._middleware.rotation_grace is not None:
+            self._was_rotated = await was_rotated(self._middleware.async_store, self._id)
 
     def may_be_changed(self) -> bool:
         """Whether the app may have changed the session since the response started."""
@@ -268,12 +296,16 @@ class _Exchange:
         try:
             if self.scope.get("session") is not self._session:
                 self._take_over(has_failed)
+            if always_save := middleware.always_save and self._presented is not None:
+                self._session.load()  # finds out whether its id was changed
             outcome = await commit(
                 self._session,
                 middleware.async_store,
-                always_save=middleware.always_save and self._presented is not None,
+                always_save=always_save,
                 touch_after=middleware.touch_after,
                 only_end=has_failed,
+                was_rotated=self._was_rotated,
+                rotation_grace=middleware.rotation_grace,
             )
             self._failed = has_failed
             await self._send(self._with_headers(message, outcome))  # the cookie gets no name: tracebacks show those

@@ -5,11 +5,14 @@ from operate.databases import EXPIRY, contents
 
 from sled_sessions import Id, Record, SledStore, sled
 from sled_sessions.operate import (
+    NoDatabase,
+    OperationError,
     backup,
     check_everything,
     kept_store,
     open_database,
     opened_store,
+    refuse_tree_of_index,
     restore,
     salvage,
     stats,
@@ -20,6 +23,7 @@ FOREIGN = {
     "users": {b"ada": b"1815"},
     "users:meta": {b"kept by": b"the program"},
     "users:expiry": {b"\0" * 24: b""},  # looks like an entry
+    "users:rotated": {b"\0" * 16: bytes(8)},  # a mark's lengths, and no moment
 }
 
 
@@ -37,7 +41,7 @@ def folder(tmp_path):
     return tmp_path / "app"
 
 
-@pytest.mark.parametrize("tree", ["session", "users", "indexed", "session:meta", "users:expiry"])
+@pytest.mark.parametrize("tree", ["session", "users", "indexed", "session:meta", "users:expiry", "users:rotated"])
 def test_inspection_changes_nothing(folder, tree):
     """Inspection leaves the database unchanged, whichever tree is given."""
     before = contents(folder)
@@ -79,3 +83,40 @@ def test_index_is_not_salvaged(tmp_path):
         assert dict(db.open_tree("session:meta")) == {b"schema": b"7"}
         assert b"session:expiry" not in db.tree_names()
         assert len(db.open_tree("session")) == 1
+
+
+@pytest.fixture
+def marked(tmp_path):
+    """A database with a session and the mark of a changed id."""
+    with sled.open(tmp_path / "marked") as db:
+        store = SledStore(db.open_tree("session"))
+        store.save(Record(Id.new(), {}, EXPIRY))
+        store.mark_rotated(Id.new(), EXPIRY)
+    return tmp_path / "marked"
+
+
+def test_marks_are_not_salvaged(marked, tmp_path):
+    """Salvage leaves out the marks of changed ids."""
+    assert not salvage(marked, tmp_path / "new").is_incomplete
+    with sled.open(tmp_path / "new") as db:
+        assert b"session:rotated" not in db.tree_names()
+        assert len(db.open_tree("session")) == 1
+
+
+def test_marks_are_no_sessions(marked):
+    """A tree of marks is not opened as one of sessions, the check finds nothing wrong, and no copy goes into it."""
+    with sled.open(marked) as db:
+        with pytest.raises(NoDatabase, match="marks of ids that 'session' has changed"):
+            kept_store(db, "session:rotated")
+        report = check_everything(kept_store(db, "session"))
+    assert (bool(report), report.sessions, report.unreadable) == (True, 1, 0)
+    with pytest.raises(OperationError, match="marks of changed ids"):
+        refuse_tree_of_index("session:rotated")
+
+
+def test_backup_keeps_marks(marked, tmp_path):
+    """A backup holds the marks with everything else, so that its checksum is the database's."""
+    with open_database(marked) as db:
+        backup(db, tmp_path / "file")
+    restore(tmp_path / "file", tmp_path / "new")
+    assert contents(tmp_path / "new") == contents(marked)

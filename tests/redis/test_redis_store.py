@@ -33,6 +33,23 @@ async def test_key_value_and_expiry_on_the_server(served, prefix):
         assert await store.count() == 1
 
 
+@pytest.mark.parametrize("prefix", ["session:", "", "sité*[x]:"])
+async def test_mark_on_the_server(served, prefix):
+    """A mark has a key beside the sessions', which no list of sessions has and which the server removes."""
+    async with RedisStore.from_url(served.url, prefix=prefix) as store:
+        id = new_record().id
+        await store.mark_rotated(id, datetime.now(UTC) + timedelta(seconds=60))
+        assert 50_000 < await store.client.pttl(f"{prefix}rotated:{id}") <= 60_001
+        assert await store.was_rotated(id)
+        assert await store.count() == 0
+        assert [record async for record in store.records()] == []
+        assert [pair async for pair in store.pairs()] == []
+        await store.mark_rotated(id, datetime.now(UTC) - timedelta(seconds=1))
+        assert not await store.was_rotated(id)
+        await store.client.rpush(f"{prefix}rotated:{id}", "of another program")
+        assert not await store.was_rotated(id)
+
+
 async def test_server_deletes_expired_sessions(store):
     """The server removes an expired session without a sweep."""
     await store.save(new_record(0.2))

@@ -1,13 +1,14 @@
 """What every store must do."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import attrs
 import pytest
 from sessions import increment
 
 from sled_sessions import DELETE, EncodeError, Id, SessionStore, SweepStrategy
+from sled_sessions.stores.protocol import RotationMarks
 
 
 def test_is_a_session_store(store):
@@ -158,6 +159,20 @@ def test_concurrent_updates(store, new_record):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: store.update(record.id, increment), range(400)))
     assert store.load(record.id).data == {"n": 400}
+
+
+def test_update_that_ends_a_session(store, new_record):
+    """Of concurrent updates that move the expiry into the past, one returns what it wrote, and the others None."""
+    past = new_record(-3600).expiry_date
+    for _ in range(20):
+        record = new_record(n=0)
+        store.save(record)
+        with ThreadPoolExecutor(4) as pool:
+            ends = [
+                pool.submit(store.update, record.id, lambda now: attrs.evolve(now, expiry_date=past)) for _ in "1234"
+            ]
+        assert [end.result().expiry_date for end in ends if end.result() is not None] == [past]
+        assert store.load(record.id) is None
 
 
 def test_unencodable_data_changes_nothing(store, new_record):
@@ -318,3 +333,58 @@ def test_repr_reveals_no_session(store, new_record):
     store.save(record)
     assert "hunter2" not in repr(store)
     assert str(record.id) not in repr(store)
+
+
+@pytest.fixture
+def marking(store):
+    """The store, if it keeps marks of changed ids."""
+    if not isinstance(store, RotationMarks):
+        pytest.skip("keeps no marks of changed ids")
+    return store
+
+
+def test_mark_of_a_changed_id(marking, clock, new_record):
+    """A mark lasts until its moment and not from that moment on; other ids have none, and a later mark replaces it."""
+    id = Id.new()
+    assert marking.was_rotated(id) is False
+    marking.mark_rotated(id, clock() + timedelta(seconds=10))
+    assert marking.was_rotated(id) is True
+    assert marking.was_rotated(Id.new()) is False
+    clock.move(timedelta(seconds=9.999999))
+    assert marking.was_rotated(id) is True
+    clock.move(timedelta(microseconds=1))
+    assert marking.was_rotated(id) is False
+    marking.mark_rotated(id, clock() + timedelta(seconds=10))
+    assert marking.was_rotated(id) is True
+
+
+def test_mark_is_no_session(marking, clock, new_record):
+    """A marked id loads, updates and deletes as an unknown one, and no sweep counts it."""
+    id = Id.new()
+    marking.mark_rotated(id, clock() + timedelta(seconds=10))
+    assert marking.load(id) is None
+    assert marking.update(id, lambda record: pytest.fail("called")) is None
+    assert marking.delete(id) is False
+    clock.move(timedelta(seconds=20))
+    report = marking.delete_expired()
+    assert (report.examined, report.deleted, report.undecodable) == (0, 0, 0)
+
+
+def test_session_under_a_marked_id(marking, clock, new_record):
+    """A mark neither ends a session nor keeps one from being stored: it is written before the old record goes."""
+    store, record = marking, new_record(n=1)
+    store.save(record)
+    store.mark_rotated(record.id, clock() + timedelta(seconds=10))
+    assert store.load(record.id) == record
+    assert store.update(record.id, increment).data == {"n": 2}
+    assert store.delete(record.id) is True
+    assert store.was_rotated(record.id) is True
+
+
+def test_mark_with_a_naive_moment(marking):
+    """A naive moment is refused, and so is what is not an id."""
+    with pytest.raises(EncodeError, match="time zone"):
+        marking.mark_rotated(Id.new(), datetime(2030, 1, 1))
+    for call in (marking.was_rotated, lambda id: marking.mark_rotated(id, datetime(2030, 1, 1, tzinfo=UTC))):
+        with pytest.raises(TypeError, match="Id"):
+            call("AAAAAAAAAAAAAAAAAAAAAA")

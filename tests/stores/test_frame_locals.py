@@ -1,6 +1,6 @@
 """An error that leaves a store shows no id, key or record to a reporter that records local variables."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import attrs
@@ -85,7 +85,13 @@ FAILURES = {
     "load another's": lambda s, r: (put(s, attrs.evolve(r, id=Id.new()).encode()), s.load(ID)),
     **{
         f"{name} text": (lambda s, r, name=name, more=more: getattr(s, name)(str(ID), *more))
-        for name, more in (("load", ()), ("delete", ()), ("update", (changing(),)))
+        for name, more in (
+            ("load", ()),
+            ("delete", ()),
+            ("update", (changing(),)),
+            ("mark_rotated", (datetime(2099, 1, 1, tzinfo=UTC),)),
+            ("was_rotated", ()),
+        )
     },
 }
 
@@ -138,6 +144,8 @@ def test_engine_that_fails(name, tmp_path, clock):
             lambda: store.save(record),
             lambda: store.load(ID),
             lambda: store.delete(ID),
+            lambda: store.mark_rotated(ID, record.expiry_date),
+            lambda: store.was_rotated(ID),
             lambda: store.update(ID, changing()),
             lambda: store.update(ID, changing(), seen=Record(ID, {"card": SECRET}, record.expiry_date, version=b"x")),
             store.delete_expired,

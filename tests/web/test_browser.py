@@ -13,8 +13,9 @@ from selenium.webdriver.support.expected_conditions import text_to_be_present_in
 from selenium.webdriver.support.wait import WebDriverWait
 from web.apps import asgi, count
 from web.server import serving
+from web.test_rotation import make_app
 
-from sled_sessions import Id, SledStore, sled
+from sled_sessions import Id, MemoryStore, SledStore, sled
 from sled_sessions.examples import login
 from sled_sessions.stores.clock import utc_now
 
@@ -151,3 +152,32 @@ def test_partitioned_cookie(chromium, store):
 def end(session):
     session.flush()
     return "ended"
+
+
+FETCHES_AROUND_A_LOGIN = """
+const [rounds, done] = arguments;
+const get = async (page) => (await fetch(page)).text();
+const after = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+const slowly = async (n) => { await after(2 * n); return get(n % 3 ? "/read" : "/save"); };
+const round = async () => {
+    await get("/logout");
+    await get("/begin");
+    await Promise.all([...[...Array(10).keys()].map(slowly), after(8).then(() => get("/login"))]);
+    return JSON.parse(await get("/show")).user;
+};
+const all = async () => {
+    const seen = [];
+    for (let n = 0; n < rounds; n++) seen.push(await round());
+    return seen;
+};
+all().then(done, (error) => done(String(error)));
+"""
+
+
+def test_stays_logged_in(chromium):
+    """A page that sends ten requests around its login stays logged in, fifty times in a row."""
+    with serving(make_app(MemoryStore())) as address:
+        chromium.get(f"http://{address}/begin")
+        chromium.delete_all_cookies()
+        chromium.set_script_timeout(100)
+        assert chromium.execute_async_script(FETCHES_AROUND_A_LOGIN, 50) == ["ada"] * 50

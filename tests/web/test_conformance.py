@@ -109,7 +109,7 @@ def test_own_lifetime_lasts(serve, clock):
     assert browser.get("/show").text == "{}"
 
 
-@pytest.mark.parametrize("start", [datetime(2026, 3, 29, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 0, 30, tzinfo=UTC)])
+@pytest.mark.parametrize("start", [datetime(2030, 3, 31, 0, 30, tzinfo=UTC), datetime(2030, 10, 27, 0, 30, tzinfo=UTC)])
 def test_daylight_saving_time(serve, clock, start):
     """With a clock in a local zone, an hour is an hour over both changes of daylight saving time."""
     clock.now = start
@@ -205,6 +205,46 @@ def test_cycle_id(serve):
     assert new != old
     assert browser.get("/count").text == "Current count: 1"
     assert browser.get("/count", headers={"cookie": f"id={old}"}).text == "Current count: 0"
+
+
+def log_in(session):
+    session.cycle_id()
+    session["user"] = "ada"
+    return "welcome"
+
+
+def test_late_request_does_not_undo_a_login(serve):
+    """A request with the id that a login has just changed reads and writes nothing, and leaves the cookie alone."""
+    browser = serve(count=count, login=log_in, show=show, cycle=cycle)
+    old = {"cookie": f"id={cookie_value(browser.get('/count'))}"}
+    browser.get("/login")
+    for path, text in (("/count", "Current count: 0"), ("/show", "{}"), ("/cycle", "cycled")):
+        response = browser.get(path, headers=old)
+        assert response.text == text
+        assert not has_cookie(response)
+    assert browser.get("/show").text == "{'counter': 1, 'user': 'ada'}"
+
+
+def test_login_sent_twice(serve):
+    """A login with the id that another one has just changed begins a session of what it sets; a log-out still works."""
+    browser = serve(count=count, login=log_in, show=show, flush=flush)
+    begun = cookie_value(browser.get("/count"))
+    old = {"cookie": f"id={begun}"}
+    first = cookie_value(browser.get("/login"))
+    second = cookie_value(browser.get("/login", headers=old))
+    assert len({begun, first, second}) == 3
+    assert browser.get("/show").text == "{'user': 'ada'}"
+    assert browser.get("/show", headers={"cookie": f"id={first}"}).text == "{'counter': 1, 'user': 'ada'}"
+    assert cookie_value(browser.get("/flush", headers=old)) == ""
+
+
+def test_old_id_after_the_grace(serve, clock):
+    """After a minute the id that a login has changed is an unknown id."""
+    browser = serve(count=count, login=log_in, show=show)
+    old = {"cookie": f"id={cookie_value(browser.get('/count'))}"}
+    browser.get("/login")
+    clock.move(timedelta(seconds=60))
+    assert cookie_value(browser.get("/show", headers=old)) == ""
 
 
 def test_cycle_id_of_a_new_session(serve):

@@ -29,6 +29,7 @@ from sled_sessions.stores.sled.index import (
     open_index,
     seem_to_agree,
 )
+from sled_sessions.stores.sled.rotated import RotatedIds
 from sled_sessions.stores.sweep import PROGRESS_STEP, Progress
 
 _log = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ class IndexedTree:
         self.tree = tree
         self.index: ExpiryIndex | None = None
         """The index while it is complete; None if none is kept, or while it is being built."""
+        self.rotated = RotatedIds(tree)
         self._kept: ExpiryIndex | None = None  # complete or not
         self._locks = KeyLocks()
         self._hold, self._held = self._locks.hold, self._locks.held

@@ -27,6 +27,7 @@ from sled_sessions.stores.sled.opening import (
     folder_at,
     opening,
 )
+from sled_sessions.stores.sled.rotated import MarksIds
 from sled_sessions.stores.sled.sweep import Sweeps
 from sled_sessions.stores.sweep import Progress, Sweep, SweepOptions, SweepReport, SweepStrategy
 from sled_sessions.tracebacks import forget_locals, guarded
@@ -36,7 +37,7 @@ _log = logging.getLogger(__name__)
 RESOLUTION = timedelta(seconds=1)
 
 
-class SledStore(Openable):
+class SledStore(Openable, MarksIds):
     """A `SessionStore` in a tree of a sled database, with the records of the Rust crate `tower-sessions-sled-store`.
 
     The records are the crate's, byte for byte. The expiry index is kept in the tree's siblings `<name>:expiry` and

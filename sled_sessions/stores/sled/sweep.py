@@ -16,7 +16,7 @@ class Sweeps:
         self._stopped_at: dict[SweepStrategy, bytes] = {}
 
     def run(self, sweep: Sweep) -> SweepReport:
-        """Delete what has expired."""
+        """Delete what has expired, and when that is done the marks that have ended."""
         index = self._sessions.index
         if index is None:
             sweep.strategy = SweepStrategy.FULL_SCAN
@@ -28,8 +28,11 @@ class Sweeps:
             stopped_at = self._by_index(sweep, index, after)
         else:
             stopped_at = self._by_reading(sweep, after)
-        if stopped_at is not None and not sweep.dry_run:
-            self._stopped_at[sweep.strategy] = stopped_at
+        if not sweep.dry_run:
+            if stopped_at is None:
+                self._sessions.rotated.sweep(sweep.until)
+            else:
+                self._stopped_at[sweep.strategy] = stopped_at
         return sweep.report(complete=stopped_at is None)
 
     def _by_index(self, sweep: Sweep, index: ExpiryIndex, after: bytes | None) -> bytes | None:
