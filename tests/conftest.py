@@ -7,11 +7,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import hypothesis
 import pytest
 
 from sled_sessions import cli, events
 from sled_sessions.examples import rust_database
 from sled_sessions.testing import MovableClock, session_clock, session_store  # noqa: F401 - fixtures
+
+# Hypothesis would fail a test whose example takes long, which depends on what else the machine does.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 # A shell starts background jobs with SIGINT ignored, and their children inherit that, so tests of Ctrl-C would wait
 # forever. A handler, unlike an ignored signal, is reset to the default in a child.

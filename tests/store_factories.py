@@ -12,6 +12,9 @@ from sled_sessions import AsyncCachingStore, CachingStore, MemoryStore, SledStor
 from sled_sessions.redis import RedisStore
 from sled_sessions.stores import protocol
 
+PATIENCE = timedelta(minutes=1)
+"""How long to wait for a server: 200 threads on a busy machine take longer than the default."""
+
 
 @contextmanager
 def _memory(tmp_path, clock):
@@ -41,7 +44,7 @@ def _caching(tmp_path, clock):
 def _redis(tmp_path, clock, *, shared=shared_server, binary="valkey"):
     server = shared(BINARIES[binary])
     server.flush()
-    with blocking(lambda: RedisStore.from_url(server.url, clock=clock)) as store:
+    with blocking(lambda: RedisStore.from_url(server.url, clock=clock, timeout=PATIENCE)) as store:
         yield store
 
 
@@ -49,7 +52,7 @@ def _redis(tmp_path, clock, *, shared=shared_server, binary="valkey"):
 def _caching_over_redis(tmp_path, clock):
     @asynccontextmanager
     async def make():
-        async with RedisStore.from_url(shared_server().url, clock=clock) as shared:
+        async with RedisStore.from_url(shared_server().url, clock=clock, timeout=PATIENCE) as shared:
             with _sled(tmp_path, clock) as local:
                 yield AsyncCachingStore(local, shared)
 

@@ -27,9 +27,11 @@ from typing import NamedTuple
 
 from sled_sessions import events
 from sled_sessions.errors import SessionError
-from sled_sessions.records import Expiry, Id, Record
+from sled_sessions.records import Id, Record
+from sled_sessions.records.reserved import RESERVED
 from sled_sessions.session.changes import Changes, unpack
-from sled_sessions.session.session import DEADLINE, Session
+from sled_sessions.session.lifetime import NewPolicy
+from sled_sessions.session.session import Session
 from sled_sessions.stores import protocol
 from sled_sessions.stores.protocol import DELETE, AsyncSessionStore, Changed
 
@@ -54,7 +56,7 @@ class _Start(NamedTuple):
     """The session's state, besides its data, when a commit began."""
 
     flushes: int
-    expiry: Expiry
+    policy: NewPolicy | None
     is_cycling: bool
 
 
@@ -95,7 +97,7 @@ async def commit(
     if not session.is_loaded:
         session.load()
     stored, changes = session._stored, session.changes()
-    start = _Start(session._flushes, session._expiry, session._is_cycling)
+    start = _Start(session._flushes, session._new_policy, session._is_cycling)
     if stored is None and was_rotated and not start.flushes:
         outcome = await _begin(session, store, changes, start) if start.is_cycling else _drop(session, changes, start)
     elif stored is None:
@@ -105,8 +107,8 @@ async def commit(
     elif (
         changes.changed
         or changes.removed
-        or session._has_new_expiry
-        or (always_save and (touch_after is None or abs(session.expiry_date - stored.expiry_date) >= touch_after))
+        or start.policy is not None
+        or (always_save and _is_touched(session, stored, touch_after))
     ):
         outcome = await _update(session, store, stored, changes, start, rotation_grace)
     if session._flushed:  # while the store was awaited; what was set since then is for the next commit
@@ -162,7 +164,7 @@ async def _update(
         return changed
 
     # What may end the session does so only after a fresh read, so that others' end of it is not taken for this one.
-    seen = stored if dict.__len__(session) and not session._has_new_expiry else None
+    seen = stored if dict.__len__(session) and session._new_policy is None else None
     record = await store.update(stored.id, change, seen=seen)
     if record is not None:
         return _note_saved(session, record, changes, start)
@@ -232,6 +234,14 @@ async def _cycle(
     return outcome
 
 
+def _is_touched(session: Session, stored: Record, touch_after: timedelta | None) -> bool:
+    """Whether a save that only moves the expiry is due. A session that may expire before that is always saved."""
+    own = session._own
+    if touch_after is None or (own is not None and own.deadline is None and own.lifetime <= touch_after):
+        return True
+    return abs(session.expiry_date - stored.expiry_date) >= touch_after
+
+
 async def _remove_unused(store: AsyncSessionStore, record: Record) -> None:
     try:
         await store.delete(record.id)
@@ -261,11 +271,13 @@ def _merge(session: Session, changes: Changes, record: Record) -> Changed:
         data.update((key, unpack(image)) for key, image in changes.kept.items())
     for key in changes.removed:
         data.pop(key, None)
-    expiry_date, deadline = session._expiry_date(now := session._clock(), record)
-    if expiry_date <= now or len(data) == (DEADLINE in data):
+    expiry_date, reserved = session._lifetime(now := session._clock(), record)
+    if expiry_date <= now or len(data) == (RESERVED in data):
         return DELETE
-    if deadline is not None:
-        data[DEADLINE] = deadline
+    if reserved is not None:
+        data[RESERVED] = reserved
+    elif RESERVED in data:
+        del data[RESERVED]
     return Record(record.id, data, expiry_date, is_checked=True)
 
 
@@ -279,8 +291,8 @@ def _note_saved(session: Session, record: Record, changes: Changes, start: _Star
     if session._continue_as(record, start.flushes):
         if start.is_cycling:
             session._is_cycling = False
-        if session._expiry is start.expiry:
-            session._has_new_expiry = False
+        if session._new_policy is start.policy:
+            session._new_policy = None
         session.settle(changes)
     return Outcome.SAVED
 

@@ -4,24 +4,20 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NoReturn, TypeVar
+from datetime import datetime, timedelta
+from typing import Any, NoReturn, TypeVar
 
 from sled_sessions.errors import EncodeError
 from sled_sessions.records import Expiry, Id, Record
-from sled_sessions.records.codec import from_microseconds, to_microseconds
 from sled_sessions.records.expiry import SESSION_END, policy_of
+from sled_sessions.records.reserved import RESERVED, read_reserved
 from sled_sessions.session.base import NOT_LOADED, Ignored, SessionDict
 from sled_sessions.session.changes import ABSENT, CANNOT_PACK, SCALARS, UNCHANGING, Changes, check, image_of, pack
+from sled_sessions.session.lifetime import NewPolicy, lifetime
 from sled_sessions.session.shapes import from_data, to_data
 from sled_sessions.stores.clock import Clock, utc_now
 from sled_sessions.tracebacks import forget_locals, guarded
 
-DEADLINE: Final = "_ends_at_most"
-"""The data key for the moment of `Expiry.at_most`, in microseconds since the Unix epoch; apps do not see it."""
-
-_MICROSECOND: Final = timedelta(microseconds=1)
-_LAST: Final = to_microseconds(datetime.max.replace(tzinfo=UTC))
 _CONTAINERS = (list, dict)
 _T = TypeVar("_T")
 
@@ -43,7 +39,7 @@ class Session(SessionDict):
         load: Returns the record of the visitor's session, or None for a new one; called once, or by each of the
             threads that use the session first at the same time.
         expiry: The policy; None is `Expiry.on_session_end()`.
-        clock: Returns the current time as an aware datetime.
+        clock: Returns the current time in UTC.
         max_bytes: The size of the store's largest record. A value that cannot fit is refused when it is set, or if it
             has grown in place, before the commit does anything else.
     """
@@ -56,10 +52,11 @@ class Session(SessionDict):
         "_expiry",
         "_flushed",
         "_flushes",
-        "_has_new_expiry",
         "_is_cycling",
         "_load",
         "_max_bytes",
+        "_new_policy",
+        "_own",
         "_stored",
         "is_loaded",
     )
@@ -84,7 +81,8 @@ class Session(SessionDict):
         self._flushed: dict[Id, None] = {}  # ids to be deleted, in this order
         self._flushes = 0  # counts `flush` calls, so that a commit notices one that came while it awaited a store
         self._is_cycling = False
-        self._has_new_expiry = False
+        self._own: Expiry | None = None  # the policy that is stored with the session
+        self._new_policy: NewPolicy | None = None  # the one to be stored
 
     def load(self) -> None:
         """Load the session now, if it has not been used yet.
@@ -101,7 +99,8 @@ class Session(SessionDict):
                 dict.update(self, data)
                 if "" not in data:
                     dict.pop(self, "", None)
-                dict.pop(self, DEADLINE, None)
+                if dict.pop(self, RESERVED, None) is not None:
+                    self._own = read_reserved(data[RESERVED])[1]
                 self.is_loaded = True
 
     # Starlette calls `mark_accessed` whenever an app reads `request.session`, and apps written for it call
@@ -131,7 +130,7 @@ class Session(SessionDict):
                 del value
                 forget_locals(error)
                 raise
-        if key == DEADLINE:
+        if key == RESERVED:
             del value
             raise EncodeError(f"the key {key!r} is reserved for internal use; choose another")
         self._remember(key)
@@ -222,32 +221,41 @@ class Session(SessionDict):
 
     @property
     def expiry(self) -> Expiry:
-        """The policy of this session. One that is set here applies to the next commit and is not stored."""
-        return self._expiry
+        """The policy of this session: its own, or else the middleware's.
+
+        One that is set here is stored with the session, and stays its own until another is set; None goes back to the
+        middleware's. Its `at_most` counts from the commit. Setting the policy that the session has changes nothing.
+        """
+        self.load()
+        return self._policy()
 
     @expiry.setter
     def expiry(self, expiry: Expiry | None) -> None:
         self.load()
-        self._expiry = policy_of(expiry)
-        self._has_new_expiry = True
+        if (self._expiry if expiry is None else policy_of(expiry)) != self._policy():
+            self._new_policy = NewPolicy(expiry)
+
+    def _policy(self) -> Expiry:
+        own = self._own if self._new_policy is None else self._new_policy.own
+        return own or self._expiry
 
     @property
     def expiry_date(self) -> datetime:
         """When the session expires if it is committed now."""
         self.load()
-        return self._expiry_date(self._clock(), self._stored)[0]
+        return self._lifetime(self._clock(), self._stored)[0]
 
     @property
     def expiry_age(self) -> timedelta:
         """How long the session lives if it is committed now; zero rather than negative."""
         self.load()
         now = self._clock()
-        return max(self._expiry_date(now, self._stored)[0] - now, timedelta(0))
+        return max(self._lifetime(now, self._stored)[0] - now, timedelta(0))
 
     @property
     def max_age(self) -> timedelta | None:
         """The Max-Age of a cookie for the session as it was committed; None: until the browser is closed."""
-        if self._stored is None or self._expiry.ends_with_browser:
+        if self._stored is None or (self._own or self._expiry).ends_with_browser:
             return None
         return self._stored.expiry_date - self._clock()
 
@@ -258,14 +266,14 @@ class Session(SessionDict):
 
     # Names of Starlette and Quart, whose sessions allow setting them; Quart does so on each request.
     new = Ignored(lambda session: session.id is None)
-    permanent = Ignored(lambda session: not session.expiry.ends_with_browser)
+    permanent = Ignored(lambda session: not session._policy().ends_with_browser)
     accessed = Ignored(lambda session: session.is_loaded)
     modified = Ignored(lambda session: session.is_modified)
 
     @property
     def is_modified(self) -> bool:
         """Whether a commit would write more than a new expiry date. Encodes the values that were used."""
-        if self._flushed or self._is_cycling or self._has_new_expiry:
+        if self._flushed or self._is_cycling or self._new_policy is not None:
             return True
         changes = self.changes()
         return bool(changes.changed or changes.removed)
@@ -273,7 +281,7 @@ class Session(SessionDict):
     @property
     def is_untouched(self) -> bool:
         """Whether nothing was done to the session, since it was opened or committed, that could have changed it."""
-        return not (self._before or self._flushed or self._is_cycling or self._has_new_expiry)
+        return not (self._before or self._flushed or self._is_cycling or self._new_policy)
 
     @property
     def is_ending(self) -> bool:
@@ -310,23 +318,16 @@ class Session(SessionDict):
 
         return card(self)
 
-    def _expiry_date(self, now: datetime, record: Record | None) -> tuple[datetime, int | None]:
-        """When a session that is saved now expires, and its absolute deadline, which never moves later."""
-        deadline = None if record is None else record.data.get(DEADLINE)
+    def _lifetime(self, now: datetime, record: Record | None) -> tuple[datetime, dict[str, Any] | None]:
+        """When a session that is saved now expires, and what its record keeps about that under the reserved key."""
+        reserved = None if record is None else record.data.get(RESERVED)
         policy = self._expiry
-        at_most = policy.at_most
-        try:
-            expiry_date = policy.deadline or now + policy.lifetime
-        except OverflowError:
-            expiry_date = policy.expiry_date(now)
-        if deadline is None and at_most is None:
-            return expiry_date, None
-        if at_most is not None:
-            latest = min(to_microseconds(now) + at_most // _MICROSECOND, _LAST)
-            deadline = min(latest, deadline) if isinstance(deadline, int) else latest
-        if not isinstance(deadline, int):  # an app's own value under this key
-            return expiry_date, None
-        return min(expiry_date, from_microseconds(deadline)), deadline
+        if reserved is None and self._new_policy is None and policy.at_most is None:  # as for nearly every session
+            try:
+                return policy.deadline or now + policy.lifetime, None
+            except OverflowError:
+                return policy.expiry_date(now), None
+        return lifetime(policy, self._new_policy, reserved, now)
 
     def changes(self) -> Changes:
         """What was changed since loading or `settle`.
@@ -377,18 +378,19 @@ class Session(SessionDict):
             self._flushed[record.id] = None
             return False
         self._stored = record
+        self._own = read_reserved(record.data[RESERVED])[1] if RESERVED in record.data else None
         return True
 
     def _forget(self) -> None:
         """Become a new session without data."""
         dict.clear(self)
-        self._stored = None
+        self._stored = self._own = None
         self._discard_changes()
 
     def _discard_changes(self) -> None:
         """Leave nothing to commit."""
         self._before.clear()
-        self._is_cycling = self._has_new_expiry = False
+        self._is_cycling, self._new_policy = False, None
 
 
 _filling = threading.RLock()  # one for all: each session would need its own for every request otherwise

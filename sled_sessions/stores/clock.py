@@ -13,14 +13,28 @@ Clock = Callable[[], datetime]
 utc_now: Clock = partial(datetime.now, UTC)
 
 
+class _InUtc:
+    """A clock that shows the time of another one in UTC: in a local zone, an hour's sum may be off by an hour."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __call__(self) -> datetime:
+        return require_aware(self._clock(), "what the clock returns").astimezone(UTC)
+
+    def __repr__(self) -> str:
+        return repr(self._clock)
+
+
 def checked(clock: Clock) -> Clock:
-    """Return `clock`; EncodeError if it does not return an aware datetime."""
-    require_aware(clock(), "what the clock returns")
-    return clock
+    """The same clock, in UTC; EncodeError if it does not return an aware datetime."""
+    if clock is utc_now or isinstance(clock, _InUtc):
+        return clock
+    in_utc = _InUtc(clock)
+    in_utc()
+    return in_utc
 
 
 def clock_of(store: object, given: Clock | None = None) -> Clock:
-    """The given clock, or else that of the store or of the store it wraps, or else `utc_now`."""
-    if given is not None:
-        return checked(given)
-    return attribute_of(store, "clock") or utc_now
+    """The given clock, or else that of the store or of the store it wraps, or else `utc_now`; in UTC."""
+    return checked(given or attribute_of(store, "clock") or utc_now)

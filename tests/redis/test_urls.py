@@ -82,7 +82,7 @@ async def test_tls_on_the_port_of_another_program():
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
         port = listening.sockets[0].getsockname()[1]
-        async with RedisStore.from_url(f"rediss://127.0.0.1:{port}", timeout=SHORT) as store:
+        async with RedisStore.from_url(f"rediss://127.0.0.1:{port}", timeout=timedelta(seconds=30)) as store:
             with pytest.raises(BackendError, match=r"SSL.*if its port has no TLS"):
                 await store.save(new_record())
 

@@ -45,7 +45,7 @@ FAILURES = {
     "set": lambda manager, session: session.__setitem__("card", {"card": SECRET, "set": {SECRET}}),
     "set text": lambda manager, session: session.__setitem__("card", f"{SECRET}\ud800"),
     "set with a wrong key": lambda manager, session: session.__setitem__(1, SECRET),
-    "reserved key": lambda manager, session: session.__setitem__("_ends_at_most", SECRET),
+    "reserved key": lambda manager, session: session.__setitem__("_sled_sessions", SECRET),
     "get_as": lambda manager, session: session.get_as("other", int),
     "get_as an enum": lambda manager, session: session.get_as("card", Literal["other"]),
     "set_as": lambda manager, session: session.set_as("card", {"card": SECRET, "other": object()}),

@@ -16,9 +16,9 @@ from stores.holding import held_up
 from waiting import waits_for
 
 from sled_sessions import EncodeError, Expiry, Id, Record, Session
+from sled_sessions.records.reserved import RESERVED
 from sled_sessions.session import session as module
 from sled_sessions.session.commit import commit
-from sled_sessions.session.session import DEADLINE
 
 FAR = datetime(2099, 1, 1, tzinfo=UTC)
 
@@ -165,7 +165,7 @@ def test_missing_keys():
         ("a", {1: 2}, r"session\['a'\]: a key is int"),
         (1, "b", "keys must be str"),
         ("\ud800", 1, "session: a key: text with a lone surrogate"),
-        (DEADLINE, 1, "is reserved"),
+        (RESERVED, 1, "is reserved"),
     ],
 )
 def test_values_outside_json_are_refused(key, value, message):

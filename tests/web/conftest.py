@@ -58,17 +58,18 @@ def as_store(request):
 
 @pytest.fixture(params=COMBINATIONS.values(), ids=COMBINATIONS)
 def serve(request, tmp_path, clock) -> Iterator[Callable]:
-    """A function that returns a browser on an application with these routes and options."""
+    """A function that returns a browser on an application with these routes and options, and a clock in this zone."""
     framework, make_store = request.param
     with make_store(tmp_path, clock) as store:
 
-        def make(**routes_and_options):
+        def make(*, zone=None, **routes_and_options):
             routes, options = {}, {}
             for name, value in routes_and_options.items():
                 if callable(value) or isinstance(value, tuple):
                     routes[f"/{name}"] = value
                 else:
                     options[name] = value
-            return browser(framework(routes, store, clock=clock, **options))
+            local = clock if zone is None else lambda: clock().astimezone(zone)
+            return browser(framework(routes, store, clock=local, **options))
 
         yield make

@@ -4,7 +4,7 @@ import asyncio
 
 from web.apps import asgi, browser, cookie_value
 
-START = {"type": "http.response.start", "status": 200, "headers": []}
+START = {"type": "http.response.start", "status": 200, "headers": ()}
 BODY = {"type": "http.response.body", "body": b""}
 
 

@@ -1,7 +1,9 @@
 """What an application can rely on, with every store and every framework."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
+import pytest
 from web.apps import cookie_value, count, has_cookie, set_cookie
 
 from sled_sessions import Expiry
@@ -84,16 +86,39 @@ def test_max_age_with_a_deadline(serve, clock):
     assert set_cookie(browser.get("/count")).endswith(f"; Max-Age={23 * 3600}")
 
 
-def test_session_sets_its_own_expiry(serve):
-    """A session that sets its own policy is saved with that policy."""
+def test_own_lifetime_lasts(serve, clock):
+    """A policy that a session sets goes for later requests too, and under a new id, until it sets None."""
 
     def stay(session):
         session.expiry = Expiry.on_inactivity(timedelta(days=30))
         return "stays"
 
-    browser = serve(count=count, stay=stay, expiry=IDLE)
+    def leave(session):
+        session.expiry = None
+        return "leaves"
+
+    limited = Expiry.on_inactivity(timedelta(hours=1), at_most=timedelta(hours=8))
+    browser = serve(count=count, show=show, stay=stay, leave=leave, cycle=cycle, expiry=limited)
     browser.get("/count")
-    assert set_cookie(browser.get("/stay")).endswith(f"; Max-Age={30 * 86400}")
+    for path in ("/stay", "/count", "/cycle", "/count"):
+        assert set_cookie(browser.get(path)).endswith(f"; Max-Age={30 * 86400}")
+        clock.move(timedelta(days=20) if path != "/stay" else timedelta(minutes=1))
+    assert browser.get("/show").text == "{'counter': 3}"
+    assert set_cookie(browser.get("/leave")).endswith("; Max-Age=3600")
+    clock.move(timedelta(hours=1))
+    assert browser.get("/show").text == "{}"
+
+
+@pytest.mark.parametrize("start", [datetime(2030, 3, 31, 0, 30, tzinfo=UTC), datetime(2030, 10, 27, 0, 30, tzinfo=UTC)])
+def test_daylight_saving_time(serve, clock, start):
+    """With a clock in a local zone, an hour is an hour over both changes of daylight saving time."""
+    clock.now = start
+    browser = serve(count=count, show=show, expiry=IDLE, zone=ZoneInfo("Europe/Berlin"))
+    assert set_cookie(browser.get("/count")).endswith("; Max-Age=3600")
+    clock.move(timedelta(minutes=59))
+    assert browser.get("/show").text == "{'counter': 1}"
+    clock.move(timedelta(minutes=1))
+    assert browser.get("/show").text == "{}"
 
 
 def test_idle_sessions_expire(serve, clock):

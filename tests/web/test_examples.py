@@ -83,7 +83,7 @@ def test_login_has_an_absolute_limit(store, clock):
     with serving(app) as address, client(address, follow_redirects=True) as visitor:
         visitor.post("/login", data={"user": "ada", "password": "lovelace"})
         (record,) = store.records()
-        assert "_ends_at_most" in record.data
+        assert "_sled_sessions" in record.data
         clock.move(timedelta(hours=1, seconds=1))
         assert "Log in" in visitor.get("/private").text
 

@@ -116,7 +116,7 @@ def test_mounted_app_does_not_leak_into_starlettes_cookie(store, clock, fails):
         scope["session"]["token"] = "s3cret"
         if fails == "raises":
             raise HTTPException(403)
-        await send({**START, "status": 503})
+        await send({**START, "status": 503, "headers": []})
         await send(BODY)
 
     outside = Starlette(
@@ -142,7 +142,7 @@ def test_failed_mounted_app_leaves_the_outer_session(store, as_store, clock):
             await SessionMiddleware(inside, MemoryStore(), name="admin")(scope, receive, send)
         except ZeroDivisionError:
             scope["session"]["failed"] = True
-            await send({**START, "status": 400})
+            await send({**START, "status": 400, "headers": []})
 
     run(SessionMiddleware(app, as_store(store), clock=clock), cookie=cookie)
     assert data_of(store, cookie, clock) == {"user": "ada", "failed": True}
@@ -155,7 +155,7 @@ def test_mounted_app_has_its_own_session(store, as_store, clock, inner):
 
     async def app(scope, receive, send):
         scope["session"]["token"] = "s3cret"
-        await send(START)
+        await send(dict(START))  # Starlette changes the message
 
     mounted = SessionMiddleware(app, MemoryStore(), name="admin") if inner is None else inner(app, "key")
     (start,) = run(SessionMiddleware(mounted, as_store(store)), cookie=cookie)
