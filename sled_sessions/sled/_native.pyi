@@ -20,6 +20,7 @@ __all__ = [
     "Tree",
     "after_fork_in_child",
     "close_all",
+    "in_transaction",
     "is_json",
     "open",
     "open_databases",
@@ -106,6 +107,9 @@ def transaction(function: Callable[..., _T], *trees: Tree) -> _T:
         Unsupported: The trees belong to different databases.
         ForkedProcess: ``function`` forked, and this is the child, which writes nothing.
     """
+
+def in_transaction() -> bool:
+    """Whether this thread is running a transaction's function: other threads' writes wait for its end."""
 
 def close_all() -> None:
     """Close every open database; the package registers this with ``atexit``.

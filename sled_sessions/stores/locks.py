@@ -12,6 +12,8 @@ from threading import Lock, Thread, get_ident
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 from weakref import WeakSet
 
+from sled_sessions.sled import _native
+
 Turn: TypeAlias = list[Any]
 """One hold of a key, recognised by its identity: the thread's number, and then a lock for each thread that waits."""
 
@@ -108,7 +110,8 @@ class KeyLocks:
             while self.held.get(key) is turn:
                 if _waits_for(me, turn[0]) and self.held.get(key) is turn:  # it may have let go before it waited
                     raise WouldDeadlock(self)
-                lock.acquire(timeout=_RECHECK)
+                if not lock.acquire(timeout=_RECHECK) and _native.in_transaction():
+                    raise WouldDeadlock(self)  # the other thread may be waiting for the end of the transaction
         finally:
             if before is None:
                 waits.pop(me, None)
@@ -138,9 +141,10 @@ def wake(turn: Turn) -> None:
 def join(thread: Thread) -> None:
     """Return when a thread has ended, or has to wait for this one.
 
-    In a signal handler that is a thread waiting for the call that was interrupted, after which it ends.
+    In a signal handler that is a thread waiting for the call that was interrupted, after which it ends; in a
+    transaction's function, any that uses sled.
     """
-    while thread.is_alive() and not _waits_for(get_ident(), thread.ident):
+    while thread.is_alive() and not _native.in_transaction() and not _waits_for(get_ident(), thread.ident):
         thread.join(_RECHECK)
 
 

@@ -8,6 +8,7 @@ import pytest
 from stores.holding import held_up, holding
 from waiting import wait_until, waits_for
 
+from sled_sessions import sled
 from sled_sessions.stores.locks import KeyLocks, WouldDeadlock, join
 
 
@@ -105,6 +106,37 @@ def test_join_of_a_thread_that_waits_for_this_one(locks):
     locks.hold("a", start_and_join)
     thread.join(20)
     assert not thread.is_alive()
+
+
+def test_join_in_a_transaction():
+    """In a transaction's function `join` returns at once: the thread may wait for the end of the transaction."""
+    with sled.open(temporary=True) as db:
+        thread = threading.Thread(target=db.insert, args=(b"key", b"value"))
+
+        def start_and_join(tree):
+            tree.insert(b"other", b"value")
+            thread.start()
+            join(thread)
+
+        sled.transaction(start_and_join, db)
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def test_wait_in_a_transaction(locks):
+    """In a transaction's function a wait for a thread that may wait for the transaction raises."""
+    with sled.open(temporary=True) as db:
+        thread = threading.Thread(target=locks.hold, args=("a", db.insert, b"key", b"value"))
+
+        def start_and_hold(_):
+            thread.start()
+            wait_until(lambda: locks.held)
+            with pytest.raises(WouldDeadlock):
+                locks.hold("a", int)
+
+        sled.transaction(start_and_hold, db)
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 def test_heavy_use(locks, fast_switching):

@@ -25,7 +25,7 @@ mod _native {
         db::Db,
         iter::Iter,
         open::{open, open_databases},
-        process::{after_fork_in_child, close_all},
+        process::{after_fork_in_child, close_all, in_transaction},
         salvage::Salvage,
         transaction::{TransactionTree, transaction},
         tree::Tree,

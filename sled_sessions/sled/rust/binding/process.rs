@@ -1,4 +1,4 @@
-//! Hooks for the end of the interpreter and for forks.
+//! Hooks for the end of the interpreter and for forks, and the state of the calling thread.
 
 use std::path::PathBuf;
 
@@ -12,6 +12,12 @@ pub fn close_all(py: Python<'_>) {
     if fork::check_process().and(guard::check()).is_ok() {
         py.detach(closing::close_all);
     }
+}
+
+#[doc = doc!("in_transaction")]
+#[pyfunction]
+pub fn in_transaction() -> bool {
+    guard::in_transaction()
 }
 
 #[doc = doc!("after_fork_in_child")]

@@ -46,6 +46,11 @@ pub fn check() -> Result<()> {
     if IN_TRANSACTION.get() { Err(Error::InTransaction) } else { Ok(()) }
 }
 
+/// Whether this thread is running a transaction's function, and so holds the lock that other writers wait for.
+pub fn in_transaction() -> bool {
+    IN_TRANSACTION.get()
+}
+
 /// Call into sled. A thread that waits for a lock of sled must not hold the GIL: the thread that holds the lock may
 /// need the GIL to run a transaction's function.
 pub fn call<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
