@@ -22,7 +22,9 @@ What is done with it, and which cookie goes out:
 | a WebSocket is closed, or the app returns | changed | yes | none |
 
 A response whose session was used gets `Vary: Cookie`, one with a cookie `Cache-Control: private` unless it says
-otherwise. `session/commit.py` says what a save does to the store.
+otherwise. One that the app has marked `public` gets a cookie only for a changed id, and then becomes `private`; a new
+session is not begun with it, nor with a request outside the cookie's path. `session/commit.py` says what a save does
+to the store.
 
 A login changes the id (`cycle_id()`) while other requests are under way with the old one. Their answers may reach the
 browser after the login's, so a cookie in them would undo it: they set none, and what they did to a session that is no
@@ -30,7 +32,6 @@ longer theirs is dropped. The login sent twice is a new session, whose cookie ma
 """
 
 import logging
-import re
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from datetime import timedelta
 from functools import partial
@@ -47,6 +48,7 @@ from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore, check
 from sled_sessions.stores.wrapped import max_bytes_of
 from sled_sessions.tracebacks import forget_locals, guarded
 from sled_sessions.web.cookies import SameSite, SessionCookie
+from sled_sessions.web.delivery import Delivery, is_public
 from sled_sessions.web.litestar import is_replaced, take_over
 from sled_sessions.web.sealing import Keys, seal_of
 
@@ -65,14 +67,13 @@ logger = logging.getLogger(__name__)
 _GATES = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept", "websocket.close"})
 _ABSENT = object()
 _UNFINISHED = "a session could not be ended or saved after its request had failed"
-_VARIES = re.compile(rb"(^|,)\s*(cookie|\*)\s*(,|$)", re.IGNORECASE)
 
 
 class SessionMiddleware:
     """Puts the visitor's `Session` at `scope["session"]`, where Starlette, FastAPI and Litestar have `request.session`.
 
-    The options and their defaults are those of tower-sessions' `SessionManagerLayer`. The module's documentation says
-    when a session is loaded and saved. When the store fails, the request fails.
+    The options and their defaults are those of tower-sessions' `SessionManagerLayer`, but for `same_site`. The module's
+    documentation says when a session is loaded and saved. When the store fails, the request fails.
 
     Args:
         app: The ASGI application to wrap.
@@ -80,9 +81,10 @@ class SessionMiddleware:
             take microseconds (if `durability` waits for a slow disk, pass `AsyncStore(store, in_thread=True)`).
         name: The cookie's name. `__Host-`, `__Secure-` and `__Http-` bring their conditions with them.
         http_only: Keep the cookie from JavaScript.
-        same_site: "strict", "lax" or "none".
+        same_site: When other sites bring the cookie: with "lax", when they link or redirect to this one, so that a
+            visitor who comes back from a login elsewhere has a session; with "strict" never; with "none" always.
         secure: Send the cookie over HTTPS only; browsers make an exception for localhost.
-        path: The cookie's path.
+        path: The cookie's path. A request outside it begins no session.
         domain: The cookie's domain; None keeps it to the host that set it.
         partitioned: One cookie jar for each top-level site (CHIPS); needs `secure`.
         expiry: The policy; None is `Expiry.on_session_end()`.
@@ -111,7 +113,7 @@ class SessionMiddleware:
         *,
         name: str = "id",
         http_only: bool = True,
-        same_site: SameSite = "strict",
+        same_site: SameSite = "lax",
         secure: bool = True,
         path: str = "/",
         domain: str | None = None,
@@ -151,6 +153,7 @@ class SessionMiddleware:
             partitioned=partitioned,
             seal=seal_of(name, signed_key, private_key),
         )
+        self.delivery = Delivery(self.cookie)
         self.always_save = always_save
         self.touch_after = touch_after
         self.rotation_grace = rotation_grace or None
@@ -303,7 +306,7 @@ class _Exchange:
                 middleware.async_store,
                 always_save=always_save,
                 touch_after=middleware.touch_after,
-                only_end=has_failed,
+                only_end=has_failed or self._begins_in_vain(message),
                 was_rotated=self._was_rotated,
                 rotation_grace=middleware.rotation_grace,
             )
@@ -313,6 +316,16 @@ class _Exchange:
             del message  # another middleware's cookie may be in it
             forget_locals(error)
             raise
+
+    def _begins_in_vain(self, message: Message) -> bool:
+        """Whether a new session's cookie would not come back, or might go to others: then it is not begun."""
+        session = self._session
+        if not session.needs_new_id or session.id is not None:
+            return False
+        if is_public(message.get("headers") or ()):
+            logger.warning("a session was not begun, because its response has Cache-Control: public")
+            return True
+        return not self._middleware.delivery.comes_back(self.scope)
 
     def finish(self, *, only_end: bool) -> Coroutine[Any, Any, Outcome] | None:
         """The commit of what is left when the app has returned: after a failure only flushed sessions. None: nothing.
@@ -353,20 +366,10 @@ class _Exchange:
             value = cookie.removal
         if value is None and not session.is_loaded:
             return message
-        headers = list(message.get("headers") or ())
-        varies = is_cached = False
-        for name, content in headers:
-            match name.lower():
-                case b"vary":
-                    varies = varies or _VARIES.search(content) is not None
-                case b"cache-control":
-                    is_cached = True
-        if not varies:
-            headers.append((b"vary", b"Cookie"))
-        if value is not None:
-            headers.append((b"set-cookie", value))
-            if not is_cached:
-                headers.append((b"cache-control", b"private"))
+        is_new_id = outcome is Outcome.SAVED and session.id is not self._id
+        headers = self._middleware.delivery.headers(
+            self.scope, message.get("headers") or (), value, is_new_id=is_new_id
+        )
         return {**message, "headers": headers}
 
 
