@@ -11,7 +11,6 @@ from sled_sessions.web.cookies import SessionCookie
 
 logger = logging.getLogger(__name__)
 
-_VARIES = re.compile(rb"(^|,)\s*(cookie|\*)\s*(,|$)", re.IGNORECASE)
 _PUBLIC = re.compile(rb"(?<![^\s,])public(?![^\s,])", re.IGNORECASE)
 
 
@@ -23,7 +22,14 @@ class Delivery:
         self._is_secure = cookie.secure
         self._logged: set[str] = set()
 
-    def comes_back(self, scope: Any) -> bool:
+    def refuses(self, scope: Any, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Whether a session is not begun by this request and this response, because its cookie would be of no use."""
+        if is_public(headers):
+            logger.warning("a session was not begun, because its response has Cache-Control: public")
+            return True
+        return not self._comes_back(scope)
+
+    def _comes_back(self, scope: Any) -> bool:
         """Whether a browser sends the cookie with another request for the same path (RFC 6265, section 5.1.4)."""
         path = self._path
         if path == b"/":
@@ -39,38 +45,9 @@ class Delivery:
         )
         return False
 
-    def headers(
-        self, scope: Any, headers: Iterable[tuple[bytes, bytes]], cookie: bytes | None, *, is_new_id: bool
-    ) -> list[tuple[bytes, bytes]]:
-        """A response's headers with those of its session: the cookie, if there is one, and what caches must know."""
-        sent, varies, is_cached = [], False, False
-        for name, content in headers:
-            value = content
-            match name.lower():
-                case b"vary":
-                    varies = varies or _VARIES.search(content) is not None
-                case b"cache-control":
-                    is_cached = True
-                    if cookie is not None and _PUBLIC.search(content):
-                        if is_new_id:
-                            value = _PUBLIC.sub(b"private", content)
-                            logger.warning(
-                                "a response with a new session id had Cache-Control: public; it is private now"
-                            )
-                        else:
-                            cookie = None
-            sent.append((name, value))
-        if not varies:
-            sent.append((b"vary", b"Cookie"))
-        if cookie is not None:
-            self._check_scheme(scope)
-            sent.append((b"set-cookie", cookie))
-            if not is_cached:
-                sent.append((b"cache-control", b"private"))
-        return sent
-
-    def _check_scheme(self, scope: Any) -> None:
-        if self._is_secure and scope.get("scheme") in ("http", "ws") and not _is_localhost(scope["headers"]):
+    def check_plain(self, scope: Any) -> None:
+        """Log if the browser will ignore the cookie of this response, which goes out over plain HTTP."""
+        if self._is_secure and not _is_localhost(scope["headers"]):
             self._log_once(
                 "browsers ignore the session's cookie over plain HTTP, except from localhost. Use HTTPS, or pass "
                 "secure=False. Behind a proxy, let the server trust its headers, as with uvicorn's --proxy-headers"
@@ -96,6 +73,12 @@ def requested_path(scope: Any) -> bytes:
 def is_public(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether the app lets shared caches keep a response, and give it to other visitors."""
     return any(name.lower() == b"cache-control" and _PUBLIC.search(value) for name, value in headers)
+
+
+def made_private(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """A `Cache-Control` header with `private` in the place of `public`, for a response with a new session id."""
+    logger.warning("a response with a new session id had Cache-Control: public; it is private now")
+    return header[0], _PUBLIC.sub(b"private", header[1])
 
 
 def _is_localhost(headers: Iterable[tuple[bytes, bytes]]) -> bool:
