@@ -4,7 +4,7 @@ What to look at: the handshake is an HTTP request with the cookie, so the WebSoc
 The session is loaded at the handshake, and saved when the socket is accepted and when it closes. Saving merges changes
 key by key, so that those of concurrent requests are kept. Open the page, send some lines, and reload.
 
-A page of another site can open a WebSocket to this server as well, but `same_site="strict"`, the default, keeps the
+A page of another site can open a WebSocket to this server as well, but `same_site="lax"`, the default, keeps the
 cookie and thus the session from it.
 """
 

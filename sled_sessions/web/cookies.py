@@ -21,7 +21,7 @@ _DOMAIN = re.compile(r"\.?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 @attrs.frozen
 class SessionCookie:
-    """The cookie that carries the session id, with tower-sessions' options and defaults.
+    """The cookie that carries the session id, with tower-sessions' options, and its defaults but for `same_site`.
 
     Raises:
         ValueError: Browsers would refuse a cookie with these options, so no session would survive its first request.
@@ -29,7 +29,7 @@ class SessionCookie:
 
     name: str = attrs.field(default="id", validator=attrs.validators.instance_of(str))
     http_only: bool = True
-    same_site: SameSite = "strict"
+    same_site: SameSite = "lax"
     secure: bool = True
     path: str = attrs.field(default="/", validator=attrs.validators.instance_of(str))
     domain: str | None = None

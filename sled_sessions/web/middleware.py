@@ -22,11 +22,12 @@ What is done with it, and which cookie goes out:
 | a WebSocket is closed, or the app returns | changed | yes | none |
 
 A response whose session was used gets `Vary: Cookie`, one with a cookie `Cache-Control: private` unless it says
-otherwise. `session/commit.py` says what a save does to the store.
+otherwise. One that the app has marked `public` gets a cookie only for a changed id, and then becomes `private`; a new
+session is not begun with it, nor with a request outside the cookie's path. `session/commit.py` says what a save does
+to the store.
 
-A login changes the id (`cycle_id()`) while other requests are under way with the old one. Their answers may reach the
-browser after the login's, so a cookie in them would undo it: they set none, and what they did to a session that is no
-longer theirs is dropped. The login sent twice is a new session, whose cookie may win.
+A login changes the id (`cycle_id()`) while other requests are under way with the old one. A cookie in their answers,
+which may arrive after the login's, would undo it: they set none, and what they did to the session is dropped.
 """
 
 import logging
@@ -47,7 +48,9 @@ from sled_sessions.stores.protocol import AsyncSessionStore, SessionStore, check
 from sled_sessions.stores.wrapped import max_bytes_of
 from sled_sessions.tracebacks import forget_locals, guarded
 from sled_sessions.web.cookies import SameSite, SessionCookie
+from sled_sessions.web.delivery import Delivery, is_public, made_private
 from sled_sessions.web.litestar import is_replaced, take_over
+from sled_sessions.web.options import check_grace, check_touch_after
 from sled_sessions.web.sealing import Keys, seal_of
 
 if TYPE_CHECKING:
@@ -64,15 +67,16 @@ logger = logging.getLogger(__name__)
 # The messages before which a session is saved; all but the last one carry headers.
 _GATES = frozenset({"http.response.start", "websocket.http.response.start", "websocket.accept", "websocket.close"})
 _ABSENT = object()
-_UNFINISHED = "a session could not be ended or saved after its request had failed"
+_PLAIN = frozenset({"http", "ws"})
 _VARIES = re.compile(rb"(^|,)\s*(cookie|\*)\s*(,|$)", re.IGNORECASE)
+_UNFINISHED = "a session could not be ended or saved after its request had failed"
 
 
 class SessionMiddleware:
     """Puts the visitor's `Session` at `scope["session"]`, where Starlette, FastAPI and Litestar have `request.session`.
 
-    The options and their defaults are those of tower-sessions' `SessionManagerLayer`. The module's documentation says
-    when a session is loaded and saved. When the store fails, the request fails.
+    Options and defaults are those of tower-sessions' `SessionManagerLayer`, but for `same_site`. The module's docstring
+    says when a session is loaded and saved. When the store fails, the request fails.
 
     Args:
         app: The ASGI application to wrap.
@@ -80,9 +84,9 @@ class SessionMiddleware:
             take microseconds (if `durability` waits for a slow disk, pass `AsyncStore(store, in_thread=True)`).
         name: The cookie's name. `__Host-`, `__Secure-` and `__Http-` bring their conditions with them.
         http_only: Keep the cookie from JavaScript.
-        same_site: "strict", "lax" or "none".
+        same_site: When other sites' requests bring the cookie: "lax" for links and redirects, "strict" never, "none".
         secure: Send the cookie over HTTPS only; browsers make an exception for localhost.
-        path: The cookie's path.
+        path: The cookie's path. A request outside it begins no session.
         domain: The cookie's domain; None keeps it to the host that set it.
         partitioned: One cookie jar for each top-level site (CHIPS); needs `secure`.
         expiry: The policy; None is `Expiry.on_session_end()`.
@@ -91,8 +95,7 @@ class SessionMiddleware:
         signed_key: Sign the cookie: at least 64 bytes, or a list of such keys, of which the first signs.
         private_key: Encrypt the cookie: the same; needs the extra `private`.
         rotation_grace: How long after `cycle_id()` requests with the old id neither set nor remove the cookie, unless
-            they change the id themselves or `flush()`; longer than requests take. The old id opens nothing meanwhile.
-            Zero, or a store without `RotationMarks`: they are treated as requests with an unknown id.
+            they change the id themselves or `flush()`; the old id opens nothing. Zero: their id counts as unknown.
         clock: Returns the current time as an aware datetime; None is the store's.
 
     Raises:
@@ -111,7 +114,7 @@ class SessionMiddleware:
         *,
         name: str = "id",
         http_only: bool = True,
-        same_site: SameSite = "strict",
+        same_site: SameSite = "lax",
         secure: bool = True,
         path: str = "/",
         domain: str | None = None,
@@ -126,17 +129,8 @@ class SessionMiddleware:
     ) -> None:
         check_store(store)
         self.expiry = policy_of(expiry)
-        if touch_after is not None:
-            if not isinstance(touch_after, timedelta):
-                raise TypeError(f"touch_after must be a timedelta, not {type(touch_after).__name__}")
-            if not always_save:
-                raise ValueError("touch_after skips writes that always_save=True makes; give both")
-            if self.expiry.deadline is None and touch_after >= (idle := self.expiry.lifetime):
-                raise ValueError(f"touch_after must be shorter than {idle}, after which an unsaved session expires")
-        if not isinstance(rotation_grace, timedelta):
-            raise TypeError(f"rotation_grace must be a timedelta, not {type(rotation_grace).__name__}")
-        if not timedelta(0) <= rotation_grace <= timedelta(days=1):
-            raise ValueError("rotation_grace must be from zero to a day: it is for requests that are still under way")
+        check_touch_after(touch_after, self.expiry, always_save=always_save)
+        check_grace(rotation_grace)
         self.app = app
         self.store = store
         self.async_store = as_async(store)
@@ -151,6 +145,7 @@ class SessionMiddleware:
             partitioned=partitioned,
             seal=seal_of(name, signed_key, private_key),
         )
+        self.delivery = Delivery(self.cookie)
         self.always_save = always_save
         self.touch_after = touch_after
         self.rotation_grace = rotation_grace or None
@@ -209,7 +204,18 @@ class SessionMiddleware:
 class _Exchange:
     """One request and its response, or one WebSocket, with its session."""
 
-    __slots__ = ("_failed", "_id", "_middleware", "_presented", "_send", "_session", "_was_rotated", "outer", "scope")
+    __slots__ = (
+        "_failed",
+        "_id",
+        "_is_known",
+        "_middleware",
+        "_presented",
+        "_send",
+        "_session",
+        "_was_rotated",
+        "outer",
+        "scope",
+    )
 
     def __init__(self, middleware: SessionMiddleware, scope: Scope, send: Send) -> None:
         self._middleware = middleware
@@ -218,6 +224,7 @@ class _Exchange:
         self._send = send
         self._presented = middleware.cookie.find(scope["headers"])
         self._id: Id | None = None  # the id in it
+        self._is_known = False  # whether the store has a session under it
         self._was_rotated = False  # whether another request has changed it, so that it opens nothing
         self._failed = True  # until a response other than a 5xx starts, or the WebSocket is accepted
 
@@ -242,6 +249,7 @@ class _Exchange:
             return None
         if record is None:
             run_inline(self._ask_for_mark(), store)
+        self._is_known = record is not None
         return record
 
     async def load_ahead(self) -> Callable[[], Record | None]:
@@ -253,6 +261,7 @@ class _Exchange:
             record = None if id is None else await self._middleware.async_store.load(id)
             if record is None:
                 await self._ask_for_mark()
+            self._is_known = record is not None
         except DecodeError:
             _log_undecodable()
         except Exception as error:  # noqa: BLE001 - raised when the session is used, if it is
@@ -298,12 +307,17 @@ class _Exchange:
                 self._take_over(has_failed)
             if always_save := middleware.always_save and self._presented is not None:
                 self._session.load()  # finds out whether its id was changed
+            is_refused = (
+                not self._is_known
+                and self._session.needs_new_id
+                and middleware.delivery.refuses(self.scope, message.get("headers") or ())
+            )
             outcome = await commit(
                 self._session,
                 middleware.async_store,
                 always_save=always_save,
                 touch_after=middleware.touch_after,
-                only_end=has_failed,
+                only_end=has_failed or is_refused,
                 was_rotated=self._was_rotated,
                 rotation_grace=middleware.rotation_grace,
             )
@@ -347,23 +361,30 @@ class _Exchange:
         """The message with the headers that follow from the commit before it."""
         session, cookie, presented = self._session, self._middleware.cookie, self._presented
         value: bytes | None = None
+        is_new_id = False
         if outcome is Outcome.SAVED and (id := session.id) is not None:
-            value = cookie.write(id, session.max_age, presented if id is self._id else None)
+            is_new_id = id is not self._id
+            value = cookie.write(id, session.max_age, None if is_new_id else presented)
         elif outcome is Outcome.GONE and presented is not None and cookie.is_ours(presented):
             value = cookie.removal
         if value is None and not session.is_loaded:
             return message
-        headers = list(message.get("headers") or ())
-        varies = is_cached = False
-        for name, content in headers:
+        headers, varies, is_cached = [], False, False
+        for name, content in message.get("headers") or ():
+            header = (name, content)
             match name.lower():
                 case b"vary":
                     varies = varies or _VARIES.search(content) is not None
                 case b"cache-control":
                     is_cached = True
+                    if value is not None and is_public([header]):
+                        header, value = (made_private(header), value) if is_new_id else (header, None)
+            headers.append(header)
         if not varies:
             headers.append((b"vary", b"Cookie"))
         if value is not None:
+            if self.scope.get("scheme") in _PLAIN:
+                self._middleware.delivery.check_plain(self.scope)
             headers.append((b"set-cookie", value))
             if not is_cached:
                 headers.append((b"cache-control", b"private"))

@@ -181,3 +181,34 @@ def test_stays_logged_in(chromium):
         chromium.delete_all_cookies()
         chromium.set_script_timeout(100)
         assert chromium.execute_async_script(FETCHES_AROUND_A_LOGIN, 50) == ["ada"] * 50
+
+
+def keep_state(session):
+    session["state"] = "xyz"
+    return "go to the provider"
+
+
+def state(session):
+    return f"state: {session.get('state')}"
+
+
+@pytest.mark.parametrize(
+    ("same_site", "method", "seen"), [("lax", "get", "xyz"), ("strict", "get", "None"), ("lax", "post", "None")]
+)
+def test_coming_back_from_another_site(chromium, store, same_site, method, seen):
+    """A login at another site finds the state that it left, with "lax" and a redirect; not with "strict" or a form."""
+    with serving(asgi({"/begin": keep_state, "/back": state}, store, same_site=same_site)) as address:
+        here = f"http://localhost:{address.rpartition(':')[2]}"
+        page = f'<form method="{method}" action="{here}/back"><button id="allow">Allow</button></form>'
+
+        async def provider(scope, receive, send):
+            headers = [(b"content-type", b"text/html")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": page.encode()})
+
+        with serving(provider) as elsewhere:
+            chromium.get(f"{here}/begin")
+            chromium.get(f"http://{elsewhere}/")
+            chromium.find_element(By.ID, "allow").click()
+            WebDriverWait(chromium, 10).until(text_to_be_present_in_element((By.TAG_NAME, "body"), f"state: {seen}"))
+            chromium.delete_all_cookies()

@@ -69,8 +69,18 @@ def test_reading_creates_nothing(serve):
 def test_default_cookie(serve):
     """The cookie has tower-sessions' defaults, and no Max-Age if the session ends with the browser."""
     cookie = set_cookie(serve(count=count).get("/count"))
-    assert cookie.partition(";")[2] == " HttpOnly; SameSite=Strict; Secure; Path=/"
+    assert cookie.partition(";")[2] == " HttpOnly; SameSite=Lax; Secure; Path=/"
     assert len(cookie.partition(";")[0]) == len("id=") + 22
+
+
+def test_outside_the_path(serve, caplog):
+    """A request outside the cookie's path begins no session, since no browser would come back with it."""
+    browser = serve(count=count, **{"app/count": count}, path="/app")
+    for _ in range(2):
+        response = browser.get("/count")
+        assert (response.text, has_cookie(response)) == ("Current count: 0", False)
+    assert caplog.text.count("--root-path") == 1
+    assert [browser.get("/app/count").text for _ in range(2)] == ["Current count: 0", "Current count: 1"]
 
 
 def test_max_age(serve):

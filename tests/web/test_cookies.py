@@ -18,14 +18,14 @@ MINUTE = timedelta(minutes=1)
 @pytest.mark.parametrize(
     ("options", "attributes"),
     [
-        ({}, "; HttpOnly; SameSite=Strict; Secure; Path=/"),
-        ({"http_only": False}, "; SameSite=Strict; Secure; Path=/"),
+        ({}, "; HttpOnly; SameSite=Lax; Secure; Path=/"),
+        ({"http_only": False}, "; SameSite=Lax; Secure; Path=/"),
         ({"same_site": "lax"}, "; HttpOnly; SameSite=Lax; Secure; Path=/"),
         ({"same_site": "none"}, "; HttpOnly; SameSite=None; Secure; Path=/"),
-        ({"secure": False}, "; HttpOnly; SameSite=Strict; Path=/"),
-        ({"path": "/app"}, "; HttpOnly; SameSite=Strict; Secure; Path=/app"),
-        ({"domain": "example.org"}, "; HttpOnly; SameSite=Strict; Secure; Path=/; Domain=example.org"),
-        ({"partitioned": True}, "; HttpOnly; SameSite=Strict; Partitioned; Secure; Path=/"),
+        ({"secure": False}, "; HttpOnly; SameSite=Lax; Path=/"),
+        ({"path": "/app"}, "; HttpOnly; SameSite=Lax; Secure; Path=/app"),
+        ({"domain": "example.org"}, "; HttpOnly; SameSite=Lax; Secure; Path=/; Domain=example.org"),
+        ({"partitioned": True}, "; HttpOnly; SameSite=Lax; Partitioned; Secure; Path=/"),
     ],
 )
 def test_attributes(options, attributes):

@@ -33,7 +33,7 @@ def test_counter(store, clock):
     with serving(app) as address, client(address) as visitor:
         assert [visitor.get("/").text for _ in range(3)] == [f"Current count: {n}" for n in range(3)]
         cookie = visitor.get("/").headers["set-cookie"]
-        assert cookie.partition(";")[2] == " HttpOnly; SameSite=Strict; Path=/; Max-Age=10"
+        assert cookie.partition(";")[2] == " HttpOnly; SameSite=Lax; Path=/; Max-Age=10"
         assert store.count() == 1
         clock.move(timedelta(minutes=1))
         wait_until(lambda: store.count() == 0)

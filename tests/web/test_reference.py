@@ -34,6 +34,7 @@ def test_same_responses(mode, any_store, clock):
         {"/": count},
         any_store,
         secure=False,
+        same_site="strict",
         expiry=Expiry.on_inactivity(timedelta(seconds=10)),
         clock=clock,
         **OPTIONS[mode],
