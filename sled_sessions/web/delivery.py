@@ -11,6 +11,7 @@ from sled_sessions.web.cookies import SessionCookie
 
 logger = logging.getLogger(__name__)
 
+_UNENCODED = "/!$&'()*+,;=:@"  # what browsers leave as it is in a path
 _PUBLIC = re.compile(rb"(?<![^\s,])public(?![^\s,])", re.IGNORECASE)
 
 
@@ -25,7 +26,7 @@ class Delivery:
     def refuses(self, scope: Any, headers: Iterable[tuple[bytes, bytes]]) -> bool:
         """Whether a session is not begun by this request and this response, because its cookie would be of no use."""
         if is_public(headers):
-            logger.warning("a session was not begun, because its response has Cache-Control: public")
+            self._log_once("a session was not begun, because its response has Cache-Control: public")
             return True
         return not self._comes_back(scope)
 
@@ -64,9 +65,9 @@ def requested_path(scope: Any) -> bytes:
 
     Servers and frameworks differ in whether the path of a mounted application contains its `root_path`.
     """
-    path: bytes = scope.get("raw_path") or quote(scope["path"]).encode()
+    path: bytes = scope.get("raw_path") or quote(scope["path"], safe=_UNENCODED).encode()
     path = path.partition(b"?")[0]
-    root = quote(scope.get("root_path") or "").encode().rstrip(b"/")
+    root = quote(scope.get("root_path") or "", safe=_UNENCODED).encode().rstrip(b"/")
     return path if path == root or path.startswith(root + b"/") else root + path
 
 

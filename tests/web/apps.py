@@ -1,7 +1,7 @@
 """One application, written for each framework.
 
-A route is a function that takes the session and returns an answer: a text, or (status, text). A route that is an
-answer itself does not use the session.
+A route is a function that takes the session and returns an answer: a text, (status, text), or (status, text, headers).
+A route that is an answer itself does not use the session.
 """
 
 import asyncio
@@ -13,13 +13,15 @@ import httpx2
 
 from sled_sessions import Session, SessionMiddleware
 
-Answer = str | tuple[int, str]
+Headers = dict[str, str]
+Answer = str | tuple[int, str] | tuple[int, str, Headers]
 Routes = Mapping[str, Callable[[Session], Answer] | tuple[int, str]]
 
 
-def answer_of(route: Any, connection: Any) -> tuple[int, str]:
+def answer_of(route: Any, connection: Any) -> tuple[int, str, Headers]:
     answer = route(connection.session) if callable(route) else route
-    return answer if isinstance(answer, tuple) else (200, answer)
+    status, text, *headers = answer if isinstance(answer, tuple) else (200, answer)
+    return status, text, headers[0] if headers else {}
 
 
 class Connection:
@@ -35,8 +37,10 @@ class Connection:
 
 def asgi(routes: Routes, store: object, **options: Any) -> Any:
     async def app(scope, receive, send):
-        status, text = answer_of(routes[scope["path"]], Connection(scope))
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"text/plain")]})
+        status, text, headers = answer_of(routes[scope["path"]], Connection(scope))
+        headers = {"content-type": "text/plain"} | headers
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": raw})
         await send({"type": "http.response.body", "body": text.encode()})
 
     return SessionMiddleware(app, store, **options)
@@ -50,8 +54,8 @@ def starlette(routes: Routes, store: object, **options: Any) -> Any:
 
     def endpoint(route):
         async def answer(request):
-            status, text = answer_of(route, request)
-            return PlainTextResponse(text, status)
+            status, text, headers = answer_of(route, request)
+            return PlainTextResponse(text, status, headers)
 
         return answer
 
@@ -67,8 +71,8 @@ def fastapi(routes: Routes, store: object, **options: Any) -> Any:
 
     def endpoint(route):
         def answer(request: Request):  # not async: FastAPI runs it on a thread
-            status, text = answer_of(route, request)
-            return PlainTextResponse(text, status)
+            status, text, headers = answer_of(route, request)
+            return PlainTextResponse(text, status, headers)
 
         return answer
 
@@ -86,8 +90,8 @@ def litestar(routes: Routes, store: object, **options: Any) -> Any:
     def endpoint(path, route):
         @get(path, media_type=MediaType.TEXT)
         async def answer(request: Request) -> Response:
-            status, text = answer_of(route, request)
-            return Response(text, status_code=status)
+            status, text, headers = answer_of(route, request)
+            return Response(text, status_code=status, headers=headers)
 
         return answer
 
@@ -106,8 +110,8 @@ def quart_(routes: Routes, store: object, **options: Any) -> Any:
 
     def endpoint(route):
         async def answer():
-            status, text = answer_of(route, quart)
-            return quart.Response(text, status)
+            status, text, headers = answer_of(route, quart)
+            return quart.Response(text, status, headers)
 
         return answer
 

@@ -83,6 +83,27 @@ def test_outside_the_path(serve, caplog):
     assert [browser.get("/app/count").text for _ in range(2)] == ["Current count: 0", "Current count: 1"]
 
 
+def test_public_response(serve):
+    """A response for shared caches begins no session and sets no cookie, but for a changed id: then it is private."""
+    public = {"cache-control": "public, max-age=60"}
+
+    def cached(session):
+        return 200, count(session), public
+
+    def login(session):
+        session.cycle_id()
+        return 200, "in", public
+
+    browser = serve(cached=cached, count=count, login=login)
+    assert [has_cookie(browser.get("/cached")) for _ in range(2)] == [False, False]
+    assert browser.get("/count").text == "Current count: 0"
+    response = browser.get("/cached")
+    assert (response.text, has_cookie(response)) == ("Current count: 1", False)
+    response = browser.get("/login")
+    assert (response.headers["cache-control"], has_cookie(response)) == ("private, max-age=60", True)
+    assert browser.get("/count").text == "Current count: 2"
+
+
 def test_max_age(serve):
     """Max-Age is the idle limit."""
     browser = serve(count=count, expiry=IDLE)

@@ -1,7 +1,7 @@
 """Whether the cookie reaches the browser and comes back: paths, plain HTTP, and shared caches."""
 
 import pytest
-from web.apps import browser, count, has_cookie
+from web.apps import browser, cookie_value, count, has_cookie
 from web.messages import headers_of, new_session, run
 
 from sled_sessions import SessionMiddleware
@@ -95,11 +95,14 @@ def test_mounts(store, clock, mount, path):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": text.encode()})
 
-    visitor = browser(mount(inner, store=store, path=path, clock=clock))
-    answers = [visitor.get("/count" if mount is fastapi_root_path else "/shop/count") for _ in range(2)]
+    app = mount(inner, store=store, path=path, clock=clock)
+    url = "/count" if mount is fastapi_root_path else "/shop/count"
+    first = browser(app).get(url)
     begins = path != "/shopping"
-    assert [has_cookie(answer) for answer in answers] == [begins, begins]
-    assert store.count() == (0 if not begins else store.count())
+    assert (first.text, has_cookie(first), store.count()) == ("Current count: 0", begins, int(begins))
+    if begins:
+        second = browser(app).get(url, headers={"cookie": f"id={cookie_value(first)}"})
+        assert (second.text, store.count()) == ("Current count: 1", 1)
 
 
 def answer(store, clock, act, *cache_control, cookie=None):

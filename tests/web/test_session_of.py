@@ -61,7 +61,7 @@ def test_every_framework(framework, store, monkeypatch):
     """The session of a framework's own request, or of the scope, is the middleware's `Session`."""
 
     def answer_of(route, connection):
-        return 200, route(session_of(connection.request if framework == "quart" else connection))
+        return 200, route(session_of(connection.request if framework == "quart" else connection)), {}
 
     monkeypatch.setattr(apps, "answer_of", answer_of)
     client = browser(FRAMEWORKS[framework]({"/": count}, store))
