@@ -28,7 +28,7 @@ def test_counts_visits(tmp_path):
             answer = other.get("/")
             assert answer.text == "Current count: 0"
             assert re.fullmatch(
-                r"id=[\w-]{22}; HttpOnly; SameSite=Strict; Path=/; Max-Age=600", answer.headers["set-cookie"]
+                r"id=[\w-]{22}; HttpOnly; SameSite=Lax; Path=/; Max-Age=600", answer.headers["set-cookie"]
             )
             id = Id.parse(visitor.cookies["id"])
         assert _interrupt(process)[0] == 0
