@@ -58,7 +58,11 @@ class Expiry:
         Raises:
             EncodeError: `deadline` is naive.
         """
-        return cls(deadline=require_aware(deadline, "deadline"))
+        require_aware(deadline, "deadline")
+        try:  # in a local zone, a moment in a repeated hour is unequal to itself in another zone
+            return cls(deadline=deadline.astimezone(UTC))
+        except OverflowError:
+            return cls(deadline=deadline)
 
     def expiry_date(self, now: datetime) -> datetime:
         """When a session saved at `now` expires. Ignores `at_most`, which counts from the session's creation."""

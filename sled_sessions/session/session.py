@@ -232,7 +232,8 @@ class Session(SessionDict):
     @expiry.setter
     def expiry(self, expiry: Expiry | None) -> None:
         self.load()
-        if (self._expiry if expiry is None else policy_of(expiry)) != self._policy():
+        is_back = expiry is None and (self._own is not None or self._new_policy is not None)
+        if is_back or (self._expiry if expiry is None else policy_of(expiry)) != self._policy():
             self._new_policy = NewPolicy(expiry)
 
     def _policy(self) -> Expiry:

@@ -199,6 +199,30 @@ def test_different_policy_replaces_the_limit(store, clock):
     assert store.load(session.id).expiry_date == clock() + HOUR
 
 
+def test_own_policy_equal_to_the_middlewares(store, clock):
+    """Setting None removes an own policy that happens to equal the middleware's, which may change later."""
+    with managed(store, clock, REMEMBER_ME).session() as session:
+        session["n"] = 1
+        session.expiry = HOURLY
+    with managed(store, clock, HOURLY).session(session.id) as session:
+        session.expiry = None
+    with managed(store, clock, REMEMBER_ME).session(session.id) as session:
+        session["n"] = 2
+    assert store.load(session.id).expiry_date == clock() + MONTH
+
+
+def test_moment_in_a_repeated_hour(store, clock):
+    """A deadline in the hour that the end of daylight saving time repeats is equal to itself as it was stored."""
+    moment = datetime(2030, 10, 27, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"), fold=1)
+    with managed(store, clock).session() as session:
+        session["n"] = 1
+        session.expiry = Expiry.at(moment)
+    with managed(store, clock).session(session.id) as session:
+        session.expiry = Expiry.at(moment)
+        assert not session.is_modified
+        assert session.expiry.deadline == datetime(2030, 10, 27, 1, 30, tzinfo=UTC)
+
+
 def test_equal_policy_changes_nothing(store, clock):
     """Setting the policy that a session has, the middleware's or its own, writes nothing."""
     with managed(store, clock).session() as session:
