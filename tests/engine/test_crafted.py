@@ -29,6 +29,7 @@ CHANGES = {
     "a change of an unknown kind": (LINK, put(0, 9)),
     "a key longer than its change": (LINK, put(1, ABSENT)),
     "a page that follows itself": (NODE, put(0, None)),
+    "a merge of a page that is not its child": (NODE, put(1, 239)),
     "a bound longer than the page": (NODE, put(4, ABSENT)),
     "more keys than bytes": (NODE, put(7, ABSENT)),
     "a name longer than all names": (META, put(0, ABSENT)),

@@ -16,6 +16,8 @@ pub struct Node {
     pub high: Vec<u8>,
     pub prefix: Vec<u8>,
     pub next: u64,
+    /// Whether the child that is being merged, if any, is one of this page's. sled looks for it until it finds it.
+    is_merging_own: bool,
     pub content: NodeContent,
 }
 
@@ -38,15 +40,17 @@ impl Node {
         let count = usize::try_from(varint(&mut rest)?).ok()?;
         let keys = (0..count).map(|_| take_bytes(&mut rest)).collect::<Option<Vec<_>>>()?;
         let keys = keys.into_iter().map(|key| [&prefix, key].concat());
+        let mut is_merging_own = merging_child == 0;
         let content = if kind == 0 {
             let values = (0..count).map(|_| take_bytes(&mut rest)).collect::<Option<Vec<_>>>()?;
             NodeContent::Leaf(keys.zip(values.into_iter().map(<[u8]>::to_vec)).collect())
         } else {
             let children = (0..count).map(|_| varint(&mut rest)).collect::<Option<Vec<_>>>()?;
+            is_merging_own |= children.contains(&merging_child);
             // `merging_child` is 0 for none, which is not a tree's page
             NodeContent::Index(keys.zip(children).filter(|(_, child)| *child != merging_child).collect())
         };
-        Some(Node { low: low.to_vec(), high: high.to_vec(), prefix, next, content })
+        Some(Node { low: low.to_vec(), high: high.to_vec(), prefix, next, is_merging_own, content })
     }
 
     /// Whether neither the next page nor a child is the page itself, and the next one holds later keys: sled would walk
@@ -56,7 +60,7 @@ impl Node {
             NodeContent::Leaf(_) => false,
             NodeContent::Index(children) => children.iter().any(|(_, child)| *child == page),
         };
-        !is_child && (self.next == 0 || (self.next != page && self.high > self.low))
+        !is_child && self.is_merging_own && (self.next == 0 || (self.next != page && self.high > self.low))
     }
 }
 
