@@ -53,11 +53,13 @@ class Outcome(enum.Enum):
 
 
 class _Start(NamedTuple):
-    """The session's state, besides its data, when a commit began."""
+    """The session's state when a commit began, and how long the mark of an id that it changes lasts."""
 
+    changes: Changes
     flushes: int
     policy: NewPolicy | None
     is_cycling: bool
+    grace: timedelta | None
 
 
 async def commit(
@@ -97,20 +99,20 @@ async def commit(
     if not session.is_loaded:
         session.load()
     stored, changes = session._stored, session.changes()
-    start = _Start(session._flushes, session._new_policy, session._is_cycling)
+    start = _Start(changes, session._flushes, session._new_policy, session._is_cycling, rotation_grace)
     if stored is None and was_rotated and not start.flushes:
-        outcome = await _begin(session, store, changes, start) if start.is_cycling else _drop(session, changes, start)
+        outcome = await _begin(session, store, start) if start.is_cycling else _drop(session, start)
     elif stored is None:
-        outcome = await _create(session, store, changes, start)
+        outcome = await _create(session, store, start)
     elif start.is_cycling:
-        outcome = await _cycle(session, store, stored, changes, start, rotation_grace)
+        outcome = await _cycle(session, store, stored, start)
     elif (
         changes.changed
         or changes.removed
         or start.policy is not None
         or (always_save and _is_touched(session, stored, touch_after))
     ):
-        outcome = await _update(session, store, stored, changes, start, rotation_grace)
+        outcome = await _update(session, store, stored, start)
     if session._flushed:  # while the store was awaited; what was set since then is for the next commit
         outcome = await _delete_flushed(session, store, None)
     return outcome
@@ -127,39 +129,32 @@ async def _delete_flushed(session: Session, store: AsyncSessionStore, grace: tim
     return Outcome.GONE
 
 
-async def _create(session: Session, store: AsyncSessionStore, changes: Changes, start: _Start) -> Outcome:
-    new = _merge(session, changes, Record(Id.new(), {}, session._clock()))
+async def _create(session: Session, store: AsyncSessionStore, start: _Start) -> Outcome:
+    new = _merge(session, start.changes, Record(Id.new(), {}, session._clock()))
     if new is DELETE:
         return _note_gone(session, start)
     record = await store.create(new)
     events.created(record.id)
-    return _note_saved(session, record, changes, start)
+    return _note_saved(session, record, start)
 
 
-async def _begin(session: Session, store: AsyncSessionStore, changes: Changes, start: _Start) -> Outcome:
+async def _begin(session: Session, store: AsyncSessionStore, start: _Start) -> Outcome:
     """Begin another session with what this request set, and nothing of the one that it loaded before its id changed."""
     for key, value in () if session._stored is None else session._stored.data.items():
-        if key not in changes.changed and dict.get(session, key) is value:
+        if key not in start.changes.changed and dict.get(session, key) is value:
             session._before.pop(key, None)
             dict.pop(session, key)
     session._stored = None
-    outcome = await _create(session, store, changes, start)
+    outcome = await _create(session, store, start)
     return outcome if outcome is Outcome.SAVED else Outcome.SUPERSEDED
 
 
-async def _update(
-    session: Session,
-    store: AsyncSessionStore,
-    stored: Record,
-    changes: Changes,
-    start: _Start,
-    grace: timedelta | None,
-) -> Outcome:
+async def _update(session: Session, store: AsyncSessionStore, stored: Record, start: _Start) -> Outcome:
     deletes = False
 
     def change(record: Record) -> Changed:
         nonlocal deletes
-        changed = _merge(session, changes, record)
+        changed = _merge(session, start.changes, record)
         deletes = changed is DELETE
         return changed
 
@@ -167,21 +162,14 @@ async def _update(
     seen = stored if dict.__len__(session) and session._new_policy is None else None
     record = await store.update(stored.id, change, seen=seen)
     if record is not None:
-        return _note_saved(session, record, changes, start)
-    if not deletes or (grace is not None and await protocol.was_rotated(store, stored.id)):
-        return _drop(session, changes, start)
+        return _note_saved(session, record, start)
+    if not deletes or (start.grace is not None and await protocol.was_rotated(store, stored.id)):
+        return _drop(session, start)
     events.deleted(stored.id)
     return _note_gone(session, start)
 
 
-async def _cycle(
-    session: Session,
-    store: AsyncSessionStore,
-    stored: Record,
-    changes: Changes,
-    start: _Start,
-    grace: timedelta | None,
-) -> Outcome:
+async def _cycle(session: Session, store: AsyncSessionStore, stored: Record, start: _Start) -> Outcome:
     """Continue under a new id.
 
     The new record is written first, and the old one ends in the step that reads it for the last time. So a failure
@@ -191,16 +179,17 @@ async def _cycle(
     With marks, the old record ends as one that expired long ago, since `update` returns what it wrote but, after
     `DELETE`, not whether another writer came first: so of two requests that change the id one moves the session.
     """
+    grace = start.grace
     if grace is not None and await store.load(stored.id) is None:  # or the mark below would pass for another request's
-        return await _follow(session, store, stored, changes, start, grace)
+        return await _follow(session, store, stored, start)
     new: Record | None = None
     deletes = False
     copied = latest = stored
-    merged = _merge(session, changes, stored)
+    merged = _merge(session, start.changes, stored)
 
     def end(record: Record) -> Changed:
         nonlocal deletes, latest, merged
-        latest, merged = record, _merge(session, changes, record)
+        latest, merged = record, _merge(session, start.changes, record)
         deletes = new is not None or merged is DELETE
         if not deletes:  # others have filled an emptied session: it needs a new record first
             return record
@@ -222,14 +211,14 @@ async def _cycle(
             events.deleted(stored.id)
         if new is not None:
             await _remove_unused(store, new)  # no visitor was given its id
-        return Outcome.GONE if deletes else await _follow(session, store, stored, changes, start, grace)
+        return Outcome.GONE if deletes else await _follow(session, store, stored, start)
     session._continue_as(new, start.flushes)  # before the save: if that fails, the next commit starts from here
     if ended is not None:
         await _remove_unused(store, ended)
     if not _is_same_state(latest, copied):
         new = Record(new.id, merged.data, merged.expiry_date, is_checked=True)
         await store.save(new)
-    outcome = _note_saved(session, new, changes, start)
+    outcome = _note_saved(session, new, start)
     events.rotated(stored.id, new.id)
     return outcome
 
@@ -249,18 +238,11 @@ async def _remove_unused(store: AsyncSessionStore, record: Record) -> None:
         _log.warning("an unused record could not be deleted and waits for a sweep: %s", error)
 
 
-async def _follow(
-    session: Session,
-    store: AsyncSessionStore,
-    stored: Record,
-    changes: Changes,
-    start: _Start,
-    grace: timedelta | None,
-) -> Outcome:
+async def _follow(session: Session, store: AsyncSessionStore, stored: Record, start: _Start) -> Outcome:
     """Change the id of a session that others have ended or moved: if they moved it, this is another login."""
-    if grace is not None and await protocol.was_rotated(store, stored.id):
-        return await _begin(session, store, changes, start)
-    return _drop(session, changes, start)
+    if start.grace is not None and await protocol.was_rotated(store, stored.id):
+        return await _begin(session, store, start)
+    return _drop(session, start)
 
 
 def _merge(session: Session, changes: Changes, record: Record) -> Changed:
@@ -286,20 +268,20 @@ def _is_same_state(record: Record, other: Record) -> bool:
     return record is other or (record.version is not None and record.version == other.version)
 
 
-def _note_saved(session: Session, record: Record, changes: Changes, start: _Start) -> Outcome:
+def _note_saved(session: Session, record: Record, start: _Start) -> Outcome:
     """Note in the session what was stored; what the app has done meanwhile is left for the next commit."""
     if session._continue_as(record, start.flushes):
         if start.is_cycling:
             session._is_cycling = False
         if session._new_policy is start.policy:
             session._new_policy = None
-        session.settle(changes)
+        session.settle(start.changes)
     return Outcome.SAVED
 
 
-def _drop(session: Session, changes: Changes, start: _Start) -> Outcome:
+def _drop(session: Session, start: _Start) -> Outcome:
     """Drop what was set in a session that others have ended or moved."""
-    if changes.changed:
+    if start.changes.changed:
         _log.warning("what a request set was dropped: another one had ended its session or changed its id")
     _note_gone(session, start)
     return Outcome.SUPERSEDED
