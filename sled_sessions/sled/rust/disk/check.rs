@@ -89,28 +89,35 @@ pub fn check_files(folder: &Path, segment_size: usize) -> Result<()> {
     }
     replay.check_headless(&segments, &known, newest.is_none())?;
     replay.check_messages(&segments)?;
-    check_content(folder, &log, &segments, start)
-}
-
-/// Check what messages and snapshot say, which sled trusts, because their checksums are right: a crafted database can
-/// crash or hang the process. The part of the log that sled reads only later is left out if it is large.
-fn check_content(folder: &Path, log: &Log, segments: &[Segment], start: u64) -> Result<()> {
     if Snapshot::read(folder).is_ok_and(|snapshot| snapshot.is_ahead) {
         return Err(damaged(folder, "the file snap.… is not what sled wrote"));
     }
+    check_older_messages(folder, &log, &segments, start)
+}
+
+/// Check the part of the log that sled reads only later, unless it is large.
+fn check_older_messages(folder: &Path, log: &Log, segments: &[Segment], start: u64) -> Result<()> {
     let size = log.segment_size as u64;
-    let is_large = segments.len() as u64 * size > LARGE;
+    if segments.len() as u64 * size > LARGE {
+        return Ok(());
+    }
     for segment in segments {
-        let Some(header) = segment.header.filter(|header| !is_large || header.lsn + size > start) else { continue };
+        let Some(header) = segment.header.filter(|header| header.lsn + size <= start) else { continue };
         let bytes = log.read(segment).at(&folder.join("db"))?;
-        let mut messages = log.messages(&bytes, header.lsn / size);
-        let is_wrong = |it: &Message| !it.is_blob() && !page::is_sound(it.kind, it.page, &bytes[it.body.clone()]);
-        if let Some(wrong) = messages.find(is_wrong) {
-            let what = format!("the file db is, at byte {}", segment.offset + wrong.body.start as u64);
-            return Err(damaged(folder, &what));
+        for message in log.messages(&bytes, header.lsn / size) {
+            check_content(folder, segment, &bytes, &message)?;
         }
     }
     Ok(())
+}
+
+/// Check what a message says, which sled trusts, because its checksum is right: a crafted database can crash or hang
+/// the process. What is in a blob is checked with the blob.
+fn check_content(folder: &Path, segment: &Segment, bytes: &[u8], message: &Message) -> Result<()> {
+    if message.is_blob() || page::is_sound(message.kind, message.page, &bytes[message.body.clone()]) {
+        return Ok(());
+    }
+    Err(damaged(folder, &format!("the file db is, at byte {}", segment.offset + message.body.start as u64)))
 }
 
 /// The part of the log that sled is about to read.
@@ -161,6 +168,7 @@ impl Replay<'_> {
             let mut messages = self.log.messages(&bytes, number);
             let mut position = lsn + messages.at as u64;
             while let Some(message) = messages.next() {
+                check_content(self.folder, segment, &bytes, &message)?;
                 if message.replaces_its_page() {
                     missing.remove(&message.page);
                 }
