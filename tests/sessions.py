@@ -1,10 +1,11 @@
 """Records for tests, and changes for `update`."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import attrs
 
-from sled_sessions import Id, Record
+from sled_sessions import Id, Record, SledStore
 from sled_sessions.stores.protocol import Change
 
 SCRIPT = "<script>alert('x')</script>"
@@ -22,6 +23,24 @@ def save_numbered(store, count, *, expired=0):
 def new_record(seconds: float = 600, **data: object) -> Record:
     """A record that expires in this many seconds of real time."""
     return Record(Id.new(), data, datetime.now(UTC) + timedelta(seconds=seconds))
+
+
+def uses(store: SledStore, record: Record) -> list[Callable[[], object]]:
+    """Each kind of call that reads or writes a store's records, except for a sweep."""
+    return [
+        lambda: store.save(record),
+        lambda: store.create(record),
+        lambda: store.load(record.id),
+        lambda: store.delete(record.id),
+        lambda: store.update(record.id, lambda now: now),
+        store.count,
+        store.flush,
+        store.verify_index,
+        store.rebuild_index,
+        store.first_expiry,
+        lambda: list(store.records()),
+        lambda: list(store.expiring()),
+    ]
 
 
 def increment(record: Record) -> Record:

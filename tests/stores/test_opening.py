@@ -9,6 +9,7 @@ import threading
 from datetime import timedelta
 
 import pytest
+from sessions import uses
 from stores.holding import held_up
 from waiting import wait_until
 
@@ -59,23 +60,7 @@ def run(program, path):
 
 def calls(store, record):
     """Each kind of use, except for a sweep."""
-    return [
-        lambda: store.save(record),
-        lambda: store.create(record),
-        lambda: store.load(record.id),
-        lambda: store.delete(record.id),
-        lambda: store.update(record.id, lambda now: now),
-        store.count,
-        store.flush,
-        store.verify_index,
-        store.rebuild_index,
-        store.first_expiry,
-        lambda: list(store.records()),
-        lambda: list(store.expiring()),
-        lambda: store.resolution,
-        lambda: store.failure,
-        lambda: store.tree,
-    ]
+    return [*uses(store, record), lambda: store.resolution, lambda: store.failure, lambda: store.tree]
 
 
 def test_nothing_is_touched_before_the_first_use(store, path):

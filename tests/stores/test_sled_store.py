@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 import attrs
 import pytest
+from sessions import uses
 
 from sled_sessions import BackendError, DecodeError, EncodeError, RecordTooLarge, SledStore, SweepStrategy, sled
 
@@ -63,22 +64,7 @@ def test_closed_store_raises(tmp_path, new_record):
     store = SledStore.open(tmp_path / "storage")
     store.close()
     store.close()
-    record = new_record()
-    for use in (
-        lambda: store.save(record),
-        lambda: store.create(record),
-        lambda: store.load(record.id),
-        lambda: store.delete(record.id),
-        lambda: store.update(record.id, lambda now: now),
-        store.delete_expired,
-        store.count,
-        store.flush,
-        store.verify_index,
-        store.rebuild_index,
-        store.first_expiry,
-        lambda: list(store.records()),
-        lambda: list(store.expiring()),
-    ):
+    for use in (*uses(store, new_record()), store.delete_expired):
         with pytest.raises(BackendError) as caught:
             use()
         assert isinstance(caught.value, sled.ClosedError)
