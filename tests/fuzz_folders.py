@@ -29,6 +29,7 @@ SEGMENT = 1 << 19
 PATIENCE = 10
 """Seconds after which a process hangs."""
 
+FAR = datetime(2100, 1, 1, tzinfo=UTC)
 INTERESTING = (0, 1, 2, 127, 128, 240, 241, 249, 250, 255)
 
 
@@ -41,17 +42,17 @@ class Outcome(NamedTuple):
 
 
 def build(folder: Path) -> None:
-    """Write a database with an index, another tree, a blob and a snapshot."""
+    """Write a database with an index, another tree, a blob and a snapshot; always the same one."""
     chance = random.Random(0)
     for _ in range(3):
-        with sled.open(folder) as db:
+        with sled.open(folder, flush_every_ms=None) as db:
             store = SledStore(db.open_tree("session"), max_record_bytes=1 << 20)
             other = db.open_tree("other")
             for number in range(120):
-                expiry = datetime.now(UTC) + timedelta(days=chance.randrange(1, 50))
+                expiry = FAR + timedelta(days=chance.randrange(1, 50))
                 store.save(Record(Id(chance.randbytes(16)), {"n": number, "pad": "x" * chance.randrange(90)}, expiry))
                 other.insert(chance.randbytes(chance.randrange(1, 9)), chance.randbytes(chance.randrange(40)))
-            store.save(Record(Id(b"blob" * 4), {"pad": "x" * 200_000}, datetime.now(UTC) + timedelta(days=1)))
+            store.save(Record(Id(b"blob" * 4), {"pad": "x" * 200_000}, FAR))
             for key in list(other.keys())[::3]:
                 other.remove(key)
 

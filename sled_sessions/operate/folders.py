@@ -26,6 +26,8 @@ from sled_sessions.stores.sled import SledStore
 from sled_sessions.stores.sled.index import ENTRIES, META, VERSION, index_trees, marker_in
 from sled_sessions.stores.sled.rotated import ROTATED, is_tree_of_marks
 
+_PARTIAL = ".partial"
+
 
 class Format(enum.Enum):
     """The format of a sled database."""
@@ -110,15 +112,15 @@ def appearing(path: str | PathLike[str], *, source: str | PathLike[str] | None =
     """A folder to fill, which appears at `path` if the block succeeds, and is removed otherwise.
 
     Until then it is called `.<name>.<process>.….partial`; after a kill or a power cut such a folder is left and can be
-    deleted.
-    Its files and folders are for their owner only, whatever the permissions of `source`, from which it is made.
+    deleted. It is for its owner only, whatever the permissions of `source`, from which it is made.
     """
     target = refuse_existing(path)
     if source is not None:
         refuse_inside(target, source)
     require_writable(next(filter(Path.exists, target.parents), target.parent))
     with _parents_of(target) as parents:
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.{os.getpid()}.", suffix=".partial", dir=target.parent))
+        prefix = _partial_prefix(target, os.getpid())
+        partial = Path(tempfile.mkdtemp(prefix=prefix, suffix=_PARTIAL, dir=target.parent))
         try:
             partial.chmod(0o700)  # whatever the umask
             yield partial
@@ -141,8 +143,12 @@ def remove_partial_folders(path: str | PathLike[str], process: int) -> None:
     target = Path(path)
     with suppress(OSError):
         for folder in list(target.parent.iterdir()):
-            if folder.name.startswith(f".{target.name}.{process}.") and folder.name.endswith(".partial"):
+            if folder.name.startswith(_partial_prefix(target, process)) and folder.name.endswith(_PARTIAL):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _partial_prefix(target: Path, process: int) -> str:
+    return f".{target.name}.{process}."
 
 
 @contextmanager
@@ -165,7 +171,7 @@ def _parents_of(target: Path) -> Iterator[list[Path]]:
 def copied(path: str | PathLike[str], near: Path) -> Iterator[Path]:
     """A temporary copy of a database's files beside `near`, to be opened in its place: sled writes to what it opens."""
     is_v1 = format_of(path) is Format.V1_0
-    with tempfile.TemporaryDirectory(prefix=f"{near.name}.", suffix=".partial", dir=near.parent) as place:
+    with tempfile.TemporaryDirectory(prefix=f"{near.name}.", suffix=_PARTIAL, dir=near.parent) as place:
         copy = Path(place) / "copy"
         with _locked(Path(path), is_v1=is_v1):
             copy_folder(Path(path), copy)

@@ -137,8 +137,10 @@ def test_an_empty_snapshot_of_a_damaged_log(reused: Path, tmp_path: Path) -> Non
     """Damage anywhere in the log is reported when the snapshot is empty, since all of it is read."""
     copy = emptied(reused, tmp_path / "copy")
     log = bytearray((copy / "db").read_bytes())
-    first = next(at for at in range(0, len(log), SEGMENT) if any(log[at : at + SEGMENT]))
-    log[first + 100] ^= 0x55
+    used = [at for at in range(0, len(log), SEGMENT) if any(log[at : at + SEGMENT])]
+    # The oldest by the position in its header: damage to the newest looks as if the log had been cut short.
+    oldest = min(used, key=lambda at: int.from_bytes(log[at + 4 : at + 12], "little") ^ (2**63 - 1))
+    log[oldest + 100] ^= 0x55
     (copy / "db").write_bytes(log)
     with pytest.raises(sled.Corruption, match="db is, at byte"):
         sled.open(copy)
